@@ -1,0 +1,54 @@
+// Writes the field table of docs/policy.md, between its markers, from the schema. `--check` only tells whether it is up to date.
+
+import { readFileSync, writeFileSync } from 'node:fs';
+import { DESTINATION_JSON_SCHEMA, type JsonSchema } from '../src/policy/schema.ts';
+
+const PAGE = new URL('../docs/policy.md', import.meta.url);
+const BEGIN = '<!-- fields: written by scripts/policy-reference.ts -->';
+const END = '<!-- /fields -->';
+
+const code = (text: string) => `\`${text}\``;
+
+const form = (schema: JsonSchema): string => {
+  if (schema.enum) return schema.enum.map(code).join(', ');
+  if (schema.type === 'integer') return `${schema.minimum} to ${schema.maximum}`;
+  if (schema.items) return `list of: ${form(schema.items)}`;
+  return schema.title ?? schema.type ?? '';
+};
+
+const preset = (schema: JsonSchema, required: boolean): string => {
+  if (required) return 'required';
+  if (schema.default === undefined) return '';
+  return code(Array.isArray(schema.default) ? `[${schema.default.join(', ')}]` : String(schema.default));
+};
+
+const rows = (schema: JsonSchema, above: string): string[] =>
+  Object.entries(schema.properties ?? {}).flatMap(([name, field]) => {
+    const path = above ? `${above}.${name}` : name;
+    const required = schema.required?.includes(name) ?? false;
+    const row = `| ${code(path)} | ${field.properties ? 'group' : form(field)} | ${field.properties ? (required ? 'required' : '') : preset(field, required)} | ${field.description ?? ''} |`;
+    return [row, ...rows(field, path)];
+  });
+
+/** The page with its field table made anew. Throws where a marker is missing. */
+export const withReference = (page: string): string => {
+  const begin = page.indexOf(BEGIN);
+  const end = page.indexOf(END);
+  if (begin < 0 || end < begin) throw new Error(`docs/policy.md has lost its markers ${BEGIN} and ${END}`);
+  const table = [
+    '| field | form | default | effect |',
+    '|---|---|---|---|',
+    ...rows(DESTINATION_JSON_SCHEMA, ''),
+  ];
+  return `${page.slice(0, begin + BEGIN.length)}\n\n${table.join('\n')}\n\n${page.slice(end)}`;
+};
+
+if (import.meta.main) {
+  const page = readFileSync(PAGE, 'utf8');
+  const fresh = withReference(page);
+  if (!process.argv.includes('--check')) writeFileSync(PAGE, fresh);
+  else if (fresh !== page) {
+    process.stderr.write('docs/policy.md is out of date: run node scripts/policy-reference.ts\n');
+    process.exitCode = 1;
+  }
+}

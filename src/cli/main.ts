@@ -1,0 +1,33 @@
+// The command line. One file a command, no logic in any of them.
+
+import { readFileSync } from 'node:fs';
+import { Command } from 'commander';
+import { LaybyError, messageOf } from '../telemetry/error.ts';
+import { controlPlaneCommand } from './control-plane.ts';
+import { linkCommand } from './link.ts';
+import { queueCommand } from './queue.ts';
+import { statusCommand } from './status.ts';
+import { upCommand } from './up.ts';
+
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
+
+const program = new Command('layby')
+  .description('A service mesh for machines that lose signal')
+  .version(version)
+  .showHelpAfterError()
+  .enablePositionalOptions()
+  .addCommand(upCommand())
+  .addCommand(linkCommand())
+  .addCommand(queueCommand())
+  .addCommand(statusCommand())
+  .addCommand(controlPlaneCommand());
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  console.error(`layby: ${error instanceof LaybyError ? error.line : messageOf(error)}`);
+  if (!(error instanceof LaybyError) && process.env.LAYBY_LOG === 'debug') console.error(error);
+  process.exit(1);
+}

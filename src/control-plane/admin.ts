@@ -1,0 +1,127 @@
+// The admin listener: health, metrics, and the JSON behind the command line. What only the queue knows is asked from it.
+
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Pool } from 'undici';
+import type { Override } from '../link/state.ts';
+import { LaybyError, messageOf } from '../telemetry/error.ts';
+import type { Address } from '../wire/address.ts';
+import type { Lane } from '../wire/edge-service.ts';
+import { listen, poolTo } from '../wire/http.ts';
+
+export interface AdminRoutes {
+  /** `lanes`: what the queue says now; undefined where it does not answer. */
+  status(lanes: Lane[] | undefined): unknown;
+  /** Why traffic cannot flow yet, or undefined when it can. */
+  notReady(): string | undefined;
+  metrics(): Promise<string>;
+  /** Errors: LAYBY_DESTINATION_UNKNOWN. */
+  override(to: Override, destinations: string[]): void;
+  /** The queue's own admin listener. */
+  queue: Address;
+}
+
+const json = (response: ServerResponse, status: number, body: unknown) => {
+  response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store' });
+  response.end(`${JSON.stringify(body)}\n`);
+};
+
+async function bodyOf(request: IncomingMessage): Promise<string> {
+  let text = '';
+  for await (const piece of request) {
+    text += piece;
+    if (text.length > 65_536) throw new LaybyError('LAYBY_REQUEST_INVALID', 'the body is too long');
+  }
+  return text;
+}
+
+/** Errors: LAYBY_ADDRESS_IN_USE. */
+export async function serveAdmin(
+  address: Address,
+  routes: AdminRoutes,
+): Promise<{ server: Server; address: Address }> {
+  const queue = poolTo(routes.queue);
+  const server = createServer((request, response) => {
+    answer(request, response, routes, queue).catch((error) => {
+      const code = error instanceof LaybyError ? error.code : 'LAYBY_INTERNAL';
+      if (!response.headersSent)
+        json(response, code === 'LAYBY_INTERNAL' ? 500 : 400, { code, message: messageOf(error) });
+      else response.destroy();
+    });
+  });
+  server.on('close', () => void queue.close());
+  return { server, address: await listen(server, address) };
+}
+
+async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  routes: AdminRoutes,
+  queue: Pool,
+): Promise<void> {
+  const { pathname } = new URL(request.url ?? '/', 'http://admin');
+  switch (`${request.method} ${pathname}`) {
+    case 'GET /healthz':
+      response.end('ok\n');
+      return;
+    case 'GET /readyz': {
+      const why = routes.notReady();
+      response.statusCode = why ? 503 : 200;
+      response.end(`${why ?? 'ready'}\n`);
+      return;
+    }
+    case 'GET /metrics':
+      response.setHeader('content-type', 'text/plain; version=0.0.4; charset=utf-8');
+      response.end((await routes.metrics()) + (await queueText(queue, '/metrics')));
+      return;
+    case 'GET /v1/status':
+      json(response, 200, routes.status(await lanesOf(queue)));
+      return;
+    case 'POST /v1/link': {
+      const { state, destinations = [] } = JSON.parse(await bodyOf(request)) as {
+        state: Override;
+        destinations?: string[];
+      };
+      routes.override(state, destinations);
+      json(response, 200, routes.status(await lanesOf(queue)));
+      return;
+    }
+    default:
+      if (pathname.startsWith('/v1/queue')) return forward(request, response, queue);
+      json(response, 404, { code: 'LAYBY_NOT_FOUND', message: `nothing at ${pathname}` });
+  }
+}
+
+/** The queue's metrics; none while it is away. */
+async function queueText(queue: Pool, path: string): Promise<string> {
+  try {
+    const { statusCode, body } = await queue.request({ path, method: 'GET' });
+    const text = await body.text();
+    return statusCode === 200 ? text : '';
+  } catch {
+    return '';
+  }
+}
+
+async function lanesOf(queue: Pool): Promise<Lane[] | undefined> {
+  const text = await queueText(queue, '/v1/queue/lanes');
+  return text ? (JSON.parse(text) as Lane[]) : undefined;
+}
+
+async function forward(request: IncomingMessage, response: ServerResponse, queue: Pool): Promise<void> {
+  try {
+    const { statusCode, headers, body } = await queue.request({
+      path: request.url ?? '/',
+      method: (request.method ?? 'GET') as 'GET',
+      ...(request.method === 'GET' ? {} : { body: request }),
+    });
+    response.writeHead(statusCode, { 'content-type': String(headers['content-type'] ?? 'application/json') });
+    for await (const piece of body) response.write(piece);
+    response.end();
+  } catch (error) {
+    if (response.headersSent) throw error;
+    json(response, 503, {
+      code: 'LAYBY_QUEUE_AWAY',
+      message: `the queue does not answer (${messageOf(error)})`,
+    });
+  }
+}

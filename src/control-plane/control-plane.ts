@@ -1,0 +1,205 @@
+// The control plane as a program: policy and link come in, ADS and the admin listener go out.
+
+import * as grpc from '@grpc/grpc-js';
+import { watchKernel } from '../link/kernel.ts';
+import { type Link, newLink, type Override, step } from '../link/state.ts';
+import { loadLastGood, saveLastGood } from '../policy/last-good.ts';
+import type { Policy } from '../policy/policy.ts';
+import { watchPolicyFiles } from '../policy/sources/files.ts';
+import { LaybyError } from '../telemetry/error.ts';
+import type { Logger } from '../telemetry/log.ts';
+import type { Address } from '../wire/address.ts';
+import { edgeService } from '../wire/edge-service.ts';
+import { serveAdmin } from './admin.ts';
+import { edgeHandlers } from './attach.ts';
+import { Edge } from './edge.ts';
+import { controlPlaneMetrics } from './metrics.ts';
+import { upstreamOf } from './resources/clusters.ts';
+import { AdsServer, bindGrpc } from './server/ads.ts';
+import { Snapshots } from './snapshot.ts';
+import { loadXds } from './xds/registry.ts';
+
+export interface ControlPlaneOptions {
+  /** Files and directories; none: the last good policy. */
+  policy: string[];
+  /** The last good policy is kept here. */
+  dir: string;
+  /** Where sidecars and the queue attach (gRPC). */
+  xds: Address;
+  admin: Address;
+  /** Where sidecars reach the queue. */
+  queue: Address;
+  /** Where the queue's own admin listener is. */
+  queueAdmin: Address;
+  /** Sidecars that must be connected and up to date before it calls itself ready. */
+  expectSidecars: number;
+  log: Logger;
+}
+
+export interface ControlPlane {
+  admin: Address;
+  close(): Promise<void>;
+}
+
+/** Errors: LAYBY_ADDRESS_IN_USE, LAYBY_POLICY_INVALID and LAYBY_POLICY_UNREADABLE where there is no good policy to go on with. */
+export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
+  const { log } = options;
+  const xds = await loadXds();
+  const snapshots = new Snapshots(xds, options.queue);
+  const ads = new AdsServer(xds, snapshots, log);
+  const edge = new Edge(snapshots, ads, log);
+
+  const lastGood = loadLastGood(options.dir);
+  if (lastGood) edge.setPolicy(lastGood);
+  const links = watchLinks(edge, log);
+  const policy = await watchPolicy(options, edge, lastGood, links.look);
+  links.look();
+
+  const server = new grpc.Server({
+    'grpc.keepalive_time_ms': 30_000,
+    'grpc.max_receive_message_length': 16 * 1024 * 1024,
+  });
+  server.addService(ads.service, ads.handlers);
+  server.addService(edgeService, edgeHandlers(edge));
+  await bindGrpc(server, options.xds);
+
+  const startedAt = Date.now();
+  const admin = await serveAdmin(options.admin, {
+    queue: options.queueAdmin,
+    metrics: controlPlaneMetrics(edge, ads),
+    override: links.override,
+    notReady: () => notReady(edge, ads, options.expectSidecars),
+    status: (lanes) => {
+      const destinations = edge.status(lanes);
+      const down = destinations.length > 0 && destinations.every(({ link }) => link.state === 'down');
+      return {
+        link: down ? 'down' : 'up',
+        policy: { version: edge.policy?.version ?? null, problem: policy.problem() ?? null },
+        queue: { attached: edge.queueAttached, answers: lanes !== undefined, pid: edge.queuePid },
+        destinations,
+        sidecars: ads.status(),
+        startedAt: new Date(startedAt).toISOString(),
+      };
+    },
+  });
+  return {
+    admin: admin.address,
+    async close() {
+      policy.close();
+      admin.server.closeAllConnections();
+      admin.server.close();
+      server.forceShutdown();
+      await links.close();
+    },
+  };
+}
+
+/** Why traffic cannot flow yet. */
+function notReady(edge: Edge, ads: AdsServer, sidecars: number): string | undefined {
+  if (!edge.policy) return 'no policy yet';
+  if (!edge.queueAttached) return 'the queue is not there yet';
+  if (edge.queuePolicy !== edge.policy.version) return 'the queue does not have the policy yet';
+  const all = ads.status();
+  const current = all.filter((sidecar) => sidecar.upToDate).length;
+  if (all.length < sidecars) return `${all.length} of ${sidecars} sidecars are connected`;
+  if (current < all.length) {
+    const nack = all.flatMap(({ types }) => Object.values(types)).find((type) => type.nack)?.nack;
+    return nack
+      ? `a sidecar refused its configuration: ${nack.message}`
+      : 'a sidecar is taking its configuration';
+  }
+  return undefined;
+}
+
+/** Keeps the policy in force that the files say, as long as it is good. */
+async function watchPolicy(
+  { policy: paths, dir, log }: ControlPlaneOptions,
+  edge: Edge,
+  lastGood: Policy | undefined,
+  look: () => void,
+) {
+  let problem: LaybyError | undefined;
+  if (paths.length === 0) {
+    if (!lastGood) {
+      throw new LaybyError('LAYBY_POLICY_UNREADABLE', 'there is no policy', {
+        remedy: 'name one with --policy FILE',
+      });
+    }
+    log.warn({ version: lastGood.version }, 'no source of policy: going on with the last good one');
+    return { problem: () => problem, close: () => {} };
+  }
+  const watch = watchPolicyFiles(paths, (update) => {
+    problem = update.error;
+    if (update.error) {
+      log.error(
+        { code: update.error.code, problem: update.error.message },
+        'policy refused; the one before stays',
+      );
+      return;
+    }
+    try {
+      if (update.policy.version !== edge.policy?.version) edge.setPolicy(update.policy);
+      look();
+      log.info(
+        { version: update.policy.version, destinations: update.policy.destinations.length },
+        'policy in force',
+      );
+    } catch (error) {
+      problem = error instanceof LaybyError ? error : new LaybyError('LAYBY_POLICY_INVALID', String(error));
+      log.error({ err: error }, 'policy refused; the one before stays');
+      return;
+    }
+    saveLastGood(dir, update.policy).catch((error) => {
+      log.error({ err: error }, 'the policy is in force but could not be kept for the next start');
+    });
+  });
+  await watch.ready;
+  if (!edge.policy) {
+    watch.close();
+    throw problem ?? new LaybyError('LAYBY_POLICY_UNREADABLE', `no policy in ${paths.join(', ')}`);
+  }
+  return { problem: () => problem, close: () => watch.close() };
+}
+
+/** The link of each destination, from what the kernel and the operator say. */
+function watchLinks(edge: Edge, log: Logger) {
+  const links = new Map<string, Link>();
+  const destinations = () => edge.policy?.destinations ?? [];
+  const say = (name: string, said: Parameters<typeof step>[1]) => {
+    const before = links.get(name) ?? newLink(Date.now());
+    const after = step(before, said, Date.now());
+    links.set(name, after);
+    if (after.state === before.state) return;
+    log.info({ destination: name, link: after.state.state, by: after.state.by }, 'link');
+  };
+  const publish = () => edge.setLinks(new Map([...links].map(([name, link]) => [name, link.state] as const)));
+  const kernel = watchKernel({
+    log,
+    targets: () => destinations().map((destination) => upstreamOf(destination).host),
+    onChange: (reachable) => {
+      for (const destination of destinations()) {
+        say(destination.name, { kernel: reachable.get(upstreamOf(destination).host) });
+      }
+      publish();
+    },
+  });
+  return {
+    look: () => kernel.look(),
+    close: () => kernel.close(),
+    override: (to: Override, names: string[]) => {
+      if (!['up', 'down', 'auto'].includes(to)) {
+        throw new LaybyError('LAYBY_LINK_INVALID', `a link is up, down or auto, not ${to}`);
+      }
+      const known = new Set(destinations().map(({ name }) => name));
+      for (const name of names) {
+        if (!known.has(name)) {
+          throw new LaybyError('LAYBY_DESTINATION_UNKNOWN', `the policy names no destination ${name}`, {
+            remedy: `it names ${[...known].join(', ')}`,
+          });
+        }
+      }
+      for (const name of names.length > 0 ? names : known) say(name, { override: to });
+      publish();
+    },
+  };
+}

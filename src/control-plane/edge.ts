@@ -1,0 +1,194 @@
+// Where the three inputs of a destination meet: its policy, its link, and its lane at the queue. Out of them come the holds
+// (to the sidecars) and what the queue must know (policy, link, which holds are in force).
+
+import type { LinkState } from '../link/state.ts';
+import type { Destination, Policy } from '../policy/policy.ts';
+import type { Logger } from '../telemetry/log.ts';
+import type { EdgeState, Lane, QueueReport } from '../wire/edge-service.ts';
+import { type HoldState, holdState, whyHeld } from './hold.ts';
+import type { AdsServer } from './server/ads.ts';
+import type { Snapshots } from './snapshot.ts';
+
+/** A sidecar that does not acknowledge a hold in this time (ms) is hung: the receipt does not wait for it any longer. */
+const HOLD_PATIENCE_MS = 500;
+
+export interface DestinationStatus {
+  name: string;
+  hosts: string[];
+  upstream: string;
+  hold: boolean;
+  state: HoldState;
+  why: string;
+  link: LinkState;
+  entries: number;
+  bytes: number;
+  dead: number;
+  quarantined: number;
+  oldest: string | null;
+}
+
+const UNKNOWN_LINK: LinkState = { state: 'up', by: 'default', since: 0 };
+
+export class Edge {
+  #snapshots: Snapshots;
+  #ads: AdsServer;
+  #log: Logger;
+  #policy: Policy | undefined;
+  #lanes = new Map<string, Lane>();
+  #links: ReadonlyMap<string, LinkState> = new Map();
+  #states = new Map<string, HoldState>();
+  #queues = new Set<(state: EdgeState) => void>();
+  #inForce = new Map<string, number>();
+  /** pid of the queue that reported last; 0 before the first. */
+  queuePid = 0;
+  /** The policy that the queue has put in force. */
+  queuePolicy = '';
+
+  constructor(snapshots: Snapshots, ads: AdsServer, log: Logger) {
+    this.#snapshots = snapshots;
+    this.#ads = ads;
+    this.#log = log;
+  }
+
+  get policy(): Policy | undefined {
+    return this.#policy;
+  }
+
+  get queueAttached(): boolean {
+    return this.#queues.size > 0;
+  }
+
+  /** Errors: LAYBY_XDS_INVALID; the policy before stays in force. */
+  setPolicy(policy: Policy): void {
+    this.#snapshots.setPolicy(policy);
+    this.#policy = policy;
+    this.#decide();
+    this.#ads.push();
+    this.#tell({
+      policy: { version: policy.version, json: JSON.stringify(policy) },
+      destinations: this.#destinations(),
+    });
+  }
+
+  setLinks(links: ReadonlyMap<string, LinkState>): void {
+    this.#links = links;
+    this.#decide();
+    this.#tell({ destinations: this.#destinations() });
+  }
+
+  link(destination: string): LinkState {
+    return this.#links.get(destination) ?? UNKNOWN_LINK;
+  }
+
+  /** A queue is there. Returns what takes its reports, and what ends the attachment. */
+  attach(send: (state: EdgeState) => void): { report: (report: QueueReport) => void; detach: () => void } {
+    this.#queues.add(send);
+    // A new queue counts its generations anew.
+    this.#inForce.clear();
+    send({
+      ...(this.#policy
+        ? { policy: { version: this.#policy.version, json: JSON.stringify(this.#policy) } }
+        : {}),
+      destinations: this.#destinations(),
+    });
+    return {
+      report: (report) => this.#report(report),
+      detach: () => this.#queues.delete(send),
+    };
+  }
+
+  #report(report: QueueReport): void {
+    this.queuePid = report.pid;
+    this.queuePolicy = report.policy_version;
+    for (const lane of report.lanes) this.#lanes.set(lane.destination, lane);
+    this.#decide();
+    const waiting = report.lanes.filter((lane) => lane.pending);
+    if (waiting.length > 0) void this.#confirm(waiting);
+  }
+
+  /** Tells the queue once the holds are in force on every sidecar: its receipts wait for that (law 3). */
+  async #confirm(lanes: Lane[]): Promise<void> {
+    if (!(await this.#ads.settled('runtime', HOLD_PATIENCE_MS))) {
+      this.#log.warn(
+        { destinations: lanes.map((lane) => lane.destination) },
+        'a sidecar does not confirm the hold',
+      );
+    }
+    for (const lane of lanes) {
+      this.#inForce.set(
+        lane.destination,
+        Math.max(lane.generation, this.#inForce.get(lane.destination) ?? 0),
+      );
+    }
+    this.#tell({ destinations: this.#destinations(new Set(lanes.map((lane) => lane.destination))) });
+  }
+
+  #inputs(destination: Destination) {
+    const lane = this.#lanes.get(destination.name);
+    return {
+      linkUp: this.link(destination.name).state !== 'down',
+      pending: lane?.pending ?? false,
+      failing: lane?.failing ?? false,
+    };
+  }
+
+  #decide(): void {
+    const states = new Map<string, HoldState>();
+    for (const destination of this.#policy?.destinations ?? []) {
+      const state = holdState(destination, this.#inputs(destination));
+      const before = this.#states.get(destination.name) ?? 'direct';
+      states.set(destination.name, state);
+      if (before !== state) {
+        this.#log.info({ destination: destination.name, from: before, to: state }, 'hold');
+      }
+    }
+    this.#states = states;
+    this.#snapshots.setHolds(
+      [...states].filter(([, state]) => state !== 'direct').map(([destination]) => destination),
+    );
+    this.#ads.push();
+  }
+
+  #destinations(only?: ReadonlySet<string>): EdgeState['destinations'] {
+    return (this.#policy?.destinations ?? [])
+      .filter(({ name }) => !only || only.has(name))
+      .map(({ name }) => {
+        const link = this.link(name);
+        return {
+          destination: name,
+          link_up: link.state !== 'down',
+          link_by: link.by,
+          in_force: this.#inForce.get(name) ?? 0,
+        };
+      });
+  }
+
+  #tell(state: EdgeState): void {
+    for (const send of this.#queues) send(state);
+  }
+
+  /** `lanes`: what the queue says right now; its last report where it does not answer. */
+  status(lanes: readonly Lane[] = [...this.#lanes.values()]): DestinationStatus[] {
+    const byName = new Map(lanes.map((lane) => [lane.destination, lane]));
+    return (this.#policy?.destinations ?? []).map((destination) => {
+      const lane = byName.get(destination.name);
+      const inputs = this.#inputs(destination);
+      const state = holdState(destination, inputs);
+      const link = this.link(destination.name);
+      return {
+        name: destination.name,
+        hosts: destination.hosts,
+        upstream: destination.upstream.url,
+        hold: state !== 'direct',
+        state,
+        why: whyHeld(state, inputs, link.by),
+        link,
+        entries: lane?.entries ?? 0,
+        bytes: lane?.bytes ?? 0,
+        dead: lane?.dead ?? 0,
+        quarantined: lane?.quarantined ?? 0,
+        oldest: lane?.oldest ? new Date(lane.oldest).toISOString() : null,
+      };
+    });
+  }
+}

@@ -1,0 +1,47 @@
+// The state machine of a destination: may its calls go direct, or must they pass the queue?
+//
+//   direct    the link is up and nothing waits: the sidecar sends by itself, and fails over by itself.
+//   held      the link is down, so say the kernel or the operator: calls go to the queue at once, nobody pays a time-out.
+//   draining  the link may be up, but older entries wait: a direct call would overtake them (law 3).
+//
+//   direct ── link down ──────────────► held
+//   direct ── an entry waits ─────────► draining      (order none: only while tries fail)
+//   held ──── link up, entries wait ──► draining
+//   held ──── link up, nothing waits ─► direct
+//   draining ── lane empty ───────────► direct        (order none: or the first try that gets through)
+//   draining ── link down ────────────► held
+//
+// No I/O: inputs in, state out.
+
+import type { Destination } from '../policy/policy.ts';
+
+export type HoldState = 'direct' | 'held' | 'draining';
+
+export interface HoldInputs {
+  linkUp: boolean;
+  /** An entry waits, or is about to be committed. */
+  pending: boolean;
+  /** The last try failed for want of a link, and nothing has got through since. */
+  failing: boolean;
+}
+
+export function holdState(destination: Destination, inputs: HoldInputs): HoldState {
+  if (destination.store.mode === 'never') return 'direct';
+  if (!inputs.linkUp) return 'held';
+  const overtakes = destination.store.order !== 'none';
+  return inputs.pending && (overtakes || inputs.failing) ? 'draining' : 'direct';
+}
+
+/** What an operator reads. */
+export function whyHeld(state: HoldState, inputs: HoldInputs, linkBy: string): string {
+  switch (state) {
+    case 'direct':
+      return 'calls go straight to the destination';
+    case 'held':
+      return `the link is down (${linkBy}): calls are stored`;
+    case 'draining':
+      return inputs.failing
+        ? 'the destination cannot be reached: calls are stored, and sent in their order'
+        : 'older entries are being sent first';
+  }
+}

@@ -1,0 +1,58 @@
+// What the control plane counts, in Prometheus' text format. The queue's own metrics are appended by the admin listener.
+
+import { Gauge, Registry } from 'prom-client';
+import type { Edge } from './edge.ts';
+import type { AdsServer } from './server/ads.ts';
+
+export function controlPlaneMetrics(edge: Edge, ads: AdsServer): () => Promise<string> {
+  const registry = new Registry();
+  const registers = [registry];
+  new Gauge({
+    name: 'layby_destination_held',
+    help: '1 while all calls to the destination go through the queue',
+    labelNames: ['destination', 'state'],
+    registers,
+    collect() {
+      this.reset();
+      for (const { name, state, hold } of edge.status()) this.set({ destination: name, state }, hold ? 1 : 0);
+    },
+  });
+  new Gauge({
+    name: 'layby_link_up',
+    help: '1 while the link to the destination may work',
+    labelNames: ['destination', 'by'],
+    registers,
+    collect() {
+      this.reset();
+      for (const { name, link } of edge.status()) {
+        this.set({ destination: name, by: link.by }, link.state === 'down' ? 0 : 1);
+      }
+    },
+  });
+  new Gauge({
+    name: 'layby_sidecars',
+    help: 'connected sidecars',
+    labelNames: ['up_to_date'],
+    registers,
+    collect() {
+      const sidecars = ads.status();
+      const current = sidecars.filter((sidecar) => sidecar.upToDate).length;
+      this.set({ up_to_date: 'true' }, current);
+      this.set({ up_to_date: 'false' }, sidecars.length - current);
+    },
+  });
+  for (const [name, help, value] of [
+    ['layby_xds_acks_total', 'configurations that sidecars took', () => ads.acks],
+    ['layby_xds_nacks_total', 'configurations that sidecars refused', () => ads.nacks],
+  ] as const) {
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(value());
+      },
+    });
+  }
+  return () => registry.metrics();
+}

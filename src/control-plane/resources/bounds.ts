@@ -1,0 +1,39 @@
+// The numbers of the way of a request, each with its reason. Durations are in Envoy's notation.
+
+/** Envoy keeps a request body up to this size (bytes) so that it can send it again, to the queue. Larger bodies, and
+ *  those of unknown length, go through the queue, which spools them. It is memory: one buffer for each request in flight. */
+export const RETRY_BUFFER = 1024 * 1024;
+
+/** A direct connection attempt that takes longer goes to the queue: two SYNs (the second leaves after 1 s). */
+export const CONNECT_TIMEOUT = '2s';
+
+/** TCP_USER_TIMEOUT, ms: sent bytes that nobody acknowledges for so long mean that the link is gone. Linux alone would
+ *  wait for about 15 minutes. The direct way is impatient, since the queue waits behind it. */
+export const DIRECT_PATIENCE_MS = 3_000;
+
+/** The same for the egress way: TCP moves again by itself soon after a short blackhole, and then nothing is sent twice. */
+export const EGRESS_PATIENCE_MS = 60_000;
+
+/** An answer that does not come for so long counts as lost (the request was acknowledged by the peer's TCP by then). */
+export const ANSWER_PATIENCE = '60s';
+
+/** How long a failed destination is left alone before Envoy tries it again by itself, when nobody holds it. */
+export const EJECTION = '2s';
+
+/** Long streams may pause; a peer that says nothing for so long is gone. */
+export const STREAM_IDLE = '3600s';
+
+/** Connections without a request are closed: a keepalive costs bytes on a metered link. */
+export const POOL_IDLE = '60s';
+
+/** Envoy's own limits (1024 requests, 3 retries at once) would turn a failover of many into errors. */
+export const CIRCUIT = {
+  thresholds: [
+    {
+      max_connections: 8192,
+      max_pending_requests: 65536,
+      max_requests: 65536,
+      max_retries: 65536,
+    },
+  ],
+};

@@ -1,0 +1,153 @@
+// Where requests can go: `<name>/direct` (impatient, ejected at the first loss), `queue`, `<name>` (an aggregate of the
+// two, in this order), and `<name>/egress` (patient, for what the queue sends).
+
+import { isIP } from 'node:net';
+import type { Destination } from '../../policy/policy.ts';
+import type { Address } from '../../wire/address.ts';
+import * as bounds from './bounds.ts';
+import { envoyAddress } from './envoy-address.ts';
+import type { Resource } from './resource.ts';
+
+export const QUEUE_CLUSTER = 'queue';
+export const directCluster = (destination: Destination): string => `${destination.name}/direct`;
+export const egressCluster = (destination: Destination): string => `${destination.name}/egress`;
+
+const CLUSTER = 'type.googleapis.com/envoy.config.cluster.v3.Cluster';
+
+/** Host, port and scheme of an upstream URL; `host` without brackets. */
+export function upstreamOf(destination: Destination): {
+  tls: boolean;
+  host: string;
+  port: number;
+  authority: string;
+  path: string;
+} {
+  const url = new URL(destination.upstream.url);
+  const tls = url.protocol === 'https:';
+  return {
+    tls,
+    host: url.hostname.replace(/^\[|\]$/g, ''),
+    port: url.port ? Number(url.port) : tls ? 443 : 80,
+    authority: url.host,
+    path: url.pathname.replace(/\/+$/, ''),
+  };
+}
+
+const httpOptions = {
+  'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
+    '@type': 'type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions',
+    common_http_protocol_options: { idle_timeout: bounds.POOL_IDLE },
+    explicit_http_config: { http_protocol_options: { enable_trailers: true } },
+  },
+};
+
+const assignment = (cluster: string, address: object) => ({
+  cluster_name: cluster,
+  endpoints: [{ lb_endpoints: [{ endpoint: { address } }] }],
+});
+
+/** TCP_USER_TIMEOUT (level IPPROTO_TCP 6, name 18), ms. */
+const userTimeout = (ms: number) => ({
+  socket_options: [{ description: 'TCP_USER_TIMEOUT', level: 6, name: 18, int_value: ms }],
+});
+
+function upstreamCluster(
+  name: string,
+  destination: Destination,
+  patienceMs: number,
+  trustedCa: string,
+): Resource {
+  const { tls, host, port } = upstreamOf(destination);
+  return {
+    '@type': CLUSTER,
+    name,
+    type: isIP(host) ? 'STATIC' : 'STRICT_DNS',
+    // Without signal no name resolves; the sidecar must start all the same.
+    ...(isIP(host) ? {} : { wait_for_warm_on_init: false }),
+    connect_timeout: bounds.CONNECT_TIMEOUT,
+    load_assignment: assignment(name, envoyAddress({ host, port })),
+    circuit_breakers: bounds.CIRCUIT,
+    upstream_bind_config: userTimeout(patienceMs),
+    // A peer that went silent while we wait for its answer is found by probes; TCP_USER_TIMEOUT sees only our own bytes.
+    upstream_connection_options: {
+      tcp_keepalive: { keepalive_time: 10, keepalive_interval: 3, keepalive_probes: 3 },
+    },
+    typed_extension_protocol_options: httpOptions,
+    ...(tls
+      ? {
+          transport_socket: {
+            name: 'envoy.transport_sockets.tls',
+            typed_config: {
+              '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext',
+              ...(isIP(host) ? {} : { sni: host }),
+              common_tls_context: {
+                validation_context: {
+                  trusted_ca: { filename: trustedCa },
+                  match_typed_subject_alt_names: [
+                    { san_type: isIP(host) ? 'IP_ADDRESS' : 'DNS', matcher: { exact: host } },
+                  ],
+                },
+              },
+            },
+          },
+        }
+      : {}),
+  };
+}
+
+/** The three clusters of a destination. `trustedCa`: a PEM file on the sidecar's machine. */
+export function destinationClusters(destination: Destination, trustedCa: string): Resource[] {
+  const direct = directCluster(destination);
+  return [
+    {
+      ...upstreamCluster(direct, destination, bounds.DIRECT_PATIENCE_MS, trustedCa),
+      // Or Envoy spreads over hosts that it knows to be dead.
+      common_lb_config: { healthy_panic_threshold: { value: 0 } },
+      // The first loss ejects; answers of the destination, 5xx included, never do.
+      outlier_detection: {
+        split_external_local_origin_errors: true,
+        consecutive_local_origin_failure: 1,
+        enforcing_consecutive_local_origin_failure: 100,
+        enforcing_local_origin_success_rate: 0,
+        enforcing_consecutive_5xx: 0,
+        enforcing_consecutive_gateway_failure: 0,
+        enforcing_success_rate: 0,
+        interval: '1s',
+        base_ejection_time: bounds.EJECTION,
+        max_ejection_time: bounds.EJECTION,
+        max_ejection_percent: 100,
+        always_eject_one_host: true,
+      },
+    },
+    {
+      '@type': CLUSTER,
+      name: destination.name,
+      lb_policy: 'CLUSTER_PROVIDED',
+      connect_timeout: bounds.CONNECT_TIMEOUT,
+      circuit_breakers: bounds.CIRCUIT,
+      common_lb_config: { healthy_panic_threshold: { value: 0 } },
+      typed_extension_protocol_options: httpOptions,
+      cluster_type: {
+        name: 'envoy.clusters.aggregate',
+        typed_config: {
+          '@type': 'type.googleapis.com/envoy.extensions.clusters.aggregate.v3.ClusterConfig',
+          clusters: [direct, QUEUE_CLUSTER],
+        },
+      },
+    },
+    upstreamCluster(egressCluster(destination), destination, bounds.EGRESS_PATIENCE_MS, trustedCa),
+  ];
+}
+
+export function queueCluster(queue: Address): Resource {
+  const named = 'host' in queue && !isIP(queue.host);
+  return {
+    '@type': CLUSTER,
+    name: QUEUE_CLUSTER,
+    type: named ? 'STRICT_DNS' : 'STATIC',
+    connect_timeout: '1s',
+    load_assignment: assignment(QUEUE_CLUSTER, envoyAddress(queue)),
+    circuit_breakers: bounds.CIRCUIT,
+    typed_extension_protocol_options: httpOptions,
+  };
+}

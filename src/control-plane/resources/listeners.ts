@@ -1,0 +1,77 @@
+// Where requests enter a sidecar: `outbound` for apps, and `egress` for what the queue sends out.
+
+import type { Address } from '../../wire/address.ts';
+import { NO_LINK_HEADER } from '../../wire/names.ts';
+import * as bounds from './bounds.ts';
+import { envoyAddress } from './envoy-address.ts';
+import type { Resource } from './resource.ts';
+import { EGRESS_ROUTES, OUTBOUND_ROUTES } from './routes.ts';
+import { signingFilters } from './signing.ts';
+
+const ads = { ads: {}, resource_api_version: 'V3' };
+
+/** Byte for byte: no request ids, no forwarded-for, no path normalisation, trailers kept, the server's own name kept. */
+function connectionManager(name: string, extra: object) {
+  return {
+    name: 'envoy.filters.network.http_connection_manager',
+    typed_config: {
+      '@type':
+        'type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager',
+      stat_prefix: name,
+      rds: { route_config_name: name, config_source: ads },
+      generate_request_id: false,
+      preserve_external_request_id: true,
+      skip_xff_append: true,
+      server_header_transformation: 'PASS_THROUGH',
+      stream_idle_timeout: bounds.STREAM_IDLE,
+      http_protocol_options: { enable_trailers: true, accept_http_10: true },
+      http2_protocol_options: {
+        initial_stream_window_size: bounds.RETRY_BUFFER,
+        initial_connection_window_size: 16 * bounds.RETRY_BUFFER,
+      },
+      http_filters: [
+        ...signingFilters(),
+        {
+          name: 'envoy.filters.http.router',
+          typed_config: {
+            '@type': 'type.googleapis.com/envoy.extensions.filters.http.router.v3.Router',
+            suppress_envoy_headers: true,
+          },
+        },
+      ],
+      ...extra,
+    },
+  };
+}
+
+/** Tells the queue which answers are Envoy's own: the destination was not reached. */
+const markOwnAnswers = {
+  local_reply_config: {
+    mappers: [
+      {
+        filter: { response_flag_filter: {} },
+        headers_to_add: [
+          {
+            header: { key: NO_LINK_HEADER, value: '%RESPONSE_FLAGS%' },
+            append_action: 'OVERWRITE_IF_EXISTS_OR_ADD',
+          },
+        ],
+      },
+    ],
+  },
+};
+
+const httpListener = (name: string, address: Address, extra: object = {}): Resource => {
+  return {
+    '@type': 'type.googleapis.com/envoy.config.listener.v3.Listener',
+    name,
+    address: envoyAddress(address),
+    per_connection_buffer_limit_bytes: bounds.RETRY_BUFFER,
+    filter_chains: [{ filters: [connectionManager(name, extra)] }],
+  };
+};
+
+export const outboundListener = (address: Address): Resource => httpListener(OUTBOUND_ROUTES, address);
+
+export const egressListener = (address: Address): Resource =>
+  httpListener(EGRESS_ROUTES, address, markOwnAnswers);

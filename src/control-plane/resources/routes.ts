@@ -1,0 +1,219 @@
+// The routes of the outbound listener (what apps call) and of the egress listener (what the queue sends).
+
+import type { Destination, Policy } from '../../policy/policy.ts';
+import { DESTINATION_HEADER, HOST_HEADER, STATUS_PREFIX } from '../../wire/names.ts';
+import * as bounds from './bounds.ts';
+import { directCluster, egressCluster, QUEUE_CLUSTER, upstreamOf } from './clusters.ts';
+import { holdKey } from './holds.ts';
+import type { Resource } from './resource.ts';
+import { SIGNABLE_PATH, signingConfig } from './signing.ts';
+
+export const OUTBOUND_ROUTES = 'outbound';
+export const EGRESS_ROUTES = 'egress';
+
+const ROUTES = 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration';
+
+interface Match {
+  prefix: string;
+  headers?: object[];
+  runtime_fraction?: object;
+}
+
+const anyPath = (match: Omit<Match, 'prefix'> = {}): Match => ({ prefix: '/', ...match });
+
+const oneOf = (methods: string[]) => ({
+  name: ':method',
+  string_match: { safe_regex: { regex: methods.join('|') } },
+});
+
+/** Never set by an app: what an app sends under these names is taken off. */
+const internalHeaders = { request_headers_to_remove: [HOST_HEADER, DESTINATION_HEADER] };
+
+/** A queue that is being restarted is waited for: it is back within a second. */
+const waitForQueue = {
+  retry_on: 'connect-failure,refused-stream,reset-before-request',
+  num_retries: 12,
+  retry_back_off: { base_interval: '0.05s', max_interval: '0.5s' },
+};
+
+const toQueue = (match: Match) => ({
+  match,
+  ...internalHeaders,
+  route: { cluster: QUEUE_CLUSTER, timeout: '0s', retry_policy: waitForQueue },
+});
+
+/** Where the upstream's URL has a path, it goes before the app's. A signed route does that before it signs, by Lua. */
+function rewrites(destination: Destination) {
+  const { authority, path } = upstreamOf(destination);
+  return {
+    host_rewrite_literal: authority,
+    ...(path && !destination.upstream.sign
+      ? { regex_rewrite: { pattern: { regex: '^/' }, substitution: `${path}/` } }
+      : {}),
+  };
+}
+
+function signed(destination: Destination) {
+  const config = signingConfig(destination, { prefixed: true });
+  return config ? { typed_per_filter_config: config } : {};
+}
+
+const direct = (destination: Destination) => ({
+  match: anyPath(),
+  ...internalHeaders,
+  ...signed(destination),
+  route: { cluster: directCluster(destination), timeout: '0s', ...rewrites(destination) },
+});
+
+/** First the destination; when that fails for want of a link, the queue, with what Envoy kept of the body. */
+const directThenQueue = (destination: Destination) => ({
+  match: anyPath(),
+  ...signed(destination),
+  // The host is rewritten for the destination before the first try, so the queue is told what the app had called. Its
+  // presence also tells the queue that the direct way failed.
+  request_headers_to_remove: [DESTINATION_HEADER],
+  request_headers_to_add: [
+    {
+      header: { key: HOST_HEADER, value: '%REQ(:AUTHORITY)%' },
+      append_action: 'OVERWRITE_IF_EXISTS_OR_ADD',
+    },
+  ],
+  request_body_buffer_limit: String(bounds.RETRY_BUFFER),
+  route: {
+    cluster: destination.name,
+    timeout: '0s',
+    ...rewrites(destination),
+    retry_policy: {
+      retry_on: 'connect-failure,refused-stream,reset,reset-before-request',
+      num_retries: 6,
+      per_try_idle_timeout: bounds.ANSWER_PATIENCE,
+      retry_back_off: { base_interval: '0.01s', max_interval: '0.5s' },
+      retry_priority: {
+        name: 'envoy.retry_priorities.previous_priorities',
+        typed_config: {
+          '@type':
+            'type.googleapis.com/envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig',
+          update_frequency: 1,
+        },
+      },
+    },
+  },
+});
+
+/** Bodies that Envoy could not send a second time: longer than its buffer, or of unknown length. */
+function beyondBuffer(methods: string[]): Match[] {
+  const withBody = methods.filter((method) => method !== 'DELETE');
+  return [
+    anyPath({
+      headers: [
+        oneOf(methods),
+        {
+          name: 'content-length',
+          range_match: { start: String(bounds.RETRY_BUFFER), end: String(Number.MAX_SAFE_INTEGER) },
+        },
+      ],
+    }),
+    anyPath({ headers: [oneOf(methods), { name: 'transfer-encoding', present_match: true }] }),
+    ...(withBody.length > 0
+      ? [
+          anyPath({
+            headers: [oneOf(withBody), { name: 'content-length', present_match: true, invert_match: true }],
+          }),
+        ]
+      : []),
+  ];
+}
+
+function outboundRoutes(destination: Destination): object[] {
+  const statusPages = toQueue({ prefix: STATUS_PREFIX });
+  const { mode, methods } = destination.store;
+  if (mode === 'never' || methods.length === 0) return [statusPages, direct(destination)];
+  const held = toQueue(
+    anyPath({
+      runtime_fraction: {
+        default_value: { numerator: 0, denominator: 'HUNDRED' },
+        runtime_key: holdKey(destination.name),
+      },
+    }),
+  );
+  const storable = mode === 'always' ? [anyPath({ headers: [oneOf(methods)] })] : beyondBuffer(methods);
+  const unsignable = destination.upstream.sign
+    ? [
+        anyPath({
+          headers: [
+            { name: ':path', string_match: { safe_regex: { regex: SIGNABLE_PATH } }, invert_match: true },
+          ],
+        }),
+      ]
+    : [];
+  return [statusPages, held, ...[...storable, ...unsignable].map(toQueue), directThenQueue(destination)];
+}
+
+/** `*.example` and `dashcam.example` as Envoy's domains; the port is ignored by the route configuration. */
+const domains = (destination: Destination): string[] => destination.hosts;
+
+const refuse = (status: number, title: string) => ({
+  match: anyPath(),
+  direct_response: {
+    status,
+    body: { inline_string: `${JSON.stringify({ type: 'about:blank', title, status })}\n` },
+  },
+  response_headers_to_add: [
+    {
+      header: { key: 'content-type', value: 'application/problem+json' },
+      append_action: 'OVERWRITE_IF_EXISTS_OR_ADD',
+    },
+  ],
+});
+
+export function outboundRouteConfiguration(policy: Policy): Resource {
+  return {
+    '@type': ROUTES,
+    name: OUTBOUND_ROUTES,
+    ignore_port_in_host_matching: true,
+    virtual_hosts: [
+      ...policy.destinations.map((destination) => ({
+        name: destination.name,
+        domains: domains(destination),
+        routes: outboundRoutes(destination),
+      })),
+      {
+        name: 'unnamed',
+        domains: ['*'],
+        routes: [refuse(421, 'Layby: no destination of the policy names this host')],
+      },
+    ],
+  };
+}
+
+/** The queue names the destination, and sends the path and host that the upstream wants: nothing is rewritten here. */
+export function egressRouteConfiguration(policy: Policy): Resource {
+  return {
+    '@type': ROUTES,
+    name: EGRESS_ROUTES,
+    virtual_hosts: [
+      {
+        name: 'egress',
+        domains: ['*'],
+        routes: [
+          ...policy.destinations.map((destination) => {
+            const config = signingConfig(destination, { prefixed: false });
+            return {
+              match: anyPath({
+                headers: [{ name: DESTINATION_HEADER, string_match: { exact: destination.name } }],
+              }),
+              request_headers_to_remove: [DESTINATION_HEADER, HOST_HEADER],
+              ...(config ? { typed_per_filter_config: config } : {}),
+              route: {
+                cluster: egressCluster(destination),
+                timeout: '0s',
+                host_rewrite_literal: upstreamOf(destination).authority,
+              },
+            };
+          }),
+          refuse(421, 'Layby: no such destination'),
+        ],
+      },
+    ],
+  };
+}

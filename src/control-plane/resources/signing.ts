@@ -1,0 +1,86 @@
+// AWS signatures are made in Envoy, in the listeners: behind an aggregate cluster an upstream filter is silently skipped.
+// Apps, queue and control plane hold no credentials; Envoy takes them from the standard variables and files.
+
+import type { Destination } from '../../policy/policy.ts';
+import { upstreamOf } from './clusters.ts';
+
+export const SIGNING_FILTER = 'envoy.filters.http.aws_request_signing';
+export const LUA_FILTER = 'envoy.filters.http.lua';
+
+const TYPE = 'type.googleapis.com/envoy.extensions.filters.http.aws_request_signing.v3';
+
+/** What Envoy's router or a later hop adds or changes after the signature was made. */
+const EXCLUDED = [
+  { prefix: 'x-envoy-' },
+  { prefix: 'x-forwarded-' },
+  { prefix: 'layby-' },
+  { exact: 'expect' },
+  { exact: 'te' },
+  { exact: 'trailer' },
+  { exact: 'connection' },
+  { exact: 'keep-alive' },
+  { exact: 'accept-encoding' },
+  { exact: 'user-agent' },
+  { exact: 'authorization' },
+];
+
+/** Envoy's own path encoding signs what is unreserved, `/` and upper-case escapes as S3 does; a raw sub-delimiter beside
+ *  escapes, or an escaped unreserved character, gets a 403. Paths outside this pattern are left to the queue, which makes
+ *  them canonical. RE2, whole path and query. */
+export const SIGNABLE_PATH =
+  '^/([A-Za-z0-9/_.-]|%(2[0-9A-CF]|3[A-F]|40|5[B-E]|60|7[BCD]|7F|[013][0-9A-F]|[89A-F][0-9A-F]))*(\\?.*)?$';
+
+/** Filters in the order of the listener. Both do nothing unless a route asks for them. */
+export const signingFilters = () => [
+  {
+    name: LUA_FILTER,
+    disabled: true,
+    typed_config: { '@type': 'type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua' },
+  },
+  {
+    name: SIGNING_FILTER,
+    disabled: true,
+    typed_config: {
+      '@type': `${TYPE}.AwsRequestSigning`,
+      service_name: 's3',
+      region: 'us-east-1',
+      use_unsigned_payload: true,
+    },
+  },
+];
+
+/** The per-route configuration that signs for this destination; undefined where its policy does not ask for it.
+ *  `prefixed`: the path of the upstream URL has yet to be put before the path, and before the signature is made. */
+export function signingConfig(destination: Destination, { prefixed }: { prefixed: boolean }) {
+  const aws = destination.upstream.sign?.aws;
+  if (!aws) return undefined;
+  const { authority, path } = upstreamOf(destination);
+  return {
+    [SIGNING_FILTER]: {
+      '@type': `${TYPE}.AwsRequestSigningPerRoute`,
+      stat_prefix: destination.name,
+      aws_request_signing: {
+        service_name: aws.service,
+        region: aws.region,
+        use_unsigned_payload: true,
+        host_rewrite: authority,
+        match_excluded_headers: EXCLUDED,
+      },
+    },
+    ...(prefixed && path
+      ? {
+          [LUA_FILTER]: {
+            '@type': 'type.googleapis.com/envoy.extensions.filters.http.lua.v3.LuaPerRoute',
+            source_code: {
+              inline_string: [
+                'function envoy_on_request(handle)',
+                '  local headers = handle:headers()',
+                `  headers:replace(":path", ${JSON.stringify(path)} .. headers:get(":path"))`,
+                'end',
+              ].join('\n'),
+            },
+          },
+        }
+      : {}),
+  };
+}

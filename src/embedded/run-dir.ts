@@ -1,0 +1,82 @@
+// Where the parts of one mesh meet: Unix sockets, so nothing inside takes a port, and nobody else can connect.
+
+import { createHash } from 'node:crypto';
+import { mkdirSync, realpathSync, rmSync, statSync } from 'node:fs';
+import { connect, createServer, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { LaybyError, messageOf } from '../telemetry/error.ts';
+import type { Address } from '../wire/address.ts';
+
+/** sun_path has 108 bytes, the last of them zero. */
+const SOCKET_PATH_BYTES = 107;
+const LONGEST_NAME = 'envoy-admin.sock';
+
+export interface RunDir {
+  path: string;
+  xds: Address;
+  queue: Address;
+  queueAdmin: Address;
+  egress: Address;
+  envoyAdmin: Address;
+  lock: string;
+}
+
+/** Makes the data directory and, in it, the run directory. A long path gets one under the system's temporary directory, with a
+ *  name made from the data directory's. Errors: LAYBY_DATA_UNUSABLE. */
+export function makeRunDir(data: string): RunDir {
+  try {
+    mkdirSync(data, { recursive: true });
+    let path = join(realpathSync(data), 'run');
+    if (Buffer.byteLength(join(path, LONGEST_NAME)) > SOCKET_PATH_BYTES) {
+      const name = createHash('sha256').update(path).digest('hex').slice(0, 16);
+      path = join(tmpdir(), `layby-${name}`);
+    }
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+    if (process.getuid && statSync(path).uid !== process.getuid())
+      throw new Error(`${path} belongs to somebody else`);
+    const socket = (name: string): Address => ({ unix: join(path, name) });
+    return {
+      path,
+      xds: socket('xds.sock'),
+      queue: socket('queue.sock'),
+      queueAdmin: socket('queue-admin.sock'),
+      egress: socket('egress.sock'),
+      envoyAdmin: socket(LONGEST_NAME),
+      lock: join(path, 'lock.sock'),
+    };
+  } catch (error) {
+    throw new LaybyError('LAYBY_DATA_UNUSABLE', `cannot use ${data} for data (${messageOf(error)})`, {
+      remedy: 'choose a directory that you may write with --data DIR',
+      cause: error,
+    });
+  }
+}
+
+/** One mesh for one data directory. The lock is a listening socket: it ends with the process, however that ends.
+ *  Errors: LAYBY_DATA_IN_USE. The sockets of a mesh that was killed are removed. */
+export async function lockRunDir(runDir: RunDir, data: string): Promise<Server> {
+  const taken = await new Promise<boolean>((resolve) => {
+    const socket = connect(runDir.lock, () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.on('error', () => resolve(false));
+  });
+  if (taken) {
+    throw new LaybyError('LAYBY_DATA_IN_USE', `another \`layby up\` is running on ${data}`, {
+      remedy: 'end it, or choose another directory with --data DIR',
+    });
+  }
+  for (const address of [runDir.xds, runDir.queue, runDir.queueAdmin, runDir.egress, runDir.envoyAdmin]) {
+    if ('unix' in address) rmSync(address.unix, { force: true });
+  }
+  rmSync(runDir.lock, { force: true });
+  const server = createServer((socket) => socket.destroy());
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(runDir.lock, resolve);
+  });
+  server.unref();
+  return server;
+}

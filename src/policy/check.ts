@@ -1,0 +1,197 @@
+// Is this value a destination document? Finds everything that is wrong with one document, each with its path; what two
+// documents have to do with each other is for src/policy/parse.ts.
+
+import { isIPv6 } from 'node:net';
+import { Settings } from 'typebox/system';
+import Value from 'typebox/value';
+import { messageOf } from '../telemetry/error.ts';
+import type { Path } from './documents.ts';
+import { nearMiss } from './near-miss.ts';
+import { DESTINATION_JSON_SCHEMA, DestinationSchema, type JsonSchema, KIND } from './schema.ts';
+import { parseDuration, parseRate, parseSize } from './units.ts';
+
+export interface Finding {
+  path: Path;
+  message: string;
+  /** What the place of the finding is: a key that should not be there, or a value. */
+  at: 'key' | 'value';
+}
+
+// The answer to a request that only reads is its whole point, and CONNECT has no body that could be kept.
+const NEVER_STORED = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'CONNECT']);
+const FOUND_LENGTH = 60;
+
+const isMapping = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+const shown = (value: unknown): string => {
+  if (value === null) return 'nothing';
+  if (Array.isArray(value)) return value.length ? 'a list' : 'an empty list';
+  if (typeof value === 'object') return 'a mapping';
+  const text = JSON.stringify(value) ?? String(value);
+  return text.length > FOUND_LENGTH ? `${text.slice(0, FOUND_LENGTH)}…` : text;
+};
+
+const expected = (schema: JsonSchema): string => {
+  if (schema.title) return schema.title;
+  if (schema.enum) return schema.enum.length === 1 ? schema.enum[0]! : `one of ${schema.enum.join(', ')}`;
+  if (schema.type === 'integer') return `a whole number from ${schema.minimum} to ${schema.maximum}`;
+  if (schema.type === 'array') return `a list of ${schema.minItems} to ${schema.maxItems}`;
+  if (schema.properties) return `a mapping with ${Object.keys(schema.properties).join(', ')}`;
+  return `a ${schema.type}`;
+};
+
+const mismatch = (schema: JsonSchema, value: unknown): string => {
+  const meant = typeof value === 'string' && schema.enum && nearMiss(value, schema.enum);
+  return `expected ${expected(schema)}, but found ${shown(value)}${meant ? `; did you mean \`${meant}\`?` : ''}`;
+};
+
+const child = (schema: JsonSchema | undefined, step: string | number): JsonSchema | undefined => {
+  if (typeof step === 'number') return schema?.items;
+  const properties = schema?.properties;
+  return properties && Object.hasOwn(properties, step) ? properties[step] : undefined;
+};
+
+const valueAt = (value: unknown, path: Path): unknown =>
+  path.reduce<unknown>(
+    (at, step) => (at as Record<string | number, unknown> | undefined | null)?.[step],
+    value,
+  );
+
+/** JSON Pointer (RFC 6901) to path, with numbers where the schema has a list. */
+const pathOf = (pointer: string): Path => {
+  const path: (string | number)[] = [];
+  let schema: JsonSchema | undefined = DESTINATION_JSON_SCHEMA;
+  for (const raw of pointer.split('/').slice(1)) {
+    const name = raw.replaceAll('~1', '/').replaceAll('~0', '~');
+    const step: string | number = schema?.items ? Number(name) : name;
+    path.push(step);
+    schema = child(schema, step);
+  }
+  return path;
+};
+
+/** All fields of the schema by their last name, to find one written at the wrong depth. */
+const fieldsByName = (schema: JsonSchema, above: string, found = new Map<string, string>()) => {
+  for (const [name, field] of Object.entries(schema.properties ?? {})) {
+    const path = above ? `${above}.${name}` : name;
+    if (!found.has(name)) found.set(name, path);
+    fieldsByName(field, path, found);
+  }
+  return found;
+};
+const FIELDS = fieldsByName(DESTINATION_JSON_SCHEMA, '');
+
+const unknownFields = (schema: JsonSchema, value: unknown, path: Path, findings: Finding[]): void => {
+  if (schema.items && Array.isArray(value)) {
+    for (const [i, item] of value.entries()) unknownFields(schema.items, item, [...path, i], findings);
+  }
+  if (!schema.properties || !isMapping(value)) return;
+  for (const [name, field] of Object.entries(value)) {
+    const known = child(schema, name);
+    if (known) {
+      unknownFields(known, field, [...path, name], findings);
+      continue;
+    }
+    const free = Object.keys(schema.properties).filter((other) => !Object.hasOwn(value, other));
+    const meant = nearMiss(name, free) ?? FIELDS.get(nearMiss(name, FIELDS.keys()) ?? '');
+    findings.push({
+      path: [...path, name],
+      message: `unknown field${meant ? `; did you mean \`${meant}\`?` : `; expected ${expected(schema)}`}`,
+      at: 'key',
+    });
+  }
+};
+
+const schemaFindings = (value: unknown): Finding[] => {
+  const findings: Finding[] = [];
+  unknownFields(DESTINATION_JSON_SCHEMA, value, [], findings);
+  // typebox stops after eight errors unless told otherwise, and only globally; a policy with more shall hear of them all.
+  const { maxErrors } = Settings.Get();
+  Settings.Set({ maxErrors: Number.MAX_SAFE_INTEGER });
+  let errors: ReturnType<typeof Value.Errors>;
+  try {
+    errors = Value.Errors(DestinationSchema, value);
+  } finally {
+    Settings.Set({ maxErrors });
+  }
+  for (const error of errors) {
+    const path = pathOf(error.instancePath);
+    const schema = path.reduce<JsonSchema | undefined>(child, DESTINATION_JSON_SCHEMA);
+    if (error.keyword === 'required') {
+      for (const name of error.params.requiredProperties) {
+        const field = child(schema, name);
+        findings.push({
+          path: [...path, name],
+          message: `required, but missing; expected ${field ? expected(field) : 'a value'}`,
+          at: 'value',
+        });
+      }
+    } else {
+      findings.push({
+        path,
+        message: schema ? mismatch(schema, valueAt(value, path)) : error.message,
+        at: 'value',
+      });
+    }
+  }
+  return findings;
+};
+
+/** What a schema cannot say. Each takes a value that the schema found right, and answers what is wrong with it. */
+const host = (value: string): string | undefined =>
+  value.startsWith('[') && !isIPv6(value.slice(1, -1))
+    ? `expected an IPv6 address in the brackets, but found ${shown(value)}`
+    : undefined;
+
+const url = (value: string): string | undefined =>
+  URL.canParse(value) ? undefined : `expected a valid URL, but found ${shown(value)}`;
+
+const method = (value: string): string | undefined =>
+  NEVER_STORED.has(value.toUpperCase()) ? `${value} cannot be stored: remove it` : undefined;
+
+const unit =
+  (parse: (text: string) => number) =>
+  (value: string): string | undefined => {
+    try {
+      parse(value);
+      return undefined;
+    } catch (thrown) {
+      return messageOf(thrown);
+    }
+  };
+
+const CHECKS: [Path, (value: string) => string | undefined][] = [
+  [['spec', 'hosts'], host],
+  [['spec', 'upstream', 'url'], url],
+  [['spec', 'store', 'methods'], method],
+  [['spec', 'store', 'ttl'], unit(parseDuration)],
+  [['spec', 'store', 'quota'], unit(parseSize)],
+  [['spec', 'replay', 'rate'], unit(parseRate)],
+  [['spec', 'replay', 'retry', 'max'], unit(parseDuration)],
+];
+
+/** Everything wrong with one document, at most one finding per path; empty: it is a DestinationDocument. */
+export const checkDocument = (value: unknown): Finding[] => {
+  const kind = isMapping(value) ? value.kind : undefined;
+  if (typeof kind === 'string' && kind !== KIND && !nearMiss(kind, [KIND])) {
+    // Something else altogether: to list all that it has not in common with a destination would help nobody.
+    return [
+      { path: ['kind'], message: mismatch(child(DESTINATION_JSON_SCHEMA, 'kind')!, kind), at: 'value' },
+    ];
+  }
+  const findings = new Map<string, Finding>();
+  const add = (finding: Finding) => {
+    const key = JSON.stringify(finding.path);
+    if (!findings.has(key)) findings.set(key, finding);
+  };
+  for (const finding of schemaFindings(value)) add(finding);
+  for (const [path, check] of CHECKS) {
+    const found = valueAt(value, path);
+    for (const [i, item] of (Array.isArray(found) ? found : [found]).entries()) {
+      const message = typeof item === 'string' ? check(item) : undefined;
+      if (message) add({ path: Array.isArray(found) ? [...path, i] : path, message, at: 'value' });
+    }
+  }
+  return [...findings.values()];
+};

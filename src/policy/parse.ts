@@ -1,0 +1,134 @@
+// From the operator's files to the policy that the rest of Layby sees: all of it, or one error that names every problem
+// of every file. Reading the files is for src/policy/sources.
+
+import Value from 'typebox/value';
+import { checkDocument } from './check.ts';
+import { type Path, type PolicyDocument, type PolicyFile, pathText, readDocuments } from './documents.ts';
+import { canonicalHost } from './host.ts';
+import type { Destination, Policy } from './policy.ts';
+import { PolicyError, type PolicyProblem } from './problem.ts';
+import { type DestinationDocument, DestinationSchema } from './schema.ts';
+import { parseDuration, parseRate, parseSize } from './units.ts';
+import { policyOf } from './version.ts';
+
+export type { PolicyFile } from './documents.ts';
+export { PolicyError, type PolicyProblem } from './problem.ts';
+
+type Spec = DestinationDocument['spec'];
+/** A part of a document with its defaults filled in; the fields named have none. */
+type Filled<Part, Bare extends keyof Part> = Required<Omit<Part, Bare>> & Pick<Part, Bare>;
+type FilledStore = Filled<NonNullable<Spec['store']>, 'ttl' | 'quota'>;
+type FilledReplay = Filled<NonNullable<Spec['replay']>, 'rate' | 'retry'> & { retry: { max: string } };
+
+const withoutTrailingSlash = ({ protocol, host, pathname }: URL) =>
+  `${protocol}//${host}${pathname.replace(/\/+$/, '')}`;
+
+const resolve = (document: DestinationDocument): Destination => {
+  const { metadata, spec } = Value.Default(DestinationSchema, document) as DestinationDocument;
+  const { ttl, quota, ...store } = spec.store as FilledStore;
+  const { rate, ...replay } = spec.replay as FilledReplay;
+  return {
+    name: metadata.name,
+    // Sorted, since their order says nothing: so it does not change the version either.
+    hosts: spec.hosts.map(canonicalHost).sort(),
+    upstream: { ...spec.upstream, url: withoutTrailingSlash(new URL(spec.upstream.url)) },
+    store: {
+      ...store,
+      methods: [...new Set(store.methods.map((method) => method.toUpperCase()))].sort(),
+      ...(ttl === undefined ? {} : { ttl: parseDuration(ttl) }),
+      ...(quota === undefined ? {} : { quota: parseSize(quota) }),
+    },
+    replay: {
+      ...replay,
+      ...(rate === undefined ? {} : { rate: parseRate(rate) }),
+      retry: { max: parseDuration(replay.retry.max) },
+    },
+  };
+};
+
+interface Claim {
+  document: PolicyDocument;
+  path: Path;
+  /** Whose it is, for the message about the second one. */
+  owner: string;
+}
+
+const strings = (value: unknown): [number, string][] =>
+  (Array.isArray(value) ? [...value.entries()] : []).filter(
+    (entry): entry is [number, string] => typeof entry[1] === 'string',
+  );
+
+/** Names and hosts claimed twice. Looks at wrong documents too, as far as they can be read, to name all problems at once. */
+const conflicts = (documents: readonly PolicyDocument[]): PolicyProblem[] => {
+  const problems: PolicyProblem[] = [];
+  const claim = (claims: Map<string, Claim>, key: string, what: string, mine: Claim) => {
+    const first = claims.get(key);
+    if (!first) {
+      claims.set(key, mine);
+      return;
+    }
+    const { line, column } = first.document.place(first.path);
+    problems.push({
+      file: mine.document.file,
+      ...mine.document.place(mine.path),
+      path: pathText(mine.path),
+      message: `${what} is already claimed${first.owner && ` by destination ${first.owner}`} at ${first.document.file}:${line}:${column}`,
+    });
+  };
+  const names = new Map<string, Claim>();
+  const hosts = new Map<string, Claim>();
+  for (const document of documents) {
+    const { metadata, spec } = document.value as {
+      metadata?: { name?: unknown };
+      spec?: { hosts?: unknown };
+    };
+    const name = typeof metadata?.name === 'string' ? metadata.name : '';
+    if (name) claim(names, name, `the name ${name}`, { document, path: ['metadata', 'name'], owner: '' });
+    for (const [i, host] of strings(spec?.hosts)) {
+      const key = canonicalHost(host);
+      claim(hosts, key, `the host ${key}`, { document, path: ['spec', 'hosts', i], owner: name });
+    }
+  }
+  return problems;
+};
+
+/**
+ * The policy that these files make together. Each may hold several YAML documents, or JSON.
+ * Throws PolicyError (LAYBY_POLICY_INVALID) with all problems of all files.
+ */
+export const parsePolicy = (files: readonly PolicyFile[]): Policy => {
+  const documents: PolicyDocument[] = [];
+  const problems: PolicyProblem[] = [];
+  for (const file of files) {
+    const read = readDocuments(file);
+    documents.push(...read.documents);
+    problems.push(...read.problems);
+  }
+  if (documents.length === 0 && problems.length === 0) {
+    const read = files.length
+      ? `${files.map(({ path }) => path).join(', ')} hold none`
+      : 'there are no files';
+    problems.push({
+      file: files.length === 1 ? files[0]!.path : '',
+      line: 1,
+      column: 1,
+      path: '',
+      message: `expected at least one document of kind Destination, but ${files.length === 1 ? 'the file holds none' : read}`,
+    });
+  }
+  for (const document of documents) {
+    for (const { path, message, at } of checkDocument(document.value)) {
+      problems.push({ file: document.file, ...document.place(path, at), path: pathText(path), message });
+    }
+  }
+  problems.push(...conflicts(documents));
+  if (problems.length > 0) {
+    const order = new Map(files.map(({ path }, i) => [path, i]));
+    throw new PolicyError(
+      problems.toSorted(
+        (a, b) => order.get(a.file)! - order.get(b.file)! || a.line - b.line || a.column - b.column,
+      ),
+    );
+  }
+  return policyOf(documents.map(({ value }) => resolve(value as DestinationDocument)));
+};

@@ -1,0 +1,49 @@
+// What the rest of Layby sees of the policy: checked, defaults filled in, units resolved. src/policy/schema.ts is the
+// source of the operator's document, src/policy/parse.ts turns one into the other.
+
+export type StoreMode = 'never' | 'failover' | 'always';
+export type ReceiptKind = 'redirect' | 'accepted' | 's3' | 'auto';
+export type Order = 'none' | 'key' | 'strict';
+
+/** From the lowest to the highest: the first to be evicted stands first, and weighs least in replay. */
+export const CLASSES = ['bulk', 'normal', 'urgent', 'evidence'] as const;
+export type Class = (typeof CLASSES)[number];
+
+export interface Destination {
+  name: string;
+  /** Lower case, without port: `dashcam.example`, or `*.example` for any name below it. */
+  hosts: string[];
+  upstream: {
+    /** http or https, no query, no fragment; a path is put before the app's path. Always without a trailing slash. */
+    url: string;
+    sign?: { aws: { service: string; region: string } };
+  };
+  store: {
+    mode: StoreMode;
+    /** Upper case. Requests with other methods are never stored. */
+    methods: string[];
+    receipt: ReceiptKind;
+    order: Order;
+    class: Class;
+    /** ms */
+    ttl?: number;
+    /** bytes */
+    quota?: number;
+    whenFull: 'refuse' | 'evict';
+  };
+  replay: {
+    /** Entries under way at once. */
+    concurrency: number;
+    /** bytes per second */
+    rate?: number;
+    /** `max`: the longest pause between two tries, ms. */
+    retry: { max: number };
+  };
+}
+
+export interface Policy {
+  /** SHA-256 over the content, so equal policies have equal versions. */
+  version: string;
+  /** Sorted by name. */
+  destinations: Destination[];
+}

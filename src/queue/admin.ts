@@ -1,0 +1,52 @@
+// The queue's own admin listener, for the control plane's; never reachable through a sidecar.
+
+import { createServer, type Server, type ServerResponse } from 'node:http';
+import type { Store } from '../store/store.ts';
+import { messageOf } from '../telemetry/error.ts';
+import type { Backlog } from './backlog.ts';
+import { entryView } from './entries-page.ts';
+
+/** The list is written piece by piece: a million entries need no more memory than one. */
+async function list(response: ServerResponse, store: Store): Promise<void> {
+  response.setHeader('content-type', 'application/json');
+  let separator = '[';
+  for await (const entry of store.list()) {
+    if (!response.write(separator + JSON.stringify(entryView(entry)))) {
+      await new Promise((resolve) => response.once('drain', resolve));
+    }
+    separator = ',\n';
+  }
+  response.end(separator === '[' ? '[]\n' : ']\n');
+}
+
+export function queueAdmin(store: Store, backlog: Backlog, metrics: () => Promise<string>): Server {
+  const answer = async (method: string, path: string, response: ServerResponse): Promise<void> => {
+    switch (`${method} ${path}`) {
+      case 'GET /v1/queue':
+        return list(response, store);
+      case 'GET /v1/queue/lanes':
+        response.setHeader('content-type', 'application/json');
+        response.end(JSON.stringify(backlog.lanes()));
+        return;
+      case 'GET /metrics':
+        response.end(await metrics());
+        return;
+      case 'GET /healthz':
+        response.end('ok\n');
+        return;
+      default:
+        response.writeHead(404, { 'content-type': 'application/json' });
+        response.end(`${JSON.stringify({ code: 'LAYBY_NOT_FOUND', message: `nothing at ${path}` })}\n`);
+    }
+  };
+  return createServer((request, response) => {
+    const { pathname } = new URL(request.url ?? '/', 'http://queue');
+    answer(request.method ?? 'GET', pathname, response).catch((error) => {
+      if (response.headersSent) response.destroy();
+      else {
+        response.writeHead(500, { 'content-type': 'application/json' });
+        response.end(`${JSON.stringify({ code: 'LAYBY_INTERNAL', message: messageOf(error) })}\n`);
+      }
+    });
+  });
+}

@@ -1,0 +1,156 @@
+// What waits, for each destination, as the control plane must know it: so that no direct call overtakes a stored one (law 3).
+//
+// A lane is pending from before the first commit until its last entry has left. Becoming pending starts a new generation;
+// a receipt goes out when the control plane has said that the hold of this generation is in force on every sidecar.
+
+import type { Store } from '../store/store.ts';
+import type { Lane } from '../wire/edge-service.ts';
+
+/** With no control plane there is nobody to hold; ms. */
+const HOLD_PATIENCE_MS = 800;
+
+interface LaneState {
+  /** Requests on their way into the store. */
+  storing: number;
+  pending: boolean;
+  failing: boolean;
+  generation: number;
+  inForce: number;
+  waiters: Set<() => void>;
+}
+
+export class Backlog {
+  #store: Store;
+  #lanes = new Map<string, LaneState>();
+  #report: (lanes: Lane[]) => void = () => {};
+  #attached = false;
+
+  constructor(store: Store) {
+    this.#store = store;
+    for (const [destination, { entries }] of store.totals()) {
+      if (entries > 0) this.#pending(this.#lane(destination));
+    }
+  }
+
+  /** Where reports go from now on; all lanes at once, and then what changes. */
+  attach(report: (lanes: Lane[]) => void): void {
+    this.#report = report;
+    this.#attached = true;
+    for (const lane of this.#lanes.values()) lane.inForce = 0;
+    report(this.lanes());
+  }
+
+  detach(): void {
+    this.#attached = false;
+    this.#report = () => {};
+    for (const lane of this.#lanes.values()) {
+      for (const wake of lane.waiters) wake();
+    }
+  }
+
+  #lane(destination: string): LaneState {
+    let lane = this.#lanes.get(destination);
+    if (!lane) {
+      lane = { storing: 0, pending: false, failing: false, generation: 0, inForce: 0, waiters: new Set() };
+      this.#lanes.set(destination, lane);
+    }
+    return lane;
+  }
+
+  #pending(lane: LaneState): boolean {
+    if (lane.pending) return false;
+    lane.pending = true;
+    lane.generation += 1;
+    return true;
+  }
+
+  isPending(destination: string): boolean {
+    return this.#lane(destination).pending;
+  }
+
+  isFailing(destination: string): boolean {
+    return this.#lane(destination).failing;
+  }
+
+  /** A request is about to be stored. `held` resolves when no direct call can overtake it any more; `done` ends it. */
+  storing(destination: string, failedOver: boolean): { held: () => Promise<void>; done: () => void } {
+    const lane = this.#lane(destination);
+    lane.storing += 1;
+    const changed = this.#pending(lane);
+    if ((failedOver && !lane.failing) || changed) {
+      if (failedOver) lane.failing = true;
+      this.#tell(destination);
+    }
+    return {
+      held: () => this.#held(lane),
+      done: () => {
+        lane.storing -= 1;
+        this.left(destination);
+      },
+    };
+  }
+
+  async #held(lane: LaneState): Promise<void> {
+    if (!this.#attached || lane.inForce >= lane.generation) return;
+    await new Promise<void>((resolve) => {
+      const wake = () => {
+        clearTimeout(timer);
+        lane.waiters.delete(wake);
+        resolve();
+      };
+      const timer = setTimeout(wake, HOLD_PATIENCE_MS);
+      lane.waiters.add(wake);
+    });
+  }
+
+  /** The control plane says which generation is in force. */
+  inForce(destination: string, generation: number): void {
+    const lane = this.#lane(destination);
+    lane.inForce = generation;
+    if (generation < lane.generation) return;
+    for (const wake of lane.waiters) wake();
+  }
+
+  /** An entry has left, or a request was not stored after all: perhaps nothing waits any more. */
+  left(destination: string): void {
+    const lane = this.#lane(destination);
+    const entries = this.#store.totals().get(destination)?.entries ?? 0;
+    if (lane.pending && lane.storing === 0 && entries === 0) {
+      lane.pending = false;
+      this.#tell(destination);
+    }
+  }
+
+  /** What the last try said of the link. */
+  outcome(destination: string, reached: boolean): void {
+    const lane = this.#lane(destination);
+    if (lane.failing === !reached) return;
+    lane.failing = !reached;
+    this.#tell(destination);
+  }
+
+  #tell(destination: string): void {
+    this.#report([this.#view(destination)]);
+  }
+
+  #view(destination: string): Lane {
+    const { pending, failing, generation } = this.#lane(destination);
+    const totals = this.#store.totals().get(destination);
+    return {
+      destination,
+      entries: totals?.entries ?? 0,
+      bytes: totals?.bytes ?? 0,
+      dead: totals?.dead ?? 0,
+      quarantined: totals?.quarantined ?? 0,
+      oldest: totals?.oldest?.receivedAt ?? 0,
+      pending,
+      failing,
+      generation,
+    };
+  }
+
+  lanes(): Lane[] {
+    const names = new Set([...this.#lanes.keys(), ...this.#store.totals().keys()]);
+    return [...names].sort().map((destination) => this.#view(destination));
+  }
+}

@@ -1,0 +1,71 @@
+// What the queue and replay count, in Prometheus' text format.
+
+import { Counter, Gauge, Registry } from 'prom-client';
+import type { Store } from '../store/store.ts';
+
+export interface QueueMetrics {
+  request(destination: string, outcome: string): void;
+  replayed(destination: string, outcome: string, bytes: number): void;
+  text(): Promise<string>;
+}
+
+export function queueMetrics(store: Store): QueueMetrics {
+  const registry = new Registry();
+  const registers = [registry];
+  const requests = new Counter({
+    name: 'layby_queue_requests_total',
+    help: 'requests that came to the queue, by how they ended',
+    labelNames: ['destination', 'outcome'],
+    registers,
+  });
+  const tries = new Counter({
+    name: 'layby_replay_tries_total',
+    help: 'tries to deliver an entry, by what came of them',
+    labelNames: ['destination', 'outcome'],
+    registers,
+  });
+  const sent = new Counter({
+    name: 'layby_replay_bytes_total',
+    help: 'body bytes that destinations took, from entries',
+    labelNames: ['destination'],
+    registers,
+  });
+  const events = new Counter({
+    name: 'layby_entries_total',
+    help: 'events in the life of entries',
+    labelNames: ['destination', 'event'],
+    registers,
+  });
+  store.on('event', ({ destination, kind }) => events.inc({ destination, event: kind }));
+  const gauge = (name: string, help: string, value: 'entries' | 'bytes' | 'dead' | 'quarantined') =>
+    new Gauge({
+      name,
+      help,
+      labelNames: ['destination'],
+      registers,
+      collect() {
+        this.reset();
+        for (const [destination, totals] of store.totals()) this.set({ destination }, totals[value]);
+      },
+    });
+  gauge('layby_entries', 'entries that wait', 'entries');
+  gauge('layby_entries_bytes', 'body bytes of the entries that wait', 'bytes');
+  gauge('layby_dead_letters', 'entries that were refused for good', 'dead');
+  gauge('layby_quarantined', 'entries that are damaged on the disk', 'quarantined');
+  new Gauge({
+    name: 'layby_store_physical_bytes',
+    help: 'bytes that the store takes on the disk',
+    registers,
+    async collect() {
+      this.set(await store.physicalBytes());
+    },
+  });
+  return {
+    request: (destination, outcome) => requests.inc({ destination, outcome }),
+    replayed: (destination, outcome, bytes) => {
+      tries.inc({ destination, outcome });
+      if (outcome === 'delivered') sent.inc({ destination }, bytes);
+    },
+    text: () => registry.metrics(),
+  };
+}

@@ -1,0 +1,30 @@
+// Errors to apps, as RFC 9457 problem details. Never after an entry was committed: SDKs would send it again.
+
+import type { ServerResponse } from 'node:http';
+import { PROBLEM_BASE } from '../wire/names.ts';
+
+export interface Problem {
+  status: number;
+  /** The last part of the type's URI; docs/errors.md has one paragraph for each. */
+  type: string;
+  title: string;
+  detail?: string;
+  /** Seconds. */
+  retryAfter?: number;
+}
+
+export function sendProblem(response: ServerResponse, problem: Problem): void {
+  const body = JSON.stringify({
+    type: PROBLEM_BASE + problem.type,
+    title: problem.title,
+    status: problem.status,
+    ...(problem.detail ? { detail: problem.detail } : {}),
+  });
+  response.writeHead(problem.status, {
+    'content-type': 'application/problem+json',
+    'content-length': Buffer.byteLength(body),
+    'cache-control': 'no-store',
+    ...(problem.retryAfter === undefined ? {} : { 'retry-after': String(problem.retryAfter) }),
+  });
+  response.end(body);
+}

@@ -1,0 +1,116 @@
+// The queue as a program: requests of apps come in from the sidecars, entries go out through the egress listener.
+
+import { createServer } from 'node:http';
+import { join } from 'node:path';
+import { Egress } from '../egress/egress.ts';
+import type { Policy } from '../policy/policy.ts';
+import { Replay } from '../replay/replay.ts';
+import { openStore } from '../store/leveldb/open.ts';
+import type { Logger } from '../telemetry/log.ts';
+import type { Address } from '../wire/address.ts';
+import { listen } from '../wire/http.ts';
+import { queueAdmin } from './admin.ts';
+import { Backlog } from './backlog.ts';
+import { Control } from './control.ts';
+import { Intake } from './intake.ts';
+import { queueMetrics } from './metrics.ts';
+
+export interface QueueOptions {
+  /** The store and the last policy are kept here. */
+  dir: string;
+  /** Where sidecars send requests. */
+  listen: Address;
+  /** For the control plane only. */
+  admin: Address;
+  /** The egress listener of the sidecar. */
+  egress: Address;
+  /** The control plane. */
+  control: Address;
+  log: Logger;
+}
+
+export interface Queue {
+  close(): Promise<void>;
+}
+
+/** Longer than Envoy keeps an idle connection, so that it is Envoy that closes it and no request meets a closing one; ms. */
+const KEEP_ALIVE_MS = 75_000;
+/** Envoy's own limit is 60 KiB. */
+const HEADER_BYTES = 64 * 1024;
+
+/** Errors: LAYBY_STORE_IN_USE, LAYBY_STORE_NEWER, LAYBY_ADDRESS_IN_USE. */
+export async function startQueue(options: QueueOptions): Promise<Queue> {
+  const { log } = options;
+  const store = await openStore(join(options.dir, 'store'), { log });
+  const { took, entries, abandoned, damage } = store.report;
+  log.info({ took, entries, abandoned, damaged: damage.length }, 'store open');
+  for (const found of damage) log.error(found, 'damage found in the store');
+  store.on('event', ({ kind, id, destination, bytes, detail }) => {
+    log.info({ id, destination, bytes, ...(detail ? { detail } : {}) }, kind);
+  });
+
+  let policy: Policy | undefined;
+  const links = new Map<string, { up: boolean; by: string }>();
+  const metrics = queueMetrics(store);
+  const backlog = new Backlog(store);
+  const egress = new Egress(options.egress);
+  const replay = new Replay({
+    store,
+    egress,
+    log,
+    onOutcome: (destination, reached) => backlog.outcome(destination, reached),
+    onLeft: (destination) => backlog.left(destination),
+    count: metrics.replayed,
+  });
+  const intake = new Intake({
+    store,
+    backlog,
+    egress,
+    log,
+    policy: () => policy,
+    linkUp: (destination) => links.get(destination)?.up ?? true,
+    count: metrics.request,
+  });
+  const control = new Control({
+    address: options.control,
+    dir: options.dir,
+    backlog,
+    log,
+    onPolicy: (next) => {
+      policy = next;
+      replay.policy(next);
+      log.info({ version: next.version }, 'policy in force');
+    },
+    onLink: (destination, link) => {
+      links.set(destination, link);
+      replay.link(destination, link);
+    },
+  });
+
+  const server = createServer(
+    {
+      // Uploads may last for hours; Envoy closes what is dead.
+      requestTimeout: 0,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      maxHeaderSize: HEADER_BYTES,
+      noDelay: true,
+    },
+    (request, response) => void intake.serve(request, response),
+  );
+  const admin = queueAdmin(store, backlog, metrics.text);
+  await listen(admin, options.admin);
+  control.start();
+  await listen(server, options.listen);
+  return {
+    async close() {
+      control.close();
+      server.close();
+      server.closeAllConnections();
+      admin.close();
+      admin.closeAllConnections();
+      await replay.stop();
+      await egress.close();
+      await store.close();
+    },
+  };
+}

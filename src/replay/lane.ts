@@ -1,0 +1,103 @@
+// The order of one destination's entries (law 3). Pure: it is told what there is and what happened, and says what may be sent.
+//
+// It sees a window of the lane, the oldest entries. An entry may be sent when
+//   order none:   its own pause is over
+//   order key:    also no older entry of the window has its key (keys of older entries are in the window before it)
+//   order strict: it is the oldest (all have one key)
+
+import type { Entry } from '../store/store.ts';
+
+/** Entries held in memory for each destination. */
+export const WINDOW = 256;
+
+interface Slot {
+  entry: Entry;
+  sending: boolean;
+  /** Not before this time, ms. */
+  notBefore: number;
+}
+
+export class Lane {
+  #slots: Slot[] = [];
+  /** Larger seqs have not been seen yet. */
+  #seen = 0;
+
+  /** seq after which the next entries are to be listed. */
+  get seen(): number {
+    return this.#seen;
+  }
+
+  /** How many more entries fit. */
+  get room(): number {
+    return WINDOW - this.#slots.length;
+  }
+
+  get sending(): number {
+    let count = 0;
+    for (const slot of this.#slots) if (slot.sending) count += 1;
+    return count;
+  }
+
+  get empty(): boolean {
+    return this.#slots.length === 0;
+  }
+
+  /** Takes an entry; they come in seq order. */
+  add(entry: Entry): void {
+    this.#seen = entry.seq;
+    this.#slots.push({ entry, sending: false, notBefore: 0 });
+  }
+
+  /** Forgets what is not under way, to be listed anew: an older entry came back. */
+  rewind(): void {
+    this.#slots = this.#slots.filter((slot) => slot.sending);
+    this.#seen = 0;
+  }
+
+  has(id: string): boolean {
+    return this.#slots.some((slot) => slot.entry.id === id);
+  }
+
+  /** The next entry to send at `now`, marked as under way; undefined when none may go. */
+  next(now: number): Entry | undefined {
+    const keys = new Set<string>();
+    for (const slot of this.#slots) {
+      const { entry } = slot;
+      const free = entry.orderKey === '' || !keys.has(entry.orderKey);
+      if (free && !slot.sending && slot.notBefore <= now) {
+        slot.sending = true;
+        return entry;
+      }
+      keys.add(entry.orderKey);
+    }
+    return undefined;
+  }
+
+  /** The earliest time (ms) at which a pause ends; undefined when nothing waits for one. */
+  get nextAt(): number | undefined {
+    let at: number | undefined;
+    for (const { sending, notBefore } of this.#slots) {
+      if (!sending && (at === undefined || notBefore < at)) at = notBefore;
+    }
+    return at;
+  }
+
+  /** It has left, for whatever reason. */
+  left(id: string): void {
+    this.#slots = this.#slots.filter((slot) => slot.entry.id !== id);
+  }
+
+  /** It stays, and may be tried again at `notBefore`. `entry`: as it is known now. */
+  stays(entry: Entry, notBefore: number): void {
+    const slot = this.#slots.find(({ entry: { id } }) => id === entry.id);
+    if (!slot) return;
+    slot.entry = entry;
+    slot.sending = false;
+    slot.notBefore = notBefore;
+  }
+
+  /** The link is back: every pause is over. */
+  wake(): void {
+    for (const slot of this.#slots) slot.notBefore = 0;
+  }
+}

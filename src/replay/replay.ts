@@ -1,0 +1,282 @@
+// Drains the lanes: one runner for each destination, each with its own pauses, so that a dead destination never blocks
+// another. What may go is the lane's, how it goes the sender's, what it means the outcome's.
+
+import type { Egress } from '../egress/egress.ts';
+import type { Destination, Policy } from '../policy/policy.ts';
+import type { Entry, Store, StoreEvent } from '../store/store.ts';
+import { LaybyError, messageOf } from '../telemetry/error.ts';
+import type { Logger } from '../telemetry/log.ts';
+import { pauseMs } from './backoff.ts';
+import { Lane } from './lane.ts';
+import { type Result, sendEntry } from './sender.ts';
+import { TokenBucket } from './token-bucket.ts';
+
+/** A try that moved so many bytes (more than buffers on the way can hide) made progress: pauses start small again. */
+const PROGRESS_BYTES = 1024 * 1024;
+/** While the kernel says that there is no way out, one entry is tried so often, ms: the kernel may be wrong. */
+const HINT_PROBE_MS = 15_000;
+/** The pause after a 401 or 403, ms: credentials get fixed by people. */
+const UNAUTHORIZED_MS = 30_000;
+
+export interface ReplayOptions {
+  store: Store;
+  egress: Egress;
+  log: Logger;
+  /** Whether the last try got through to the destination. */
+  onOutcome: (destination: string, reached: boolean) => void;
+  /** An entry has left the lane. */
+  onLeft: (destination: string) => void;
+  count: (destination: string, outcome: string, bytes: number) => void;
+}
+
+class Runner {
+  readonly name: string;
+  #destination: Destination;
+  #options: ReplayOptions;
+  #lane = new Lane();
+  #link = { up: true, by: 'default' };
+  /** Failed tries in a row, for want of a link. */
+  #failures = 0;
+  #notBefore = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #listing = false;
+  #more = true;
+  #bucket: TokenBucket | undefined;
+  #stop = new AbortController();
+  #running = new Set<Promise<void>>();
+
+  constructor(destination: Destination, options: ReplayOptions) {
+    this.name = destination.name;
+    this.#options = options;
+    this.#destination = destination;
+    this.policy(destination);
+  }
+
+  policy(destination: Destination): void {
+    this.#destination = destination;
+    const { rate } = destination.replay;
+    if (this.#bucket?.rate !== rate) this.#bucket = rate ? new TokenBucket(rate) : undefined;
+    this.#pump();
+  }
+
+  link(link: { up: boolean; by: string }): void {
+    const back = link.up && !this.#link.up;
+    this.#link = link;
+    if (!back) return;
+    this.#failures = 0;
+    this.#notBefore = 0;
+    this.#lane.wake();
+    this.#pump();
+  }
+
+  stored(): void {
+    this.#more = true;
+    this.#pump();
+  }
+
+  rewind(): void {
+    this.#lane.rewind();
+    this.stored();
+  }
+
+  left(id: string): void {
+    this.#lane.left(id);
+    this.#pump();
+  }
+
+  /** Starts what may start, and sets the timer for what may start later. */
+  #pump(): void {
+    clearTimeout(this.#timer);
+    if (this.#stop.signal.aborted) return;
+    if (this.#more && this.#lane.room > 0) void this.#list();
+    const now = performance.now();
+    if (!this.#link.up && this.#link.by === 'override') return;
+    const pausedUntil = Math.max(this.#notBefore, this.#link.up ? 0 : this.#lastTry + HINT_PROBE_MS);
+    if (pausedUntil > now) {
+      if (!this.#lane.empty) this.#timer = setTimeout(() => this.#pump(), pausedUntil - now);
+      return;
+    }
+    // While nothing gets through, one entry is enough to find out.
+    const lanes = this.#failures > 0 || !this.#link.up ? 1 : this.#destination.replay.concurrency;
+    while (this.#lane.sending < lanes) {
+      const entry = this.#lane.next(now);
+      if (!entry) break;
+      this.#lastTry = now;
+      const running = this.#try(entry).finally(() => {
+        this.#running.delete(running);
+        this.#pump();
+      });
+      this.#running.add(running);
+    }
+    const nextAt = this.#lane.nextAt;
+    if (nextAt !== undefined && nextAt > now) this.#timer = setTimeout(() => this.#pump(), nextAt - now);
+  }
+
+  #lastTry = Number.NEGATIVE_INFINITY;
+
+  async #list(): Promise<void> {
+    if (this.#listing) return;
+    this.#listing = true;
+    this.#more = false;
+    try {
+      const { room, seen } = this.#lane;
+      let got = 0;
+      for await (const entry of this.#options.store.list({
+        destination: this.name,
+        state: 'stored',
+        after: seen,
+        limit: room,
+      })) {
+        got += 1;
+        if (!this.#lane.has(entry.id)) this.#lane.add(entry);
+      }
+      if (got === room) this.#more = true;
+    } catch (error) {
+      this.#more = true;
+      this.#options.log.error({ err: error, destination: this.name }, 'the lane cannot be listed');
+    } finally {
+      this.#listing = false;
+    }
+    if (!this.#lane.empty) this.#pump();
+  }
+
+  async #try(entry: Entry): Promise<void> {
+    const { store, egress, log } = this.#options;
+    store.sending(entry.id, true);
+    try {
+      const result = await sendEntry(
+        store,
+        egress,
+        this.#destination,
+        entry,
+        this.#bucket,
+        this.#stop.signal,
+      );
+      if (this.#stop.signal.aborted && result.kind === 'no-link') return;
+      await this.#settle(entry, result);
+    } catch (error) {
+      if (error instanceof LaybyError && error.code === 'LAYBY_ENTRY_DAMAGED') {
+        this.#lane.left(entry.id);
+        this.#options.onLeft(this.name);
+      } else {
+        // The store cannot note what happened: the entry stays, and is tried again.
+        log.error({ err: error, id: entry.id }, 'a try could not be noted');
+        this.#lane.stays(entry, performance.now() + 1_000);
+      }
+    } finally {
+      store.sending(entry.id, false);
+    }
+  }
+
+  async #settle(entry: Entry, result: Result): Promise<void> {
+    const { store, log, onOutcome, onLeft, count } = this.#options;
+    const { max } = this.#destination.replay.retry;
+    if (result.kind === 'no-link') {
+      this.#failures = result.moved >= PROGRESS_BYTES ? 1 : this.#failures + 1;
+      const pause = pauseMs(this.#failures, max);
+      this.#notBefore = performance.now() + pause;
+      onOutcome(this.name, false);
+      count(this.name, 'no_link', result.moved);
+      log.info({ id: entry.id, destination: this.name, why: result.words, pause }, 'not sent: no link');
+      this.#lane.stays((await store.failed(entry.id, result.words)) ?? entry, 0);
+      return;
+    }
+    this.#failures = 0;
+    onOutcome(this.name, true);
+    count(this.name, result.outcome, entry.bytes);
+    const said = `${result.status}${result.words ? `: ${result.words}` : ''}`;
+    switch (result.outcome) {
+      case 'delivered':
+        await store.delivered(entry.id, String(result.status));
+        this.#lane.left(entry.id);
+        onLeft(this.name);
+        return;
+      case 'dead':
+        log.warn(
+          { id: entry.id, destination: this.name, status: result.status },
+          'refused: now a dead letter',
+        );
+        await store.dead(entry.id, said);
+        this.#lane.left(entry.id);
+        onLeft(this.name);
+        return;
+      case 'retry':
+      case 'unauthorized': {
+        const again = (await store.failed(entry.id, said)) ?? entry;
+        const pause =
+          result.outcome === 'unauthorized'
+            ? UNAUTHORIZED_MS
+            : Math.max(result.retryAfter ?? 0, pauseMs(again.attempts, max));
+        if (result.retryAfter !== undefined) {
+          this.#notBefore = Math.max(this.#notBefore, performance.now() + result.retryAfter);
+        }
+        log[result.outcome === 'unauthorized' ? 'error' : 'info'](
+          { id: entry.id, destination: this.name, status: result.status, pause },
+          result.outcome === 'unauthorized' ? 'refused: are the credentials right?' : 'not taken yet',
+        );
+        this.#lane.stays(again, performance.now() + pause);
+      }
+    }
+  }
+
+  /** Cuts what is under way: it is tried again after the next start. */
+  async stop(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#stop.abort();
+    await Promise.allSettled(this.#running);
+  }
+}
+
+export class Replay {
+  #options: ReplayOptions;
+  #runners = new Map<string, Runner>();
+  #links = new Map<string, { up: boolean; by: string }>();
+  #listener: (event: StoreEvent) => void;
+
+  constructor(options: ReplayOptions) {
+    this.#options = options;
+    this.#listener = (event) => this.#event(event);
+    options.store.on('event', this.#listener);
+  }
+
+  #event({ kind, id, destination }: StoreEvent): void {
+    const runner = this.#runners.get(destination);
+    if (!runner) return;
+    if (kind === 'stored') runner.stored();
+    else if (kind === 'retried') runner.rewind();
+    else if (kind !== 'delivered' && kind !== 'dead') {
+      runner.left(id);
+      this.#options.onLeft(destination);
+    }
+  }
+
+  /** A destination that the policy no longer names keeps its entries, and sends none: bytes go only where the policy says. */
+  policy(policy: Policy): void {
+    const named = new Set(policy.destinations.map(({ name }) => name));
+    for (const [name, runner] of this.#runners) {
+      if (named.has(name)) continue;
+      this.#runners.delete(name);
+      void runner.stop().catch((error) => this.#options.log.error({ err: messageOf(error) }, 'replay'));
+    }
+    for (const destination of policy.destinations) {
+      const runner = this.#runners.get(destination.name);
+      if (runner) {
+        runner.policy(destination);
+        continue;
+      }
+      const added = new Runner(destination, this.#options);
+      this.#runners.set(destination.name, added);
+      const link = this.#links.get(destination.name);
+      if (link) added.link(link);
+    }
+  }
+
+  link(destination: string, link: { up: boolean; by: string }): void {
+    this.#links.set(destination, link);
+    this.#runners.get(destination)?.link(link);
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([...this.#runners.values()].map((runner) => runner.stop()));
+  }
+}

@@ -1,0 +1,79 @@
+// One try of one entry: the body out of the store, through the egress listener, and what came of it.
+
+import type { Egress } from '../egress/egress.ts';
+import type { Destination } from '../policy/policy.ts';
+import type { Entry, Store } from '../store/store.ts';
+import { messageOf } from '../telemetry/error.ts';
+import { type Outcome, outcomeOf, retryAfterMs } from './outcome.ts';
+import { paced, type TokenBucket } from './token-bucket.ts';
+
+/** How much of an answer's body is kept for an operator, bytes. */
+const ANSWER_KEPT = 4096;
+
+export type Result =
+  /** The destination answered. */
+  | { kind: 'answered'; outcome: Outcome; status: number; words: string; retryAfter: number | undefined }
+  /** It was not reached, or was lost on the way. `moved`: body bytes that were taken before that. */
+  | { kind: 'no-link'; words: string; moved: number };
+
+/** Rejects only with what the store says of a damaged entry (LAYBY_ENTRY_DAMAGED). */
+export async function sendEntry(
+  store: Store,
+  egress: Egress,
+  destination: Destination,
+  entry: Entry,
+  bucket: TokenBucket | undefined,
+  signal: AbortSignal,
+): Promise<Result> {
+  let moved = 0;
+  let damage: unknown;
+  async function* body(): AsyncGenerator<Buffer> {
+    try {
+      for await (const piece of store.read(entry)) {
+        yield piece;
+        moved += piece.length;
+      }
+    } catch (error) {
+      damage = error;
+      throw error;
+    }
+  }
+  try {
+    const answer = await egress.send(
+      destination,
+      entry,
+      { bytes: entry.bytes, pieces: bucket ? paced(body(), bucket, signal) : body() },
+      signal,
+    );
+    const words = await beginningOf(answer.body);
+    if (answer.noLink !== undefined) return { kind: 'no-link', words: `no link (${answer.noLink})`, moved };
+    return {
+      kind: 'answered',
+      outcome: outcomeOf(answer.status),
+      status: answer.status,
+      words,
+      retryAfter: retryAfterMs(valueOf(answer.headers, 'retry-after'), Date.now()),
+    };
+  } catch (error) {
+    if (damage) throw damage;
+    return { kind: 'no-link', words: messageOf(error), moved };
+  }
+}
+
+const valueOf = (headers: string[], name: string): string | undefined => {
+  for (let i = 0; i < headers.length; i += 2) if (headers[i]!.toLowerCase() === name) return headers[i + 1];
+  return undefined;
+};
+
+/** Reads the whole answer, keeps the beginning. An answer that breaks off was still an answer. */
+async function beginningOf(body: AsyncIterable<Buffer>): Promise<string> {
+  const kept: Buffer[] = [];
+  let bytes = 0;
+  try {
+    for await (const piece of body) {
+      if (bytes < ANSWER_KEPT) kept.push(piece.subarray(0, ANSWER_KEPT - bytes));
+      bytes += piece.length;
+    }
+  } catch {}
+  return Buffer.concat(kept).toString('utf8').trim();
+}

@@ -1,0 +1,340 @@
+// What any store must do, as tests: call it with a tap test and a way to open the store in a directory. It knows the contract
+// in store.ts and nothing of any implementation.
+
+import { createHash, randomBytes } from 'node:crypto';
+import type { Test } from 'tap';
+import { v7 as uuid } from 'uuid';
+import type { Entry, EntryHead, Store } from './store.ts';
+
+export type OpenStore = (dir: string) => Promise<Store>;
+
+export const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
+
+export const newHead = (head: Partial<EntryHead> = {}): EntryHead => ({
+  id: uuid(),
+  destination: 'dashcam',
+  method: 'PUT',
+  url: 'http://dashcam.example/2026/%E3%81%82+b.mp4?x=1&y',
+  headers: ['Content-Type', 'video/mp4', 'X-Twice', 'a', 'x-twice', 'b'],
+  orderKey: 'dashcam.example/2026/',
+  class: 1,
+  receivedAt: 1_790_000_000_000,
+  ...head,
+});
+
+export const put = async (store: Store, body: Buffer | string, head?: Partial<EntryHead>): Promise<Entry> => {
+  const bytes = Buffer.from(body);
+  const writer = await store.begin(newHead(head), bytes.length);
+  for (let at = 0; at < bytes.length; at += 65_536) await writer.write(bytes.subarray(at, at + 65_536));
+  return writer.commit();
+};
+
+export const bodyOf = async (
+  store: Store,
+  entry: Entry,
+  range?: { start?: number; end?: number },
+): Promise<Buffer> => {
+  const pieces: Buffer[] = [];
+  for await (const piece of store.read(entry, range)) pieces.push(piece);
+  return Buffer.concat(pieces);
+};
+
+export const all = async <T>(items: AsyncIterable<T>): Promise<T[]> => {
+  const list: T[] = [];
+  for await (const item of items) list.push(item);
+  return list;
+};
+
+const idsOf = async (entries: AsyncIterable<Entry>): Promise<string[]> =>
+  (await all(entries)).map(({ id }) => id);
+
+type Scenario = (t: Test, open: OpenStore, dir: string) => Promise<void>;
+
+const opened =
+  (run: (t: Test, store: Store) => Promise<void>): Scenario =>
+  async (t, open, dir) => {
+    const store = await open(dir);
+    try {
+      await run(t, store);
+    } finally {
+      await store.close();
+    }
+  };
+
+const scenarios: Record<string, Scenario> = {
+  'an entry comes back byte for byte, with its head, trailers and hashes': opened(async (t, store) => {
+    const body = randomBytes(700_001);
+    const head = newHead({ ttl: 60_000 });
+    const writer = await store.begin(head, undefined, { md5: true });
+    for (const end of [1, 65_537, 400_000, 700_001]) await writer.write(body.subarray(writer.bytes, end));
+    t.equal(writer.bytes, body.length);
+    const entry = await writer.commit(['X-Checksum', 'abc']);
+    t.match(entry, { ...head, seq: 1, bytes: body.length, state: 'stored', attempts: 0 });
+    t.same(entry.trailers, ['X-Checksum', 'abc']);
+    t.equal(entry.sha256, sha256(body));
+    t.equal(entry.md5, createHash('md5').update(body).digest('hex'));
+    t.same(await store.get(head.id), entry);
+    t.ok((await bodyOf(store, entry)).equals(body));
+  }),
+
+  'an empty body is an entry too': opened(async (t, store) => {
+    const entry = await put(store, '');
+    t.equal(entry.bytes, 0);
+    t.equal(entry.sha256, sha256(Buffer.alloc(0)));
+    t.same(await bodyOf(store, entry), Buffer.alloc(0));
+  }),
+
+  'a range of a body is read, start inclusive and end exclusive': opened(async (t, store) => {
+    const body = randomBytes(1_500_000);
+    const entry = await put(store, body);
+    for (const [start, end] of [
+      [0, 1],
+      [262_143, 262_145],
+      [524_288, 1_400_000],
+      [1_499_999, 1_500_000],
+      [7, 7],
+      [1_400_000, 9_000_000],
+    ] as const)
+      t.ok((await bodyOf(store, entry, { start, end })).equals(body.subarray(start, end)), `${start}-${end}`);
+    t.ok((await bodyOf(store, entry, { start: 1_000_000 })).equals(body.subarray(1_000_000)));
+  }),
+
+  'no piece of a body is larger than 1 MiB': opened(async (t, store) => {
+    const entry = await put(store, randomBytes(3_000_000));
+    for await (const piece of store.read(entry)) t.ok(piece.length <= 1024 * 1024);
+  }),
+
+  'an entry that was not committed is nowhere': opened(async (t, store) => {
+    const head = newHead();
+    const writer = await store.begin(head);
+    await writer.write(randomBytes(600_000));
+    t.equal(await store.get(head.id), undefined);
+    await writer.abort();
+    await writer.abort();
+    t.equal(await store.get(head.id), undefined);
+    t.same(await idsOf(store.list()), []);
+    await t.rejects(writer.write(Buffer.from('x')), { code: 'LAYBY_WRITER_ENDED' });
+    await t.rejects(writer.commit(), { code: 'LAYBY_WRITER_ENDED' });
+    const entry = await put(store, 'next');
+    t.equal(entry.seq, 1, 'it takes no number');
+  }),
+
+  'an entry is seen by get, list, totals and read as soon as its commit resolves': opened(
+    async (t, store) => {
+      for (let i = 1; i <= 50; i++) {
+        const entry = await put(store, `body ${i}`);
+        const totals = store.totals().get('dashcam');
+        t.equal(totals?.entries, i);
+        t.equal((await store.get(entry.id))?.seq, i);
+        t.equal((await idsOf(store.list({ destination: 'dashcam' }))).at(-1), entry.id);
+        t.equal((await bodyOf(store, entry)).toString(), `body ${i}`);
+      }
+    },
+  ),
+
+  'a thousand entries at once are numbered without gaps, in the order of their commits': opened(
+    async (t, store) => {
+      const writers = await Promise.all(Array.from({ length: 1000 }, () => store.begin(newHead())));
+      for (const [i, writer] of writers.entries()) await writer.write(Buffer.from(`entry ${i}`));
+      const entries = await Promise.all(writers.map((writer) => writer.commit()));
+      t.same(
+        entries.map(({ seq }) => seq),
+        Array.from({ length: 1000 }, (_, i) => i + 1),
+      );
+      t.same(
+        await idsOf(store.list()),
+        entries.map(({ id }) => id),
+      );
+      t.same(store.totals().get('dashcam')?.entries, 1000);
+    },
+  ),
+
+  'a second entry with an id that is stored is refused': opened(async (t, store) => {
+    const head = newHead();
+    const [first, second] = await Promise.all([store.begin(head), store.begin(head)]);
+    await first.commit();
+    await t.rejects(second.commit(), { code: 'LAYBY_ENTRY_EXISTS' });
+    await t.rejects(store.begin(head), { code: 'LAYBY_ENTRY_EXISTS' });
+    t.equal(store.totals().get('dashcam')?.entries, 1);
+  }),
+
+  'list goes by seq over all destinations, and by destination, state, after and limit': opened(
+    async (t, store) => {
+      const entries: Entry[] = [];
+      for (let i = 0; i < 30; i++)
+        entries.push(await put(store, `${i}`, { destination: ['a', 'b/ü', 'c'][i % 3]! }));
+      const seqs = async (options: Parameters<Store['list']>[0]): Promise<number[]> =>
+        (await all(store.list(options))).map(({ seq }) => seq);
+      t.same(
+        await seqs({}),
+        entries.map(({ seq }) => seq),
+      );
+      t.same(await seqs({ destination: 'b/ü' }), [2, 5, 8, 11, 14, 17, 20, 23, 26, 29]);
+      t.same(await seqs({ destination: 'b/ü', after: 14, limit: 2 }), [17, 20]);
+      t.same(await seqs({ after: 28 }), [29, 30]);
+      t.same(await seqs({ limit: 12, after: 1 }), [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13]);
+      t.same(await seqs({ destination: 'nobody' }), []);
+      await store.dead(entries[4]!.id, '403 Forbidden');
+      store.sending(entries[0]!.id, true);
+      t.same(await seqs({ state: 'dead' }), [5]);
+      t.same(await seqs({ state: 'sending' }), [1]);
+      t.same(await seqs({ state: 'stored', limit: 4 }), [2, 3, 4, 6]);
+      store.sending(entries[0]!.id, false);
+      t.same(await seqs({ state: 'stored', limit: 2 }), [1, 2]);
+    },
+  ),
+
+  'a delivered entry leaves, and the audit trail keeps it': opened(async (t, store) => {
+    const entry = await put(store, 'gone');
+    const stays = await put(store, 'stays');
+    await store.delivered(entry.id, '201 Created');
+    t.equal(await store.get(entry.id), undefined);
+    await t.rejects(bodyOf(store, entry), { code: 'LAYBY_ENTRY_UNKNOWN' });
+    t.same(await idsOf(store.list()), [stays.id]);
+    t.match(store.totals().get('dashcam'), { entries: 1, bytes: 5, oldest: { id: stays.id, seq: 2 } });
+    const trail = await all(store.audit(entry.id));
+    t.match(trail, [
+      { kind: 'stored', seq: 1, destination: 'dashcam', bytes: 4 },
+      { kind: 'delivered', detail: '201 Created' },
+    ]);
+    await store.delivered(entry.id, 'again');
+    t.equal((await all(store.audit())).length, 3, 'a second time changes nothing');
+  }),
+
+  'a failed try counts, and the entry waits again': opened(async (t, store) => {
+    const { id } = await put(store, 'x');
+    store.sending(id, true);
+    t.equal((await store.get(id))?.state, 'sending');
+    t.match(await store.failed(id, 'connection reset'), {
+      state: 'stored',
+      attempts: 1,
+      lastError: 'connection reset',
+    });
+    t.match(await store.failed(id, 'timeout'), { attempts: 2, lastError: 'timeout' });
+    t.equal(await store.failed('nobody', 'x'), undefined);
+  }),
+
+  'a dead letter is counted apart, keeps its body, and waits again at its place after retry': opened(
+    async (t, store) => {
+      const [first, second] = [await put(store, 'one'), await put(store, 'second')];
+      await store.failed(first.id, '400');
+      await store.dead(first.id, '400 Bad Request');
+      t.match(await store.get(first.id), { state: 'dead', reason: '400 Bad Request', attempts: 1 });
+      t.match(store.totals().get('dashcam'), { entries: 1, bytes: 6, dead: 1, oldest: { id: second.id } });
+      t.equal((await bodyOf(store, first)).toString(), 'one');
+      t.equal(await store.retry(second.id), false);
+      t.equal(await store.retry(first.id), true);
+      t.match(await store.get(first.id), { state: 'stored', attempts: 0 });
+      t.match(store.totals().get('dashcam'), { entries: 2, bytes: 9, dead: 0, oldest: { id: first.id } });
+      t.same(await idsOf(store.list({ state: 'stored' })), [first.id, second.id]);
+    },
+  ),
+
+  'a dropped entry leaves, with its rule in the audit trail': opened(async (t, store) => {
+    const { id } = await put(store, 'x');
+    t.equal(await store.drop(id, 'expired', 'ttl 7d'), true);
+    t.equal(await store.drop(id, 'expired', 'ttl 7d'), false);
+    t.equal(await store.get(id), undefined);
+    t.match((await all(store.audit(id))).at(-1), { kind: 'expired', detail: 'ttl 7d' });
+  }),
+
+  'totals name the oldest entry that waits, whatever the order in which entries leave': opened(
+    async (t, store) => {
+      const entries = await Promise.all(Array.from({ length: 40 }, (_, i) => put(store, `${i}`)));
+      const left = new Set(entries);
+      const leaving = [...entries.filter((_, i) => i % 3 === 0), ...entries.filter((_, i) => i % 3 !== 0)];
+      while (leaving.length > 0) {
+        const next = leaving.splice(0, 7);
+        for (const entry of next) left.delete(entry);
+        await Promise.all(next.map(({ id }) => store.delivered(id, 'ok')));
+        const oldest = [...left].sort((a, b) => a.seq - b.seq)[0];
+        t.equal(store.totals().get('dashcam')?.oldest?.seq, oldest?.seq);
+        t.equal(store.totals().get('dashcam')?.entries, left.size);
+      }
+      t.equal(store.totals().get('dashcam')?.bytes, 0);
+    },
+  ),
+
+  'events tell of every step': opened(async (t, store) => {
+    const kinds: string[] = [];
+    store.on('event', ({ kind }) => kinds.push(kind));
+    const { id } = await put(store, 'x');
+    await store.dead(id, 'no');
+    await store.retry(id);
+    await store.delivered(id, 'ok');
+    const other = await put(store, 'y');
+    await store.drop(other.id, 'evicted', 'full');
+    t.same(kinds, ['stored', 'dead', 'retried', 'delivered', 'stored', 'evicted']);
+  }),
+
+  'everything is there after closing and opening again, and sending is not remembered': async (
+    t,
+    open,
+    dir,
+  ) => {
+    const body = randomBytes(900_000);
+    const before = await open(dir);
+    t.same(before.report.damage, []);
+    const big = await put(before, body);
+    const small = await put(before, 'small', { destination: 'other' });
+    const dead = await put(before, 'dead');
+    const gone = await put(before, 'gone');
+    await before.dead(dead.id, 'refused');
+    await before.failed(small.id, 'reset');
+    await before.delivered(gone.id, 'ok');
+    before.sending(big.id, true);
+    const trail = await all(before.audit());
+    await before.close();
+
+    const after = await open(dir);
+    t.match(after.report, { entries: 3, abandoned: 0, damage: [] });
+    t.same(await after.get(big.id), { ...big, state: 'stored' });
+    t.match(await after.get(small.id), { attempts: 1, lastError: 'reset' });
+    t.match(await after.get(dead.id), { state: 'dead', reason: 'refused' });
+    t.equal(await after.get(gone.id), undefined);
+    t.ok((await bodyOf(after, big)).equals(body));
+    t.match(after.totals().get('dashcam'), { entries: 1, dead: 1, oldest: { id: big.id } });
+    t.match(after.totals().get('other'), { entries: 1, bytes: 5 });
+    t.same(await all(after.audit()), trail);
+    t.equal((await put(after, 'next')).seq, 5, 'numbers go on');
+    await after.close();
+  },
+
+  'a closed store refuses, and closing ends the bodies that are open': async (t, open, dir) => {
+    const store = await open(dir);
+    const writer = await store.begin(newHead());
+    const under = put(store, 'under way');
+    await writer.write(Buffer.from('half'));
+    const entry = await under;
+    await store.close();
+    await store.close();
+    await t.rejects(writer.write(Buffer.from('more')), { code: 'LAYBY_STORE_CLOSED' });
+    await writer.abort();
+    await t.rejects(store.begin(newHead()), { code: 'LAYBY_STORE_CLOSED' });
+    await t.rejects(store.get(entry.id), { code: 'LAYBY_STORE_CLOSED' });
+  },
+
+  'a commit that is under way when the store is closed is kept': async (t, open, dir) => {
+    const store = await open(dir);
+    const writer = await store.begin(newHead());
+    await writer.write(randomBytes(300_000));
+    const committing = writer.commit();
+    await store.close();
+    const entry = await committing;
+    const again = await open(dir);
+    t.equal(sha256(await bodyOf(again, entry)), entry.sha256);
+    await again.close();
+  },
+
+  'the disk use is counted': opened(async (t, store) => {
+    const before = await store.physicalBytes();
+    await put(store, randomBytes(2_000_000));
+    t.ok((await store.physicalBytes()) >= before + 2_000_000);
+  }),
+};
+
+/** Runs the whole suite; `open` must open the same store again after it was closed. */
+export const conformance = async (t: Test, open: OpenStore): Promise<void> => {
+  for (const [name, run] of Object.entries(scenarios))
+    await t.test(name, async (test) => run(test, open, test.testdir()));
+};

@@ -1,0 +1,152 @@
+// What the store knows of its entries, changed in one place: a change reaches the index, the totals, the live bytes of the
+// generations and the audit trail in one turn of the event loop, so no reader sees half of it. Also tells the listeners.
+
+import type { Entry, EntryState, StoreEvent, StoreEventKind } from '../store.ts';
+import type { EntryIndex } from './entry-index.ts';
+import type { EntryRecord } from './entry-record.ts';
+import type { Generations } from './generations.ts';
+import { KeyedLock } from './keyed-lock.ts';
+import { LaneTotals } from './lane-totals.ts';
+import type { Slot } from './slot.ts';
+
+export interface Change {
+  /** undefined: the entry leaves. */
+  now: Slot | undefined;
+  event?: { kind: StoreEventKind; detail?: string };
+}
+
+interface Altered {
+  slot: Slot;
+  now: Slot | undefined;
+  event: StoreEvent | undefined;
+}
+
+/** Entries quarantined at once, so that they share a flush. */
+const TOGETHER = 256;
+
+export class Catalog {
+  readonly index: EntryIndex;
+  readonly generations: Generations;
+  readonly totals: LaneTotals;
+  readonly sending = new Set<string>();
+  readonly #locks = new KeyedLock();
+  readonly #tell: (event: StoreEvent) => void;
+
+  constructor(index: EntryIndex, generations: Generations, tell: (event: StoreEvent) => void) {
+    this.index = index;
+    this.generations = generations;
+    this.totals = new LaneTotals((destination, after) => index.lane(destination, after, 1));
+    this.#tell = tell;
+  }
+
+  /** Counts what the index already holds. */
+  count(slot: Slot): void {
+    this.totals.change(undefined, slot);
+    this.generations.count(slot.parts, 1);
+  }
+
+  /** A new entry, committed; synchronous. */
+  add(slot: Slot, announce: boolean): void {
+    this.count(slot);
+    this.index.put(slot);
+    if (!announce) return;
+    const event = eventOf(slot, 'stored');
+    this.index.record(event);
+    this.#tell(event);
+  }
+
+  /** Decides with the present slot, one at a time for each entry; undefined from `decide` leaves all as it is. Resolves with
+   *  the slot as it then is or last was, when the change is durable. Rejects with LAYBY_STORE_FAILED where it is not yet:
+   *  it stands all the same, and is tried again. */
+  async change(id: string, decide: (slot: Slot) => Change | undefined): Promise<Slot | undefined> {
+    const done = await this.#alter(id, decide);
+    if (!done) return undefined;
+    await Promise.all([this.index.flushed(), this.totals.settle(done.slot)]);
+    if (done.event) this.#tell(done.event);
+    return done.now ?? done.slot;
+  }
+
+  #alter(id: string, decide: (slot: Slot) => Change | undefined): Promise<Altered | undefined> {
+    return this.#locks.run(id, async () => {
+      const slot = await this.index.find(id);
+      const change = slot && decide(slot);
+      if (!change) return undefined;
+      this.#apply(slot, change.now);
+      const event = change.event && eventOf(slot, change.event.kind, change.event.detail);
+      if (event) this.index.record(event);
+      return { slot, now: change.now, event };
+    });
+  }
+
+  #apply(before: Slot, now: Slot | undefined): void {
+    if (now) this.index.put(now);
+    else this.index.remove(before);
+    if (now?.state !== 'stored') this.sending.delete(before.id);
+    this.totals.change(before, now);
+    this.generations.count(before.parts, -1);
+    if (now) this.generations.count(now.parts, 1);
+  }
+
+  /** Its bytes are damaged: it is kept, and never sent. */
+  async quarantine(id: string, reason: string): Promise<Slot | undefined> {
+    return this.change(id, (slot) =>
+      slot.state === 'quarantined'
+        ? undefined
+        : { now: { ...slot, state: 'quarantined', reason }, event: { kind: 'quarantined', detail: reason } },
+    );
+  }
+
+  /** Quarantines all that has bytes in a generation that is lost; calls `each` for every one. */
+  async loseGeneration(number: number, reason: string, each?: (slot: Slot) => void): Promise<void> {
+    const together: Promise<void>[] = [];
+    for (const destination of this.totals.destinations)
+      for await (const slot of this.index.lane(destination)) {
+        if (slot.state === 'quarantined' || !slot.parts.some(([part]) => part === number)) continue;
+        together.push(this.quarantine(slot.id, reason).then((done) => done && each?.(slot)));
+        if (together.length === TOGETHER) await Promise.all(together.splice(0));
+      }
+    await Promise.all(together);
+  }
+
+  stateOf(slot: Slot): EntryState {
+    return slot.state === 'stored' && this.sending.has(slot.id) ? 'sending' : slot.state;
+  }
+
+  /** As the contract shows it. Of an entry whose record is lost only the slot is known. */
+  entry(slot: Slot, record: EntryRecord | undefined): Entry {
+    const { id, seq, bytes, destination, receivedAt, attempts, lastError, reason } = slot;
+    const head = record?.head ?? {
+      id,
+      destination,
+      method: '',
+      url: '',
+      headers: [],
+      orderKey: '',
+      class: slot.class,
+      receivedAt,
+    };
+    return {
+      ...head,
+      seq,
+      bytes,
+      sha256: record?.sha256 ?? '',
+      ...(record?.md5 !== undefined && { md5: record.md5 }),
+      trailers: record?.trailers ?? [],
+      state: this.stateOf(slot),
+      attempts,
+      ...(lastError !== undefined && { lastError }),
+      ...(reason !== undefined && { reason }),
+      ...(record && { committed: record.committed }),
+    };
+  }
+}
+
+const eventOf = (slot: Slot, kind: StoreEventKind, detail?: string): StoreEvent => ({
+  kind,
+  id: slot.id,
+  seq: slot.seq,
+  destination: slot.destination,
+  bytes: slot.bytes,
+  at: Date.now(),
+  ...(detail !== undefined && { detail }),
+});

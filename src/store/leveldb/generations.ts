@@ -1,0 +1,270 @@
+// The set of generations: the one that takes what comes in, the sealed ones that are opened for reading when needed, and how
+// many live bytes each holds. One with nothing live is removed whole; one that cannot be opened is set aside, never deleted.
+
+import { readdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { directoryBytes, Generation, syncDirectory } from './generation.ts';
+import { isDamaged, reasonOf, storeFailed } from './level-errors.ts';
+
+/** Sealed generations kept open when nobody reads them: each costs file handles and a few hundred KiB. */
+const IDLE_OPEN = 4;
+const REMOVED = '.removed';
+const NAME = /^\d{8}$/;
+
+interface Handle {
+  opened: Promise<Generation>;
+  users: number;
+}
+
+export type Lost = (generation: number, reason: string) => Promise<void>;
+
+export class Generations {
+  readonly #dir: string;
+  readonly #limit: number;
+  /** Sealed ones, with their bytes on disk where that has been measured since they were last open. */
+  readonly #sealed = new Map<number, number | undefined>();
+  readonly #live = new Map<number, number>();
+  readonly #pins = new Map<number, number>();
+  /** In the order of their last use. */
+  readonly #open = new Map<number, Handle>();
+  readonly #closing = new Map<number, Promise<void>>();
+  /** Not closed while disk may be full: LevelDB must write to open again, and replay needs to read on. */
+  readonly #held = new Set<number>();
+  readonly #background = new Set<Promise<void>>();
+  #current: Generation | undefined;
+  #next = 1;
+  /** Told about a generation that could not be opened. */
+  lost: Lost = async () => {};
+
+  /** A new generation is started after `limit` bytes. */
+  constructor(dir: string, limit: number) {
+    this.#dir = dir;
+    this.#limit = limit;
+  }
+
+  /** Takes stock of the directory; finishes removals that a crash cut short. */
+  async load(): Promise<void> {
+    for (const name of await readdir(this.#dir)) {
+      if (name.endsWith(REMOVED)) await rm(join(this.#dir, name), { recursive: true, force: true });
+      else if (NAME.test(name)) this.#sealed.set(Number(name), undefined);
+      // What was set aside keeps its number, so that it is never given twice.
+      this.#next = Math.max(this.#next, (Number.parseInt(name, 10) || 0) + 1);
+    }
+  }
+
+  /** Numbers in use, ascending. */
+  get numbers(): number[] {
+    const numbers = [...this.#sealed.keys()];
+    if (this.#current) numbers.push(this.#current.number);
+    return numbers.sort((a, b) => a - b);
+  }
+
+  has(number: number): boolean {
+    return this.#sealed.has(number) || this.#current?.number === number;
+  }
+
+  get current(): Generation | undefined {
+    return this.#current;
+  }
+
+  #path(number: number): string {
+    return join(this.#dir, String(number).padStart(8, '0'));
+  }
+
+  /** Numbers up to here are known from the index and must not be given again. */
+  reserve(number: number): void {
+    this.#next = Math.max(this.#next, number + 1);
+  }
+
+  /** The last sealed one takes more where it has room, so that restarts do not litter. */
+  async resume(floor: { generation: number; counter: number }): Promise<void> {
+    const number = this.numbers.at(-1);
+    if (number === undefined) return;
+    await this.use(number, async (generation) => {
+      await generation.resume(number === floor.generation ? floor.counter + 1 : 1);
+      if (generation.written >= this.#limit) return;
+      this.#sealed.delete(number);
+      this.#current = generation;
+    });
+  }
+
+  /** The generation for the next batch. Only the commit loop may call it. */
+  async writable(): Promise<Generation> {
+    if (this.#current && this.#current.written >= this.#limit) this.seal();
+    if (this.#current) return this.#current;
+    const number = this.#next;
+    const dir = this.#path(number);
+    try {
+      const generation = await Generation.create(this.#dir, number, dir);
+      this.#next = number + 1;
+      this.#open.set(number, { opened: Promise.resolve(generation), users: 0 });
+      this.#current = generation;
+      return generation;
+    } catch (cause) {
+      await rm(dir, { recursive: true, force: true }).catch(() => {});
+      throw storeFailed(`A new generation of the store could not be started (${dir})`, cause);
+    }
+  }
+
+  /** The current generation takes no more. After a failed write it stays open: what it holds can still be read. */
+  seal(failed = false): void {
+    const generation = this.#current;
+    if (!generation) return;
+    this.#current = undefined;
+    this.#sealed.set(generation.number, undefined);
+    if (failed) {
+      this.#held.add(generation.number);
+      return;
+    }
+    // Where settling fails, the next opening does it.
+    const settled = this.use(generation.number, (sealed) => sealed.settle());
+    this.#inBackground(settled.then(() => {}));
+  }
+
+  /** A batch went through, so the disk takes writes again. */
+  writes(): void {
+    if (this.#held.size > 0) this.#held.clear();
+  }
+
+  /** The values of `keys`, undefined where there is none; all of them undefined where the generation is gone or damaged. */
+  async read(number: number, keys: Buffer[]): Promise<(Buffer | undefined)[]> {
+    const values = await this.use(number, (generation) => generation.db.getMany(keys)).catch((thrown) => {
+      if (isDamaged(thrown)) return undefined;
+      throw storeFailed(`Generation ${number} of the store cannot be read`, thrown);
+    });
+    return values ?? keys.map(() => undefined);
+  }
+
+  /** Runs `task` on an open generation; undefined where it is gone. One that cannot be opened is set aside. */
+  async use<T>(number: number, task: (generation: Generation) => Promise<T>): Promise<T | undefined> {
+    if (!this.has(number)) return undefined;
+    const handle = this.#open.get(number) ?? { opened: this.#reopen(number), users: 0 };
+    handle.users++;
+    this.#open.delete(number);
+    this.#open.set(number, handle);
+    let generation: Generation;
+    try {
+      generation = await handle.opened;
+    } catch (cause) {
+      if (this.#open.get(number) === handle) this.#open.delete(number);
+      if (!isDamaged(cause))
+        throw storeFailed(`Generation ${number} of the store cannot be opened now`, cause);
+      await this.setAside(number, reasonOf(cause));
+      return undefined;
+    }
+    try {
+      return await task(generation);
+    } finally {
+      this.#release(handle);
+    }
+  }
+
+  /** LevelDB's lock admits one, so a closing that is under way comes first. */
+  async #reopen(number: number): Promise<Generation> {
+    await this.#closing.get(number);
+    return Generation.open(number, this.#path(number));
+  }
+
+  #release(released: Handle): void {
+    released.users--;
+    let idle = 0;
+    // The last used stand last: count from there.
+    for (const [number, handle] of [...this.#open].reverse()) {
+      if (handle.users > 0 || number === this.#current?.number || this.#held.has(number)) continue;
+      if (++idle > IDLE_OPEN) this.#inBackground(this.#close(number, handle));
+    }
+  }
+
+  async #close(number: number, handle: Handle): Promise<void> {
+    this.#open.delete(number);
+    const closed = handle.opened.then(
+      (generation) => generation.close(),
+      () => {},
+    );
+    this.#closing.set(number, closed);
+    await closed.finally(() => this.#closing.delete(number));
+  }
+
+  #inBackground(work: Promise<void>): void {
+    const quiet = work.catch(() => {}).finally(() => this.#background.delete(quiet));
+    this.#background.add(quiet);
+  }
+
+  /** Moves it out of the way as it is, and tells. Never deletes. */
+  async setAside(number: number, reason: string): Promise<void> {
+    if (!this.#sealed.has(number)) return;
+    this.#sealed.delete(number);
+    const aside = `${this.#path(number)}.damaged-${Date.now()}`;
+    await rename(this.#path(number), aside).catch(() => {}); // it may be gone altogether
+    await this.lost(number, `generation ${number} cannot be opened: ${reason}`);
+  }
+
+  live(number: number): number {
+    return this.#live.get(number) ?? 0;
+  }
+
+  /** `sign` is 1 for an entry that comes, -1 for one that leaves. */
+  count(parts: [generation: number, bytes: number][], sign: 1 | -1): void {
+    for (const [number, bytes] of parts) this.#live.set(number, this.live(number) + sign * bytes);
+  }
+
+  /** Keeps generations from being removed: a body is being written to them, or read. */
+  pin(numbers: Iterable<number>): () => void {
+    const pinned = [...new Set(numbers)];
+    for (const number of pinned) this.#pins.set(number, (this.#pins.get(number) ?? 0) + 1);
+    return () => {
+      for (const number of pinned.splice(0)) {
+        const left = this.#pins.get(number)! - 1;
+        if (left > 0) this.#pins.set(number, left);
+        else this.#pins.delete(number);
+      }
+    };
+  }
+
+  /** Nothing in it lives and nobody is at it. */
+  spent(number: number): boolean {
+    return this.live(number) === 0 && !this.#pins.has(number);
+  }
+
+  /** Sealed ones, ascending. */
+  get sealed(): number[] {
+    return [...this.#sealed.keys()].sort((a, b) => a - b);
+  }
+
+  /** Removes a sealed one that is spent; false where someone came in between. */
+  async remove(number: number): Promise<boolean> {
+    const handle = this.#open.get(number);
+    if (!this.#sealed.has(number) || !this.spent(number) || (handle && handle.users > 0)) return false;
+    this.#sealed.delete(number);
+    this.#live.delete(number);
+    this.#held.delete(number);
+    if (handle) await this.#close(number, handle);
+    else await this.#closing.get(number);
+    const doomed = this.#path(number) + REMOVED;
+    await rename(this.#path(number), doomed);
+    await rm(doomed, { recursive: true, force: true });
+    return true;
+  }
+
+  /** Bytes on the disk; sealed ones are measured once. */
+  async bytes(afresh = false): Promise<number> {
+    let sum = 0;
+    for (const number of this.numbers) sum += await this.bytesOf(number, afresh);
+    return sum;
+  }
+
+  async bytesOf(number: number, afresh = false): Promise<number> {
+    const known = this.#sealed.get(number);
+    if (known !== undefined && !afresh) return known;
+    const bytes = await directoryBytes(this.#path(number));
+    if (this.#sealed.has(number) && !this.#open.has(number)) this.#sealed.set(number, bytes);
+    return bytes;
+  }
+
+  /** After this only `load` may follow. */
+  async close(): Promise<void> {
+    await Promise.all(this.#background);
+    for (const [number, handle] of [...this.#open]) await this.#close(number, handle);
+    await syncDirectory(this.#dir).catch(() => {});
+  }
+}

@@ -1,0 +1,212 @@
+// The one loop that writes bodies. It takes what all writers have waiting, up to a bound, gives keys and numbers, writes one
+// synced batch, and answers all of them: at 64 waiting one fsync serves 64 entries. An entry's seq is given while its batch
+// is formed; a batch that fails gives its numbers back, so there are no gaps.
+
+import { setImmediate as afterIo } from 'node:timers/promises';
+import type { EntryHead } from '../store.ts';
+import { bootId, uptime } from './boot-clock.ts';
+import { payloadOf } from './chunk.ts';
+import {
+  appendExtent,
+  type EntryRecord,
+  type Extent,
+  encodeEntryRecord,
+  encodeOpening,
+} from './entry-record.ts';
+import type { Generation, Put } from './generation.ts';
+import type { Generations } from './generations.ts';
+import { encodeKey, type GenerationKey, KIND } from './keys.ts';
+import { storeFailed } from './level-errors.ts';
+import type { MemoryBudget } from './memory-budget.ts';
+
+/** One batch: large enough that the fsync costs little, small enough that a receipt does not wait long behind it. */
+const BATCH_BYTES = 4 * 1024 * 1024;
+const BATCH_ENTRIES = 4096;
+
+/** A body on the disk so far. */
+export interface Body {
+  /** 48 bits; chunks and record carry it. */
+  readonly writer: number;
+  readonly extents: Extent[];
+  /** Releases the generations that its chunks keep from being removed. */
+  readonly unpin: (() => void)[];
+  /** Once set, nothing of it is written any more. */
+  failure?: unknown;
+}
+
+/** What an entry record holds besides what the commit itself adds. */
+export interface Draft {
+  head: EntryHead;
+  bytes: number;
+  sha256: string;
+  md5?: string;
+  trailers: string[];
+  /** An entry moved here from another generation keeps its number and time. */
+  moved?: Pick<EntryRecord, 'seq' | 'committed'>;
+}
+
+export interface Placed {
+  record: EntryRecord;
+  at: GenerationKey & { generation: number };
+  recordBytes: number;
+  moved: boolean;
+}
+
+interface Submission {
+  body: Body;
+  chunks: Buffer[];
+  bytes: number;
+  draft: Draft | undefined;
+  placed?: Placed;
+  resolve(placed: Placed | undefined): void;
+  reject(failure: unknown): void;
+}
+
+export class GroupCommit {
+  readonly #generations: Generations;
+  readonly #budget: MemoryBudget;
+  #queue: Submission[] = [];
+  #running: Promise<void> | undefined;
+  #rollWanted = false;
+  #nextSeq: number;
+  /** Awaited before each batch: the index must not fall behind without bound. */
+  ready: () => Promise<void> | undefined = () => undefined;
+  /** Called with what is now safe, before anyone is told; synchronous, so that the tellers find it in the index. */
+  committed: (placed: Placed[], position: { seq: number; generation: number; counter: number }) => void =
+    () => {};
+  failed: (cause: unknown) => void = () => {};
+
+  constructor(generations: Generations, budget: MemoryBudget, nextSeq: number) {
+    this.#generations = generations;
+    this.#budget = budget;
+    this.#nextSeq = nextSeq;
+  }
+
+  /** Encoded chunks of a body, in order; with a draft, the commit of the entry. Rejects with LAYBY_STORE_FAILED. */
+  submit(body: Body, chunks: Buffer[], draft?: Draft): Promise<Placed | undefined> {
+    const { promise, resolve, reject } = Promise.withResolvers<Placed | undefined>();
+    const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+    this.#budget.take(bytes);
+    this.#queue.push({ body, chunks, bytes, draft, resolve, reject });
+    this.#wake();
+    return promise;
+  }
+
+  /** Seals the current generation before anything else is written. */
+  roll(): void {
+    this.#rollWanted = true;
+    this.#wake();
+  }
+
+  /** Resolves when nothing is waiting. */
+  async idle(): Promise<void> {
+    while (this.#running) await this.#running;
+  }
+
+  #wake(): void {
+    this.#running ??= this.#run().finally(() => {
+      this.#running = undefined;
+      if (this.#queue.length > 0) this.#wake();
+    });
+  }
+
+  async #run(): Promise<void> {
+    do {
+      // Those who were just answered come back with their next entries in this turn; they belong into one batch.
+      await afterIo();
+      if (this.#rollWanted) this.#generations.seal();
+      this.#rollWanted = false;
+      const batch = this.#take();
+      if (batch.length > 0) await this.#write(batch);
+    } while (this.#queue.length > 0);
+  }
+
+  #take(): Submission[] {
+    let bytes = 0;
+    let count = 0;
+    for (const { bytes: more } of this.#queue) {
+      if (count > 0 && (bytes + more > BATCH_BYTES || count === BATCH_ENTRIES)) break;
+      bytes += more;
+      count++;
+    }
+    return this.#queue.splice(0, count).filter((submission) => {
+      if (submission.body.failure === undefined) return true;
+      this.#reject(submission, submission.body.failure);
+      return false;
+    });
+  }
+
+  async #write(batch: Submission[]): Promise<void> {
+    const firstSeq = this.#nextSeq;
+    let generation: Generation | undefined;
+    try {
+      await this.ready();
+      generation = await this.#generations.writable();
+      await generation.write(this.#form(batch, generation));
+    } catch (cause) {
+      this.#nextSeq = firstSeq;
+      // What the failed batch left is unknown, and LevelDB refuses every later write: go on in a new generation.
+      if (generation) this.#generations.seal(true);
+      const failure = storeFailed('The store could not write', cause);
+      for (const submission of batch) {
+        submission.body.failure = failure;
+        this.#reject(submission, failure);
+      }
+      this.failed(failure);
+      return;
+    }
+    generation.fresh = false;
+    this.#generations.writes();
+    const placed = batch.flatMap((submission) => submission.placed ?? []);
+    const position = {
+      seq: this.#nextSeq - 1,
+      generation: generation.number,
+      counter: generation.counter - 1,
+    };
+    this.committed(placed, position);
+    for (const submission of batch) {
+      this.#budget.give(submission.bytes);
+      submission.resolve(submission.placed);
+    }
+  }
+
+  #form(batch: Submission[], generation: Generation): Put[] {
+    const puts: Put[] = [];
+    const put = (kind: GenerationKey['kind'], writer: number, value: Buffer): GenerationKey => {
+      const key = { counter: generation.counter++, kind, writer };
+      puts.push({ type: 'put', key: encodeKey(key.counter, kind, writer), value });
+      return key;
+    };
+    const committed = { bootId, uptime: uptime() };
+    if (generation.fresh) put(KIND.opening, 0, encodeOpening(this.#nextSeq));
+    for (const submission of batch) {
+      const { body, draft } = submission;
+      for (const chunk of submission.chunks) {
+        const { counter } = put(KIND.chunk, body.writer, chunk);
+        if (body.extents.at(-1)?.[0] !== generation.number)
+          body.unpin.push(this.#generations.pin([generation.number]));
+        appendExtent(body.extents, generation.number, counter, payloadOf(chunk).length);
+      }
+      if (!draft) continue;
+      const { moved, ...rest } = draft;
+      const record: EntryRecord = {
+        v: 1,
+        ...rest,
+        seq: moved?.seq ?? this.#nextSeq++,
+        writer: body.writer,
+        extents: body.extents,
+        committed: moved?.committed ?? committed,
+      };
+      const value = encodeEntryRecord(record);
+      const key = put(moved ? KIND.copied : KIND.entry, body.writer, value);
+      const at = { generation: generation.number, ...key };
+      submission.placed = { record, at, recordBytes: value.length, moved: moved !== undefined };
+    }
+    return puts;
+  }
+
+  #reject(submission: Submission, failure: unknown): void {
+    this.#budget.give(submission.bytes);
+    submission.reject(failure);
+  }
+}

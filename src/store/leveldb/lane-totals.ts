@@ -1,0 +1,107 @@
+// Counts of each destination, kept while entries come and go, so that asking costs nothing however long the queue is. The
+// oldest entry that waits is looked up in the lane when the one before it leaves.
+
+import type { Totals } from '../store.ts';
+import type { Slot } from './slot.ts';
+
+interface Lane extends Totals {
+  /** Set while the next oldest is looked up: what changed meanwhile. */
+  lookup?: { done: Promise<void>; left: Set<number>; came: Slot | undefined };
+}
+
+export class LaneTotals {
+  readonly #lanes = new Map<string, Lane>();
+  readonly #scan: (destination: string, after: number) => AsyncIterable<Slot>;
+
+  constructor(scan: (destination: string, after: number) => AsyncIterable<Slot>) {
+    this.#scan = scan;
+  }
+
+  #lane(destination: string): Lane {
+    let lane = this.#lanes.get(destination);
+    if (!lane) {
+      lane = { entries: 0, bytes: 0, dead: 0, quarantined: 0 };
+      this.#lanes.set(destination, lane);
+    }
+    return lane;
+  }
+
+  get destinations(): string[] {
+    return [...this.#lanes.keys()];
+  }
+
+  /** No entry of the lane that waits has a smaller seq. */
+  firstSeq(destination: string): number | undefined {
+    return this.#lanes.get(destination)?.oldest?.seq;
+  }
+
+  /** A slot as it was and as it is now; undefined for one that was not there, or is not any more. */
+  change(before: Slot | undefined, now: Slot | undefined): void {
+    const lane = this.#lane((now ?? before)!.destination);
+    if (before) this.#count(lane, before, -1);
+    if (now) this.#count(lane, now, 1);
+    const waited = before?.state === 'stored';
+    const waits = now?.state === 'stored';
+    if (waited && !waits) lane.lookup?.left.add(before.seq);
+    if (waits && !waited) {
+      lane.lookup?.left.delete(now.seq);
+      if (lane.lookup && (!lane.lookup.came || now.seq < lane.lookup.came.seq)) lane.lookup.came = now;
+      if (!lane.oldest || now.seq < lane.oldest.seq) lane.oldest = oldestOf(now);
+    }
+    if (lane.entries === 0) delete lane.oldest;
+  }
+
+  #count(lane: Lane, slot: Slot, sign: 1 | -1): void {
+    if (slot.state === 'dead') lane.dead += sign;
+    else if (slot.state === 'quarantined') lane.quarantined += sign;
+    else {
+      lane.entries += sign;
+      lane.bytes += sign * slot.bytes;
+    }
+  }
+
+  /** After a slot left: finds the new oldest where it was the oldest. */
+  async settle(left: Slot): Promise<void> {
+    const lane = this.#lane(left.destination);
+    if (lane.lookup) return lane.lookup.done;
+    if (lane.oldest?.seq !== left.seq) return;
+    const done = this.#lookUp(left.destination, lane);
+    return done;
+  }
+
+  async #lookUp(destination: string, lane: Lane): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const lookup: NonNullable<Lane['lookup']> = { done: promise, left: new Set(), came: undefined };
+    lane.lookup = lookup;
+    try {
+      while (lane.entries > 0) {
+        const from = (lane.oldest?.seq ?? 1) - 1;
+        lookup.left.clear();
+        lookup.came = undefined;
+        let found: Slot | undefined;
+        for await (const slot of this.#scan(destination, from)) {
+          if (slot.state !== 'stored') continue;
+          found = slot;
+          break;
+        }
+        const came = lookup.came as Slot | undefined;
+        if (came && (!found || came.seq < found.seq)) found = came;
+        if (!found && lookup.left.size === 0) break;
+        if (!found || lookup.left.has(found.seq)) continue;
+        lane.oldest = oldestOf(found);
+        break;
+      }
+    } finally {
+      delete lane.lookup;
+      resolve();
+    }
+  }
+
+  totals(): ReadonlyMap<string, Totals> {
+    const totals = new Map<string, Totals>();
+    for (const [destination, { lookup: _, ...lane }] of this.#lanes) totals.set(destination, lane);
+    return totals;
+  }
+}
+
+const oldestOf = ({ seq, id, receivedAt }: Slot): NonNullable<Totals['oldest']> => ({ seq, id, receivedAt });

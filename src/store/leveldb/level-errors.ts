@@ -1,0 +1,31 @@
+// What LevelDB's errors mean for a store: locked by another process, damaged, or an environment that may recover (a full
+// disk, too many open files). Only damage may set a database aside: a full disk must never look like one.
+
+import { LaybyError, messageOf } from '../../telemetry/error.ts';
+
+const causeOf = (thrown: unknown): unknown => (thrown instanceof Error ? (thrown.cause ?? thrown) : thrown);
+
+const codeOf = (thrown: unknown): string | undefined => {
+  const cause = causeOf(thrown);
+  return cause instanceof Error && 'code' in cause ? String(cause.code) : undefined;
+};
+
+export const isLocked = (thrown: unknown): boolean => codeOf(thrown) === 'LEVEL_LOCKED';
+
+/** Missing or damaged files: opening again will not help. */
+export const isDamaged = (thrown: unknown): boolean =>
+  codeOf(thrown) === 'LEVEL_CORRUPTION' ||
+  /does not exist \(create_if_missing|No such file|Input\/output error/.test(messageOf(causeOf(thrown)));
+
+export const reasonOf = (thrown: unknown): string => messageOf(causeOf(thrown));
+
+export const storeFailed = (what: string, cause: unknown): LaybyError =>
+  cause instanceof LaybyError
+    ? cause
+    : new LaybyError('LAYBY_STORE_FAILED', `${what}: ${reasonOf(cause)}`, {
+        remedy: 'Send it again; see that the disk has room and is healthy',
+        cause,
+      });
+
+export const storeClosed = (): LaybyError =>
+  new LaybyError('LAYBY_STORE_CLOSED', 'The store is closed', { remedy: 'Open it again' });

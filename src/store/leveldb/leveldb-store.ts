@@ -1,0 +1,280 @@
+// The store on LevelDB. How it works, in short: bodies go in chunks into the current generation, and the entry record goes
+// in one synced batch with the last of them (group-commit.ts): that is the commit, and the generations are the truth for
+// what was accepted. In the same turn the entry enters the index (entry-index.ts), in memory first: it can be seen at once
+// and is written behind. What becomes of entries later is written to the index alone. Opening (open.ts, recovery.ts)
+// indexes what the generations hold beyond the index's watermark.
+
+import { join } from 'node:path';
+import { LaybyError, messageOf } from '../../telemetry/error.ts';
+import type { Logger } from '../../telemetry/log.ts';
+import type {
+  Entry,
+  EntryHead,
+  EntryWriter,
+  ListOptions,
+  OpenReport,
+  Store,
+  StoreEvent,
+  Totals,
+  WriterOptions,
+} from '../store.ts';
+import { BodyDamaged, readBody, readRecords } from './body-reader.ts';
+import type { Catalog } from './catalog.ts';
+import type { EntryRecord } from './entry-record.ts';
+import { directoryBytes } from './generation.ts';
+import type { GroupCommit, Placed } from './group-commit.ts';
+import { storeClosed } from './level-errors.ts';
+import { listSlots } from './list-slots.ts';
+import type { MemoryBudget } from './memory-budget.ts';
+import type { Reclaim } from './reclaim.ts';
+import { type Slot, slotOf } from './slot.ts';
+import type { Space } from './space.ts';
+import { BodyWriter, type WriterHost } from './writer.ts';
+
+/** A flush of the watermark is due after this much of bodies without one: it bounds what opening has to look through. */
+const MARK_BYTES = 64 * 1024 * 1024;
+
+export interface StoreParts {
+  dir: string;
+  catalog: Catalog;
+  commits: GroupCommit;
+  budget: MemoryBudget;
+  space: Space;
+  reclaim: Reclaim;
+  newWriter: () => number;
+  listeners: Set<(event: StoreEvent) => void>;
+  log: Logger | undefined;
+}
+
+export class LevelStore implements Store, WriterHost {
+  readonly report: OpenReport;
+  readonly commits: GroupCommit;
+  readonly budget: MemoryBudget;
+  readonly space: Space;
+  readonly #parts: StoreParts;
+  readonly #catalog: Catalog;
+  readonly #writers = new Set<BodyWriter>();
+  /** Ids between commit() and its end. */
+  readonly #claimed = new Set<string>();
+  #unmarked = 0;
+  #closed: Promise<void> | undefined;
+
+  constructor(parts: StoreParts, report: OpenReport) {
+    this.#parts = parts;
+    this.#catalog = parts.catalog;
+    this.commits = parts.commits;
+    this.budget = parts.budget;
+    this.space = parts.space;
+    this.report = report;
+    const { index } = this.#catalog;
+    index.openWriters = () =>
+      [...this.#writers].filter(({ body }) => body.extents.length > 0).map(({ body }) => body.writer);
+    index.onFlushed = () => parts.reclaim.check();
+    parts.commits.ready = () => index.room();
+    parts.commits.failed = (cause) =>
+      parts.log?.error({ reason: messageOf(cause) }, 'a batch failed; a new generation follows');
+    parts.commits.committed = (placed, position) => this.#committed(placed, position);
+  }
+
+  /** Everything that must be true before a commit resolves, in one turn. */
+  #committed(placed: Placed[], position: { seq: number; generation: number; counter: number }): void {
+    const { index, generations } = this.#catalog;
+    const before = this.#unmarked;
+    for (const { record, at, recordBytes, moved } of placed)
+      if (!moved) this.#catalog.add(slotOf(record, at, recordBytes), true);
+    index.mark(position);
+    const written = generations.current?.written ?? 0;
+    this.#unmarked = written;
+    const crossed = Math.floor(written / MARK_BYTES) !== Math.floor(before / MARK_BYTES);
+    if (placed.length > 0 || crossed) index.soon();
+  }
+
+  get openWriters(): number {
+    return this.#writers.size;
+  }
+
+  #open(): void {
+    if (this.#closed) throw storeClosed();
+  }
+
+  async begin(head: EntryHead, expected = 0, options: WriterOptions = {}): Promise<EntryWriter> {
+    this.#open();
+    this.#refuseTaken(head.id);
+    const refusal = this.space.refusal(expected);
+    if (refusal) {
+      await this.space.refresh(); // the estimate may be a second old
+      const still = this.space.refusal(expected);
+      if (still) throw still;
+      this.#open();
+    }
+    const writer = new BodyWriter(this, this.#parts.newWriter(), head, expected, options);
+    this.#writers.add(writer);
+    return writer;
+  }
+
+  #refuseTaken(id: string): void {
+    if (!this.#claimed.has(id) && !this.#catalog.index.has(id)) return;
+    throw new LaybyError('LAYBY_ENTRY_EXISTS', `Entry ${id} is stored already`, {
+      remedy: 'Give each entry an id of its own (UUIDv7)',
+    });
+  }
+
+  claim(id: string): void {
+    this.#refuseTaken(id);
+    this.#claimed.add(id);
+  }
+
+  ended(writer: BodyWriter): void {
+    this.#writers.delete(writer);
+    if (writer.claimed) this.#claimed.delete(writer.head.id);
+  }
+
+  entryOf({ record, at, recordBytes }: Placed): Entry {
+    return this.#catalog.entry(slotOf(record, at, recordBytes), record);
+  }
+
+  async get(id: string): Promise<Entry | undefined> {
+    this.#open();
+    const found = await this.#load(id);
+    return found && this.#catalog.entry(found.slot, found.record);
+  }
+
+  /** The slot and its record. Where the record is damaged, the entry is quarantined by then and comes without it. */
+  async #load(id: string): Promise<{ slot: Slot; record: EntryRecord | undefined } | undefined> {
+    for (let slot = await this.#catalog.index.find(id); slot; ) {
+      const [record] = await readRecords(this.#catalog.generations, [slot]);
+      if (typeof record === 'object') return { slot, record };
+      const now = await this.#catalog.index.find(id);
+      // Copied forward between the two reads: look there.
+      const moved = now && (now.at.generation !== slot.at.generation || now.at.counter !== slot.at.counter);
+      if (now && !moved) {
+        const quarantined = await this.#catalog.quarantine(id, record ?? 'the entry record is missing');
+        return { slot: quarantined ?? now, record: undefined };
+      }
+      slot = now;
+    }
+    return undefined;
+  }
+
+  async *read(entry: Entry, range: { start?: number; end?: number } = {}): AsyncGenerator<Buffer> {
+    this.#open();
+    const found = await this.#load(entry.id);
+    if (!found)
+      throw new LaybyError('LAYBY_ENTRY_UNKNOWN', `Entry ${entry.id} is not in the store`, {
+        remedy: 'See the audit trail for what became of it',
+      });
+    const { slot, record } = found;
+    if (!record || slot.state === 'quarantined') throw damaged(entry.id, slot.reason);
+    const unpin = this.#catalog.generations.pin(slot.parts.map(([number]) => number));
+    try {
+      yield* readBody(this.#catalog.generations, record, range.start, range.end);
+    } catch (cause) {
+      if (!(cause instanceof BodyDamaged)) throw cause;
+      await this.#catalog.quarantine(entry.id, cause.message);
+      throw damaged(entry.id, cause.message);
+    } finally {
+      unpin();
+      this.#parts.reclaim.check();
+    }
+  }
+
+  async *list(options: ListOptions = {}): AsyncGenerator<Entry> {
+    this.#open();
+    for await (const slots of listSlots(this.#catalog, options)) {
+      const records = await readRecords(this.#catalog.generations, slots);
+      for (const [i, slot] of slots.entries()) {
+        const record = records[i];
+        if (typeof record === 'object') {
+          yield this.#catalog.entry(slot, record);
+          continue;
+        }
+        const found = await this.#load(slot.id); // moved, gone, or damaged: find out which
+        if (!found) continue;
+        const again = this.#catalog.entry(found.slot, found.record);
+        if (options.state === undefined || options.state === again.state) yield again;
+      }
+    }
+  }
+
+  totals(): ReadonlyMap<string, Totals> {
+    return this.#catalog.totals.totals();
+  }
+
+  async failed(id: string, lastError: string): Promise<Entry | undefined> {
+    this.#open();
+    this.sending(id, false);
+    await this.#catalog.change(id, (slot) =>
+      slot.state === 'stored' ? { now: { ...slot, attempts: slot.attempts + 1, lastError } } : undefined,
+    );
+    return this.get(id);
+  }
+
+  sending(id: string, yes: boolean): void {
+    if (yes) this.#catalog.sending.add(id);
+    else this.#catalog.sending.delete(id);
+  }
+
+  async delivered(id: string, detail: string): Promise<void> {
+    this.#open();
+    await this.#catalog.change(id, () => ({ now: undefined, event: { kind: 'delivered', detail } }));
+    this.sending(id, false);
+  }
+
+  async dead(id: string, reason: string): Promise<void> {
+    this.#open();
+    await this.#catalog.change(id, (slot) =>
+      slot.state === 'stored'
+        ? { now: { ...slot, state: 'dead', reason }, event: { kind: 'dead', detail: reason } }
+        : undefined,
+    );
+    this.sending(id, false);
+  }
+
+  async retry(id: string): Promise<boolean> {
+    this.#open();
+    const changed = await this.#catalog.change(id, (slot) => {
+      if (slot.state !== 'dead') return undefined;
+      const { lastError: _, reason: __, ...rest } = slot;
+      return { now: { ...rest, state: 'stored', attempts: 0 }, event: { kind: 'retried' } };
+    });
+    return changed !== undefined;
+  }
+
+  async drop(id: string, kind: 'dropped' | 'expired' | 'evicted', rule: string): Promise<boolean> {
+    this.#open();
+    const changed = await this.#catalog.change(id, () => ({ now: undefined, event: { kind, detail: rule } }));
+    this.sending(id, false);
+    return changed !== undefined;
+  }
+
+  async physicalBytes(): Promise<number> {
+    return directoryBytes(join(this.#parts.dir));
+  }
+
+  audit(id?: string): AsyncIterable<StoreEvent> {
+    this.#open();
+    return this.#catalog.index.audit(id);
+  }
+
+  on(_event: 'event', listener: (event: StoreEvent) => void): void {
+    this.#parts.listeners.add(listener);
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    await this.#parts.reclaim.close();
+    for (const writer of [...this.#writers]) writer.fail(storeClosed());
+    await this.commits.idle();
+    await this.#catalog.index.close();
+    await this.#catalog.generations.close();
+  }
+}
+
+const damaged = (id: string, reason: string | undefined): LaybyError =>
+  new LaybyError('LAYBY_ENTRY_DAMAGED', `Entry ${id} is damaged: ${reason}`, {
+    remedy: 'It is quarantined and will not be sent; drop it when you have seen it',
+  });

@@ -1,0 +1,57 @@
+// Slots in seq order, of one lane or of all of them merged, in pages: small at first, since most callers want the next few,
+// and never more than one page of each lane in memory.
+
+import type { ListOptions } from '../store.ts';
+import type { Catalog } from './catalog.ts';
+import type { Slot } from './slot.ts';
+
+const FIRST_PAGE = 8;
+const PAGE = 64;
+
+export async function* listSlots(catalog: Catalog, options: ListOptions): AsyncGenerator<Slot[]> {
+  const { destination, state, after = 0, limit = Number.POSITIVE_INFINITY } = options;
+  const totals = catalog.totals.totals();
+  const lanes: AsyncGenerator<Slot>[] = [];
+  for (const name of destination === undefined ? totals.keys() : [destination]) {
+    const lane = totals.get(name);
+    if (!lane) continue;
+    const waiting = state === 'stored' || state === 'sending';
+    if (waiting && !lane.oldest) continue;
+    if ((state === 'dead' && lane.dead === 0) || (state === 'quarantined' && lane.quarantined === 0))
+      continue;
+    // Skips the graves of what was delivered: LevelDB would walk over each of them.
+    const from = waiting ? Math.max(after, lane.oldest!.seq - 1) : after;
+    lanes.push(catalog.index.lane(name, from, Math.min(limit, FIRST_PAGE)));
+  }
+  let size = Math.min(FIRST_PAGE, limit);
+  let left = limit;
+  let page: Slot[] = [];
+  for await (const slot of merge(lanes)) {
+    if (left <= 0) break;
+    if (state !== undefined && catalog.stateOf(slot) !== state) continue;
+    page.push(slot);
+    left--;
+    if (page.length < size && left > 0) continue;
+    yield page;
+    page = [];
+    size = Math.min(PAGE, size * 2, Math.max(1, left));
+    if (left <= 0) return;
+  }
+  if (page.length > 0) yield page;
+}
+
+async function* merge(lanes: AsyncGenerator<Slot>[]): AsyncGenerator<Slot> {
+  const heads: { slot: Slot; lane: AsyncGenerator<Slot> }[] = [];
+  const advance = async (lane: AsyncGenerator<Slot>): Promise<void> => {
+    const { value, done } = await lane.next();
+    if (!done) heads.push({ slot: value, lane });
+  };
+  for (const lane of lanes) await advance(lane);
+  while (heads.length > 0) {
+    let first = 0;
+    for (let i = 1; i < heads.length; i++) if (heads[i]!.slot.seq < heads[first]!.slot.seq) first = i;
+    const [{ slot, lane }] = heads.splice(first, 1) as [(typeof heads)[number]];
+    yield slot;
+    await advance(lane);
+  }
+}

@@ -1,0 +1,154 @@
+// Gives the disk back: a sealed generation in which nothing lives is removed whole. Where the drain has passed and a few
+// entries stay behind (dead letters, a slow destination), they are copied forward, so that one of them does not hold 256 MiB.
+
+import { messageOf } from '../../telemetry/error.ts';
+import type { Logger } from '../../telemetry/log.ts';
+import { readBody, readRecords } from './body-reader.ts';
+import type { Catalog } from './catalog.ts';
+import { encodeChunk } from './chunk.ts';
+import type { EntryIndex } from './entry-index.ts';
+import type { Generations } from './generations.ts';
+import type { Body, GroupCommit } from './group-commit.ts';
+import { type Slot, slotOf } from './slot.ts';
+
+/** Survivors are copied when they hold less than this share of a generation. */
+const STRAGGLER_SHARE = 0.25;
+/** A current generation in which nothing lives is sealed from this size on; below, it is not worth a new one. */
+const SPENT_BYTES = 32 * 1024 * 1024;
+
+export interface ReclaimOptions {
+  /** What a generation holds when it is full, bytes. */
+  generationBytes: number;
+  newWriter: () => number;
+  log: Logger | undefined;
+}
+
+export class Reclaim {
+  readonly #catalog: Catalog;
+  readonly #index: EntryIndex;
+  readonly #generations: Generations;
+  readonly #commits: GroupCommit;
+  readonly #options: ReclaimOptions;
+  /** Tried and not movable: a damaged survivor, or one whose body is mostly elsewhere. */
+  readonly #stay = new Set<number>();
+  #running: Promise<void> | undefined;
+  #again = false;
+  #closed = false;
+
+  constructor(catalog: Catalog, commits: GroupCommit, options: ReclaimOptions) {
+    this.#catalog = catalog;
+    this.#index = catalog.index;
+    this.#generations = catalog.generations;
+    this.#commits = commits;
+    this.#options = options;
+  }
+
+  /** Cheap; called whenever something may have left. */
+  check(): void {
+    if (this.#closed) return;
+    this.#again = true;
+    this.#running ??= this.#run()
+      .catch((cause) => this.#options.log?.warn({ reason: messageOf(cause) }, 'reclaim stopped'))
+      .finally(() => {
+        this.#running = undefined;
+      });
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    while (this.#again && !this.#closed) {
+      this.#again = false;
+      const { current } = this.#generations;
+      const worth = Math.min(SPENT_BYTES, this.#options.generationBytes / 2);
+      if (current && current.written > worth && this.#generations.spent(current.number)) {
+        this.#commits.roll();
+        await this.#commits.idle();
+      }
+      await this.#removeSpent();
+      await this.#copyStragglers();
+    }
+  }
+
+  async #removeSpent(): Promise<void> {
+    const spent = this.#generations.sealed.filter((number) => this.#generations.spent(number));
+    if (spent.length === 0) return;
+    // The index on the disk must have forgotten their entries first, or the next opening would miss them.
+    await this.#index.flushed();
+    for (const number of spent)
+      if (await this.#generations.remove(number)) this.#options.log?.debug({ number }, 'generation removed');
+  }
+
+  async #share(number: number): Promise<number> {
+    return this.#generations.live(number) / Math.max(1, await this.#generations.bytesOf(number));
+  }
+
+  /** The oldest one with few survivors, if the drain has passed it: the next one is gone or nearly empty too. While the
+   *  drain is still at it, its entries are about to leave anyway. */
+  async #straggler(): Promise<number | undefined> {
+    const { numbers, sealed } = this.#generations;
+    for (const number of sealed) {
+      if (this.#stay.has(number) || this.#generations.live(number) === 0) continue;
+      if ((await this.#generations.bytesOf(number)) < this.#options.generationBytes / 16) continue;
+      if ((await this.#share(number)) >= STRAGGLER_SHARE) return undefined;
+      const next = numbers[numbers.indexOf(number) + 1];
+      const passed = next !== number + 1 || (await this.#share(next)) < STRAGGLER_SHARE;
+      return passed ? number : undefined;
+    }
+    return undefined;
+  }
+
+  async #copyStragglers(): Promise<void> {
+    for (;;) {
+      const number = await this.#straggler();
+      if (number === undefined || this.#closed) return;
+      if (!(await this.#evacuate(number))) this.#stay.add(number);
+      await this.#removeSpent();
+    }
+  }
+
+  async #evacuate(number: number): Promise<boolean> {
+    const bound = this.#options.generationBytes * STRAGGLER_SHARE * 2;
+    const survivors: Slot[] = [];
+    let bytes = 0;
+    for (const destination of this.#catalog.totals.destinations)
+      for await (const slot of this.#index.lane(destination)) {
+        if (!slot.parts.some(([part]) => part === number)) continue;
+        bytes += slot.bytes;
+        if (bytes > bound || slot.state === 'quarantined') return false;
+        survivors.push(slot);
+      }
+    for (const slot of survivors) {
+      if (this.#closed) return true;
+      if (!(await this.#copyForward(slot))) return false;
+    }
+    this.#options.log?.debug({ number, entries: survivors.length, bytes }, 'survivors copied forward');
+    return this.#generations.live(number) === 0;
+  }
+
+  async #copyForward(slot: Slot): Promise<boolean> {
+    const unpin = this.#generations.pin(slot.parts.map(([number]) => number));
+    const body: Body = { writer: this.#options.newWriter(), extents: [], unpin: [unpin] };
+    try {
+      const [record] = await readRecords(this.#generations, [slot]);
+      if (typeof record !== 'object') return (await this.#index.find(slot.id)) === undefined;
+      for await (const payload of readBody(this.#generations, record))
+        await this.#commits.submit(body, [encodeChunk(body.writer, [payload], payload.length)]);
+      const { head, bytes, sha256, md5, trailers, seq, committed } = record;
+      const draft = { head, bytes, sha256, ...(md5 !== undefined && { md5 }), trailers };
+      const placed = await this.#commits.submit(body, [], { ...draft, moved: { seq, committed } });
+      const moved = slotOf(placed!.record, placed!.at, placed!.recordBytes);
+      // It may have been delivered, dropped or tried meanwhile: only its place changes.
+      await this.#catalog.change(slot.id, (now) => ({ now: { ...now, at: moved.at, parts: moved.parts } }));
+      return true;
+    } catch (cause) {
+      this.#options.log?.warn({ id: slot.id, reason: messageOf(cause) }, 'an entry cannot be copied forward');
+      return false;
+    } finally {
+      for (const release of body.unpin) release();
+    }
+  }
+}

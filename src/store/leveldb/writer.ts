@@ -1,0 +1,157 @@
+// One body on its way in: gathers pieces into chunks, hashes them, hands chunks to the group commit, and ends in a commit
+// or without a trace.
+
+import { createHash, type Hash, hash } from 'node:crypto';
+import { LaybyError } from '../../telemetry/error.ts';
+import type { Entry, EntryHead, EntryWriter, WriterOptions } from '../store.ts';
+import { CHUNK_BYTES, encodeChunk, payloadOf } from './chunk.ts';
+import type { Body, Draft, GroupCommit, Placed } from './group-commit.ts';
+import { BUDGET_BYTES, type MemoryBudget } from './memory-budget.ts';
+import type { Space } from './space.ts';
+
+const SMALLEST_CHUNK = 4 * 1024;
+
+/** What a writer needs of the store around it. */
+export interface WriterHost {
+  readonly commits: GroupCommit;
+  readonly budget: MemoryBudget;
+  readonly space: Space;
+  readonly openWriters: number;
+  /** Throws LAYBY_ENTRY_EXISTS; from here to `ended` the id is taken. */
+  claim(id: string): void;
+  /** The writer is over, whichever way. */
+  ended(writer: BodyWriter): void;
+  entryOf(placed: Placed): Entry;
+}
+
+export class BodyWriter implements EntryWriter {
+  readonly head: EntryHead;
+  readonly body: Body;
+  readonly #host: WriterHost;
+  readonly #md5: boolean;
+  #bytes = 0;
+  #pieces: Buffer[] = [];
+  #gathered = 0;
+  #expected: number;
+  #hashes: { sha256: Hash; md5: Hash | undefined } | undefined;
+  #over = false;
+  /** Set from commit() to its end: the id is this writer's. */
+  claimed = false;
+
+  constructor(host: WriterHost, writer: number, head: EntryHead, expected: number, options: WriterOptions) {
+    this.head = head;
+    this.body = { writer, extents: [], unpin: [] };
+    this.#host = host;
+    this.#expected = expected;
+    this.#md5 = options.md5 ?? false;
+    host.space.expect(expected);
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  async write(piece: Buffer): Promise<void> {
+    this.#check();
+    if (piece.length === 0) return;
+    const beyond = Math.max(0, piece.length - this.#expected);
+    const refusal = this.#host.space.refusal(beyond);
+    if (refusal) this.fail(refusal);
+    this.#check();
+    this.#expect(-(piece.length - beyond));
+    this.#host.space.took(piece.length);
+    this.#bytes += piece.length;
+    this.#gathered += piece.length;
+    this.#pieces.push(piece);
+    while (this.#gathered >= this.#chunkBytes && !this.#over) {
+      // A failure is found at the next write or at the commit, through the body.
+      this.#host.commits.submit(this.body, [this.#cut(this.#chunkBytes)]).catch((cause) => this.fail(cause));
+      await this.#host.budget.room();
+    }
+    this.#check();
+  }
+
+  async commit(trailers: string[] = []): Promise<Entry> {
+    this.#check();
+    try {
+      this.#host.claim(this.head.id);
+    } catch (taken) {
+      this.fail(taken);
+      throw taken;
+    }
+    this.claimed = true;
+    this.#over = true;
+    try {
+      const draft: Draft = { head: this.head, bytes: this.#bytes, sha256: '', trailers };
+      const chunks = this.#lastChunks(draft);
+      const placed = await this.#host.commits.submit(this.body, chunks, draft);
+      return this.#host.entryOf(placed!);
+    } finally {
+      this.#end();
+    }
+  }
+
+  async abort(): Promise<void> {
+    if (!this.#over) this.fail(new LaybyError('LAYBY_WRITER_ENDED', 'The body was given up'));
+  }
+
+  /** Ends it with the error that the next call will get. */
+  fail(cause: unknown): void {
+    if (this.#over) return; // a commit under way goes on
+    this.body.failure ??= cause;
+    this.#over = true;
+    this.#pieces = [];
+    this.#end();
+  }
+
+  #end(): void {
+    this.#expect(-this.#expected);
+    for (const unpin of this.body.unpin) unpin();
+    this.#host.ended(this);
+  }
+
+  #check(): void {
+    if (this.body.failure !== undefined) throw this.body.failure;
+    if (this.#over)
+      throw new LaybyError('LAYBY_WRITER_ENDED', `The body of entry ${this.head.id} has already ended`, {
+        remedy: 'Begin a new entry',
+      });
+  }
+
+  #expect(bytes: number): void {
+    this.#expected += bytes;
+    this.#host.space.expect(bytes);
+  }
+
+  /** All writers together gather at most half of the budget, so many of them make smaller chunks. */
+  get #chunkBytes(): number {
+    const share = Math.floor(BUDGET_BYTES / 2 / this.#host.openWriters / SMALLEST_CHUNK) * SMALLEST_CHUNK;
+    return Math.min(CHUNK_BYTES, Math.max(SMALLEST_CHUNK, share));
+  }
+
+  #cut(bytes: number): Buffer {
+    const chunk = encodeChunk(this.body.writer, this.#pieces, bytes);
+    this.#gathered -= bytes;
+    this.#hashes ??= { sha256: createHash('sha256'), md5: this.#md5 ? createHash('md5') : undefined };
+    this.#hashes.sha256.update(payloadOf(chunk));
+    this.#hashes.md5?.update(payloadOf(chunk));
+    return chunk;
+  }
+
+  /** A body of one chunk is hashed in one call, which is a third cheaper. */
+  #lastChunks(draft: Draft): Buffer[] {
+    const { writer } = this.body;
+    let chunk: Buffer | undefined;
+    if (this.#hashes) {
+      if (this.#gathered > 0) chunk = this.#cut(this.#gathered);
+      draft.sha256 = this.#hashes.sha256.digest('hex');
+      if (this.#hashes.md5) draft.md5 = this.#hashes.md5.digest('hex');
+    } else {
+      if (this.#gathered > 0) chunk = encodeChunk(writer, this.#pieces, this.#gathered);
+      const payload = chunk ? payloadOf(chunk) : Buffer.alloc(0);
+      draft.sha256 = hash('sha256', payload, 'hex');
+      if (this.#md5) draft.md5 = hash('md5', payload, 'hex');
+    }
+    return chunk ? [chunk] : [];
+  }
+}

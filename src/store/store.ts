@@ -1,0 +1,167 @@
+// The contract of a store: what the queue, replay and the console may rely on. src/store/leveldb is the implementation that
+// ships; any other must pass the suite in src/store/conformance.ts. The store knows entries and bytes; what a
+// destination is and when something is sent is for others.
+
+/** `stored`: waits. `sending`: a try is under way (never persisted: after a restart it is `stored`). `dead`: refused for
+ *  good, kept for an operator. `quarantined`: damaged on disk, kept with the reason, never sent. */
+export type EntryState = 'stored' | 'sending' | 'dead' | 'quarantined';
+
+/** What is known of a request before its body is read. */
+export interface EntryHead {
+  /** UUIDv7, also the idempotency key. */
+  id: string;
+  destination: string;
+  method: string;
+  /** What the app called: `http://authority/path?query`, byte for byte. */
+  url: string;
+  /** Names and values in turn, in the order and case of the app, end-to-end ones only. */
+  headers: string[];
+  /** Entries with the same destination and order key are delivered in the order of their receipts; '' where order is none. */
+  orderKey: string;
+  /** 0 is the lowest class. */
+  class: number;
+  /** Wall clock, ms since the epoch: for people, never for arithmetic. */
+  receivedAt: number;
+  /** The policy's time to live, ms from the commit; undefined: for ever. */
+  ttl?: number;
+}
+
+/** When an entry was committed, by a clock that no one can set: what a time to live is counted from. */
+export interface Commit {
+  /** The kernel's boot id: `uptime` compares only within one boot. */
+  bootId: string;
+  /** CLOCK_MONOTONIC, ms. */
+  uptime: number;
+}
+
+/** An entry whose commit is on the disk. */
+export interface Entry extends EntryHead {
+  /** Position in the order of receipts, over all destinations; without gaps; from 1. */
+  seq: number;
+  /** Body length, bytes. */
+  bytes: number;
+  /** SHA-256 of the body, lower-case hex. */
+  sha256: string;
+  /** MD5 of the body, lower-case hex; only where the writer was asked for it. */
+  md5?: string;
+  /** Names and values in turn, as sent after a chunked body. */
+  trailers: string[];
+  state: EntryState;
+  /** Tries so far. */
+  attempts: number;
+  lastError?: string;
+  /** Why it is dead or quarantined. */
+  reason?: string;
+  /** Absent only where the record itself is damaged (quarantined). */
+  committed?: Commit;
+}
+
+export interface WriterOptions {
+  /** Also compute MD5 (the S3 receipt needs it). */
+  md5?: boolean;
+}
+
+/** One body on its way in. Exactly one of commit and abort ends it. */
+export interface EntryWriter {
+  readonly head: EntryHead;
+  /** Bytes written so far. */
+  readonly bytes: number;
+  /** Takes a piece of the body; the store owns the buffer from then on. Resolves when the next piece may come: that is the
+   *  back-pressure that bounds memory. Rejects with LAYBY_STORE_FULL or LAYBY_STORE_FAILED; the writer is then aborted. */
+  write(piece: Buffer): Promise<void>;
+  /** Resolves after the fsync that makes the whole entry safe, and not before (law 1). */
+  commit(trailers?: string[]): Promise<Entry>;
+  /** Leaves nothing behind. Never rejects; harmless after the end. */
+  abort(): Promise<void>;
+}
+
+export interface ListOptions {
+  destination?: string;
+  state?: EntryState;
+  /** Only entries with a larger seq. */
+  after?: number;
+  limit?: number;
+}
+
+/** Live entries of one destination (dead and quarantined ones are counted apart). */
+export interface Totals {
+  entries: number;
+  bytes: number;
+  dead: number;
+  quarantined: number;
+  /** seq and receivedAt of the first entry that still waits. */
+  oldest?: { seq: number; id: string; receivedAt: number };
+}
+
+export type StoreEventKind =
+  | 'stored'
+  | 'delivered'
+  | 'dead'
+  | 'retried'
+  | 'dropped'
+  | 'expired'
+  | 'evicted'
+  | 'quarantined';
+
+/** One line of the audit trail. */
+export interface StoreEvent {
+  kind: StoreEventKind;
+  id: string;
+  seq: number;
+  destination: string;
+  bytes: number;
+  /** Wall clock, ms since the epoch. */
+  at: number;
+  /** Why, in words; the rule for a drop, the status for a delivery. */
+  detail?: string;
+}
+
+/** What opening found wrong. Nothing in it was deleted. */
+export interface Damage {
+  /** The entry, or undefined where only its number is known. */
+  id?: string;
+  seq?: number;
+  reason: string;
+}
+
+export interface OpenReport {
+  /** ms. */
+  took: number;
+  entries: number;
+  /** Bodies that had no commit when the process ended: they never had a receipt. */
+  abandoned: number;
+  damage: Damage[];
+}
+
+export interface Store {
+  readonly report: OpenReport;
+  /** Errors: LAYBY_STORE_FULL (nothing was taken), LAYBY_STORE_CLOSED. `expected` is the body length in bytes where known. */
+  begin(head: EntryHead, expected?: number, options?: WriterOptions): Promise<EntryWriter>;
+  get(id: string): Promise<Entry | undefined>;
+  /** The body, each chunk verified; `start` inclusive, `end` exclusive, bytes. Rejects with LAYBY_ENTRY_DAMAGED before a wrong
+   *  byte leaves; the entry is quarantined by then. Pieces are at most 1 MiB. */
+  read(entry: Entry, range?: { start?: number; end?: number }): AsyncIterable<Buffer>;
+  /** In seq order. Memory does not grow with the number of entries. */
+  list(options?: ListOptions): AsyncIterable<Entry>;
+  /** Counted while storing, not by scanning. */
+  totals(): ReadonlyMap<string, Totals>;
+  /** Persists a failed try: attempts and lastError. The entry waits again. */
+  failed(id: string, lastError: string): Promise<Entry | undefined>;
+  /** Marks the try under way; memory only. */
+  sending(id: string, yes: boolean): void;
+  /** The destination took it: it leaves the store. Durable when resolved. */
+  delivered(id: string, detail: string): Promise<void>;
+  /** Refused for good: kept as a dead letter. */
+  dead(id: string, reason: string): Promise<void>;
+  /** A dead letter waits again, at its old place, with attempts 0. */
+  retry(id: string): Promise<boolean>;
+  /** Leaves by a rule or by an operator's hand. */
+  drop(id: string, kind: 'dropped' | 'expired' | 'evicted', rule: string): Promise<boolean>;
+  /** Bytes on the disk, all files. */
+  physicalBytes(): Promise<number>;
+  /** What became of an entry, oldest first; bounded, so old ones fall out. */
+  audit(id?: string): AsyncIterable<StoreEvent>;
+  on(event: 'event', listener: (event: StoreEvent) => void): void;
+  /** Waits for what is under way, then closes. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,30 @@
+// The one error class of Layby. What a person reads is `message` and then `remedy`; what a program matches is `code`.
+// Every code is listed in docs/errors.md.
+
+export interface LaybyErrorOptions {
+  /** What the reader should do next, one sentence. */
+  remedy?: string;
+  cause?: unknown;
+}
+
+export class LaybyError extends Error {
+  override name = 'LaybyError';
+  /** Stable, `LAYBY_` and upper snake case. */
+  readonly code: string;
+  readonly remedy: string | undefined;
+
+  constructor(code: string, message: string, options: LaybyErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.remedy = options.remedy;
+  }
+
+  /** One line for a terminal: what happened, and what to do. */
+  get line(): string {
+    return this.remedy ? `${this.message}: ${this.remedy}` : this.message;
+  }
+}
+
+/** The message of anything that was thrown. */
+export const messageOf = (thrown: unknown): string =>
+  thrown instanceof Error ? thrown.message : String(thrown);

@@ -1,0 +1,47 @@
+// The gRPC service of proto/layby/v1/edge.proto, for both of its ends.
+
+import { fileURLToPath } from 'node:url';
+import type { ServiceDefinition } from '@grpc/grpc-js';
+import * as grpc from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
+
+/** layby.v1.Lane; 64-bit numbers as numbers. */
+export interface Lane {
+  destination: string;
+  entries: number;
+  bytes: number;
+  dead: number;
+  quarantined: number;
+  oldest: number;
+  pending: boolean;
+  failing: boolean;
+  generation: number;
+}
+
+/** layby.v1.EdgeState */
+export interface EdgeState {
+  policy?: { version: string; json: string };
+  destinations: { destination: string; link_up: boolean; link_by: string; in_force: number }[];
+}
+
+/** layby.v1.QueueReport */
+export interface QueueReport {
+  pid: number;
+  policy_version: string;
+  lanes: Lane[];
+}
+
+/** 64-bit fields are counts and milliseconds, far below 2^53: numbers. */
+const OPTIONS = { keepCase: true, longs: Number, defaults: true, oneofs: true };
+
+const definition = loadSync(
+  fileURLToPath(new URL('../../proto/layby/v1/edge.proto', import.meta.url)),
+  OPTIONS,
+);
+
+const root = grpc.loadPackageDefinition(definition) as unknown as {
+  layby: { v1: { Edge: grpc.ServiceClientConstructor } };
+};
+
+export const EdgeClient = root.layby.v1.Edge;
+export const edgeService: ServiceDefinition = EdgeClient.service;

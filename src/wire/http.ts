@@ -1,0 +1,36 @@
+// HTTP between Layby's own parts: listening, and a client, on either kind of address.
+
+import type { Server } from 'node:http';
+import { Pool } from 'undici';
+import { LaybyError, messageOf } from '../telemetry/error.ts';
+import { type Address, formatAddress } from './address.ts';
+
+/** An HTTP client to an address of Layby's own. */
+export const poolTo = (address: Address, options: Pool.Options = {}): Pool =>
+  'unix' in address
+    ? new Pool('http://layby', { connections: 8, ...options, socketPath: address.unix })
+    : new Pool(`http://${formatAddress(address)}`, { connections: 8, ...options });
+
+/** Errors: LAYBY_ADDRESS_IN_USE, with the remedy. */
+export async function listen(server: Server, address: Address): Promise<Address> {
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      if ('unix' in address) server.listen(address.unix, resolve);
+      else server.listen(address.port, address.host, resolve);
+    });
+  } catch (error) {
+    throw new LaybyError(
+      'LAYBY_ADDRESS_IN_USE',
+      `cannot listen on ${formatAddress(address)} (${messageOf(error)})`,
+      {
+        remedy: 'end what uses it, or choose another address',
+        cause: error,
+      },
+    );
+  }
+  const bound = server.address();
+  return 'unix' in address || bound === null || typeof bound === 'string'
+    ? address
+    : { host: address.host, port: bound.port };
+}

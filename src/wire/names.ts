@@ -1,0 +1,18 @@
+// What goes over the wire under Layby's own names: headers, paths, problem types. One table, for all parts.
+
+/** On every receipt: the id of the entry. */
+export const ENTRY_HEADER = 'layby-entry';
+/** Sidecar → queue, after the direct way failed: the authority that the app had called. The destination sees it as well. */
+export const HOST_HEADER = 'layby-host';
+/** Queue → egress listener: the name of the destination. Taken off there. */
+export const DESTINATION_HEADER = 'layby-destination';
+
+/** Egress listener → queue, on answers that Envoy made itself: its response flags. */
+export const NO_LINK_HEADER = 'layby-no-link';
+
+/** On every host of every destination, answered by the queue. */
+export const STATUS_PREFIX = '/.well-known/layby/';
+export const ENTRIES_PREFIX = `${STATUS_PREFIX}entries/`;
+
+/** RFC 9457 types are this, and the last word of the error code in lower case. */
+export const PROBLEM_BASE = 'https://layby.dev/problems/';

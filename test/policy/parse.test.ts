@@ -1,0 +1,261 @@
+// What a policy may say, what it then means, and how it is told that it may not.
+
+import t from 'tap';
+import { PolicyError, parsePolicy } from '../../src/policy/parse.ts';
+import { destination } from './documents.ts';
+
+const parseOne = (text: string) => parsePolicy([{ path: 'p.yaml', text }]).destinations[0]!;
+
+const problemsOf = (...texts: string[]): string[] => {
+  try {
+    parsePolicy(texts.map((text, i) => ({ path: `${'abc'[i]}.yaml`, text })));
+  } catch (thrown) {
+    if (!(thrown instanceof PolicyError)) throw thrown;
+    return thrown.message.split('\n');
+  }
+  return [];
+};
+
+t.test('a document with only what is required has every default', async (t) => {
+  t.strictSame(parseOne(destination()), {
+    name: 'dashcam',
+    hosts: ['dashcam.example'],
+    upstream: { url: 'https://cloud.example' },
+    store: {
+      mode: 'failover',
+      methods: ['DELETE', 'PATCH', 'POST', 'PUT'],
+      receipt: 'redirect',
+      order: 'key',
+      class: 'normal',
+      whenFull: 'refuse',
+    },
+    replay: { concurrency: 4, retry: { max: 30_000 } },
+  });
+});
+
+t.test(
+  'units are resolved, hosts and methods have one spelling, and the upstream no trailing slash',
+  async (t) => {
+    const found = parseOne(`apiVersion: layby.dev/v1alpha1
+kind: Destination
+metadata: {name: dashcam}
+spec:
+  hosts: [Dashcam.S3.Internal, '*.EXAMPLE', '[0:0::1]', 10.0.0.1]
+  upstream: {url: 'https://S3.example:443/base//', sign: {aws: {service: s3, region: ap-northeast-1}}}
+  store: {mode: always, methods: [put, Put, post], ttl: 7d, quota: 20GiB, class: evidence}
+  replay: {concurrency: 64, rate: 8Mbit/s, retry: {max: 100ms}}
+`);
+    t.strictSame(found.hosts, ['*.example', '10.0.0.1', '[::1]', 'dashcam.s3.internal']);
+    t.strictSame(found.upstream, {
+      url: 'https://s3.example/base',
+      sign: { aws: { service: 's3', region: 'ap-northeast-1' } },
+    });
+    t.match(found.store, { methods: ['POST', 'PUT'], ttl: 604_800_000, quota: 20 * 2 ** 30 });
+    t.strictSame(found.replay, { concurrency: 64, rate: 1_000_000, retry: { max: 100 } });
+  },
+);
+
+t.test('a file may hold several documents, comments, anchors, or JSON with tabs', async (t) => {
+  const first = destination({ name: 'b', hosts: ['b.example'], more: 'store: &s {ttl: 1h}' });
+  const second = JSON.stringify(
+    JSON.parse(`{"apiVersion": "layby.dev/v1alpha1", "kind": "Destination",
+    "metadata": {"name": "a"}, "spec": {"hosts": ["a.example"], "upstream": {"url": "http://10.0.0.1:9000"}}}`),
+    null,
+    '\t',
+  );
+  const policy = parsePolicy([
+    { path: 'b.yaml', text: `# first\n---\n${first}---\n# nothing\n---\n` },
+    { path: 'a.json', text: second },
+  ]);
+  t.strictSame(
+    policy.destinations.map(({ name }) => name),
+    ['a', 'b'],
+    'sorted by name',
+  );
+});
+
+t.test('equal policies have equal versions however they are written, others do not', async (t) => {
+  const a = destination({
+    name: 'a',
+    hosts: ['a.example', 'z.example'],
+    more: 'store: {ttl: 1h, quota: 1GiB}',
+  });
+  const same = destination({
+    name: 'a',
+    hosts: ['Z.example', 'a.example'],
+    more: 'store: {quota: 1024MiB, ttl: 60m}',
+  });
+  const b = destination({ name: 'b', hosts: ['b.example'] });
+  const version = (...texts: string[]) => parsePolicy(texts.map((text) => ({ path: 'p', text }))).version;
+  t.equal(version(a, b), version(`${b}---\n${same}`));
+  t.not(version(a, b), version(a));
+  t.match(version(a), /^[0-9a-f]{64}$/);
+});
+
+t.test('every problem of every file is told at once, in the order of files and lines', async (t) => {
+  t.strictSame(
+    problemsOf(
+      destination({
+        more: 'store:\n  mode: sometimes\n  ttl: 90\n  quota: 20 GiB\nreplay: {concurrency: 65}',
+      }),
+      `kind: Destination\nmetadata: {name: Video_1}\nspec:\n  hosts: []\n`,
+    ),
+    [
+      'a.yaml:8:11: spec.store.mode: expected one of never, failover, always, but found "sometimes"',
+      'a.yaml:9:10: spec.store.ttl: expected a duration like 90s, 15m, 12h or 7d, but found 90',
+      'a.yaml:10:12: spec.store.quota: expected a size like 500MB or 20GiB, but found "20 GiB"',
+      'a.yaml:11:25: spec.replay.concurrency: expected a whole number from 1 to 64, but found 65',
+      'b.yaml:1:1: apiVersion: required, but missing; expected layby.dev/v1alpha1',
+      'b.yaml:2:18: metadata.name: expected a DNS label: lower-case letters, digits and hyphens, 63 at most, but found "Video_1"',
+      'b.yaml:4:3: spec.upstream: required, but missing; expected a mapping with url, sign',
+      'b.yaml:4:10: spec.hosts: expected a list of 1 to 256, but found an empty list',
+    ],
+  );
+});
+
+t.test('problems are there for programs too, with a code and a remedy', async (t) => {
+  try {
+    parsePolicy([{ path: 'x.yaml', text: destination({ more: 'store: {mode: alway}' }) }]);
+    t.fail('it was taken');
+  } catch (thrown) {
+    t.match(thrown, {
+      code: 'LAYBY_POLICY_INVALID',
+      remedy: /correct/,
+      problems: [
+        { file: 'x.yaml', line: 7, column: 17, path: 'spec.store.mode', message: /did you mean `always`\?$/ },
+      ],
+    });
+  }
+});
+
+t.test('more than eight problems in one document are all told', async (t) => {
+  const hosts = Array.from({ length: 20 }, (_, i) => `h${i}.example:80`);
+  t.equal(problemsOf(destination({ hosts })).length, 20);
+});
+
+t.test(
+  'an unknown field is an error at any depth, at its own place, with what may have been meant',
+  async (t) => {
+    const text = destination({
+      more: 'whenfull: evict\nstore: {whenFul: evict, links: [a]}\nreplay: {retry: {maxx: 1s}}\ntll: 3d',
+    }).replace('{name: dashcam}', '{name: dashcam, labels: {}}');
+    t.strictSame(problemsOf(`${text}__proto__: {}\n`), [
+      'a.yaml:3:27: metadata.labels: unknown field; expected a mapping with name',
+      'a.yaml:7:3: spec.whenfull: unknown field; did you mean `spec.store.whenFull`?',
+      'a.yaml:8:11: spec.store.whenFul: unknown field; did you mean `whenFull`?',
+      'a.yaml:8:27: spec.store.links: unknown field; expected a mapping with mode, methods, receipt, order, class, ttl, quota, whenFull',
+      'a.yaml:9:20: spec.replay.retry.maxx: unknown field; did you mean `max`?',
+      'a.yaml:10:3: spec.tll: unknown field; did you mean `spec.store.ttl`?',
+      'a.yaml:11:1: __proto__: unknown field; expected a mapping with apiVersion, kind, metadata, spec',
+    ]);
+  },
+);
+
+t.test('links are not part of the policy yet, so they are refused', async (t) => {
+  t.match(problemsOf(destination({ more: 'replay: {links: [wifi]}' })), [
+    /spec\.replay\.links: unknown field/,
+  ]);
+});
+
+t.test('what a schema cannot say is checked too', async (t) => {
+  const problem = (more: string) => problemsOf(destination({ more }))[0] ?? '';
+  t.match(problem('store: {methods: [PUT, get]}'), 'spec.store.methods[1]: get cannot be stored');
+  t.match(problem('replay: {rate: 1bit/s}'), 'but found "1bit/s", which is too small');
+  t.match(problem('store: {quota: 999999999999TiB}'), 'which is too large');
+  t.match(problem('store: {ttl: 0s}'), 'spec.store.ttl: expected a duration');
+  t.match(problem('store:'), 'spec.store: expected a mapping with mode');
+  t.match(problemsOf(destination({ hosts: ['[::g]', '[1:2]'] })), [
+    /spec\.hosts\[0\]/,
+    /an IPv6 address in the brackets/,
+  ]);
+  for (const url of [
+    'ftp://a',
+    'https://a/?q',
+    'https://a/#f',
+    'https://u:p@a',
+    'https://',
+    'http://a:99999',
+    'a.example',
+  ]) {
+    t.match(
+      problemsOf(destination().replace('https://cloud.example', `"${url}"`)),
+      [/spec\.upstream\.url: expected/],
+      url,
+    );
+  }
+  for (const host of [
+    'a.example:80',
+    'https://a',
+    '*',
+    'a.*',
+    '*a.example',
+    'a..b',
+    'a.',
+    '-a',
+    'a/b',
+    'a@b',
+    '',
+    'bücher.example',
+  ]) {
+    t.match(problemsOf(destination({ hosts: [host] })), [/spec\.hosts\[0\]: expected a host name/], host);
+  }
+});
+
+t.test('a host belongs to one destination, and the error names both places', async (t) => {
+  const a = destination({ name: 'a', hosts: ['x.example', '*.example'] });
+  t.strictSame(
+    problemsOf(a, destination({ name: 'b', hosts: ['y.example', '*.Example', 'X.example'] })),
+    [
+      'b.yaml:5:23: spec.hosts[1]: the host *.example is already claimed by destination a at a.yaml:5:23',
+      'b.yaml:5:35: spec.hosts[2]: the host x.example is already claimed by destination a at a.yaml:5:11',
+    ],
+    'a wildcard and a name under it are no conflict',
+  );
+  t.match(problemsOf(destination({ hosts: ['a.b', 'A.b'] })), [
+    /spec\.hosts\[1\]: the host a\.b is already claimed/,
+  ]);
+});
+
+t.test('a name belongs to one document, also where other things are wrong', async (t) => {
+  t.match(problemsOf(destination({ more: 'stor: {}' }), destination({ hosts: ['b.example'] })), [
+    /did you mean `store`/,
+    'b.yaml:3:18: metadata.name: the name dashcam is already claimed at a.yaml:3:18',
+  ]);
+});
+
+t.test('wrong YAML is told with its place, beside the problems of the other documents', async (t) => {
+  t.strictSame(
+    problemsOf('a: [1\n', 'x: *gone\n', `${destination({ more: 'store: {mode: x}\nstore: !tag {}' })}`),
+    [
+      'a.yaml:2:1: Flow sequence in block collection must be sufficiently indented and end with a ]',
+      'b.yaml:1:1: Unresolved alias (the anchor must be set before the alias): gone',
+      'c.yaml:8:3: Map keys must be unique',
+      'c.yaml:8:10: Unresolved tag: !tag',
+    ],
+  );
+});
+
+t.test('hostile YAML is a problem too: too deep, or an alias bomb', async (t) => {
+  const deep = problemsOf('['.repeat(100_000));
+  t.ok(deep.length > 0 && deep.length < 5, deep.join());
+  const bomb = Array.from(
+    { length: 12 },
+    (_, i) => `k${i}: &k${i} [${i ? `*k${i - 1},`.repeat(9) : 'x'}]`,
+  ).join('\n');
+  t.match(problemsOf(bomb), [/alias/i]);
+});
+
+t.test('a document of another kind is one problem, not a dozen', async (t) => {
+  t.strictSame(problemsOf('apiVersion: v1\nkind: ConfigMap\ndata: {a: b}\n'), [
+    'a.yaml:2:7: kind: expected Destination, but found "ConfigMap"',
+  ]);
+  t.match(problemsOf('7'), [
+    'a.yaml:1:1: expected a mapping with apiVersion, kind, metadata, spec, but found 7',
+  ]);
+});
+
+t.test('a policy without a document is an error', async (t) => {
+  t.match(problemsOf('# soon\n---\n'), [/^a\.yaml:1:1: expected at least one document of kind Destination/]);
+  t.match(problemsOf('', ''), [/a\.yaml, b\.yaml hold none/]);
+  t.throws(() => parsePolicy([]), { code: 'LAYBY_POLICY_INVALID', message: /there are no files/ });
+});

@@ -1,0 +1,141 @@
+// The road: a vehicle and a cloud, each a network namespace, joined by a veth pair. What goes wrong on it is in faults/.
+// Names and addresses carry the pid, so that runs side by side do not meet.
+
+import { spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { readdirSync } from 'node:fs';
+import { endsWithTheRig } from './lifetime.ts';
+import { gone, isAlive, sigkill } from './processes.ts';
+import { run } from './run.ts';
+
+/** The veth device, the same name in both namespaces. */
+export const DEVICE = 'road';
+
+const NAMES = '/var/run/netns';
+const PREFIX = 'layby';
+
+/** One end of the road. */
+export interface End {
+  /** Of the namespace. */
+  name: string;
+  address: string;
+  /** The device's MAC. */
+  mac: string;
+}
+
+export interface Road {
+  vehicle: End;
+  cloud: End;
+  /** The command line that runs `argv` in the vehicle. It becomes the command by exec: the pid is the command's own. */
+  inVehicle(argv: readonly string[]): string[];
+  inCloud(argv: readonly string[]): string[];
+  /** What the kernel drops with an interface, put back: the vehicle's way out. */
+  readdRoutes(): Promise<void>;
+  /** Kills what still runs in the two namespaces and removes them. Never rejects for what is gone already. */
+  remove(): Promise<void>;
+}
+
+/** For a test's `skip`: why there can be no road here, or false. */
+export const noRoad: string | false =
+  process.platform !== 'linux'
+    ? 'network namespaces need Linux'
+    : process.getuid?.() !== 0
+      ? 'network namespaces need root'
+      : spawnSync('ip', ['-V']).status !== 0
+        ? 'network namespaces need ip (iproute2)'
+        : false;
+
+const namespaces = (): string[] => {
+  try {
+    return readdirSync(NAMES);
+  } catch {
+    return [];
+  }
+};
+
+const pidsIn = (namespace: string): number[] =>
+  spawnSync('ip', ['netns', 'pids', namespace], { encoding: 'utf8' })
+    .stdout.split('\n')
+    .filter((line) => line !== '')
+    .map(Number);
+
+const removeNow = (namespace: string): number[] => {
+  if (!namespaces().includes(namespace)) return [];
+  const pids = pidsIn(namespace);
+  pids.forEach(sigkill);
+  spawnSync('ip', ['netns', 'del', namespace]);
+  return pids;
+};
+
+/** Removes the namespaces of rigs whose process is gone, with what still runs in them. Returns their names. */
+export const sweep = (): string[] => {
+  const stale = namespaces().filter((name) => {
+    const pid = name.match(new RegExp(`^${PREFIX}-(\\d+)-[0-9a-f]+-[vc]$`))?.[1];
+    return pid !== undefined && !isAlive(Number(pid));
+  });
+  stale.forEach(removeNow);
+  return stale;
+};
+
+let made = 0;
+
+/** 10.64.0.0/10 in /30s: the pid picks the place, the count of roads in this process moves on from it. */
+const addresses = (): [string, string] => {
+  const block = (process.pid * 16 + made++) % 2 ** 20;
+  const dotted = (host: number) => {
+    const value = block * 4 + host;
+    return `10.${64 + ((value >>> 16) & 63)}.${(value >>> 8) & 255}.${value & 255}`;
+  };
+  return [dotted(1), dotted(2)];
+};
+
+const macOf = async (namespace: string): Promise<string> => {
+  const link = await run(['ip', '-n', namespace, '-o', 'link', 'show', 'dev', DEVICE]);
+  return link.match(/link\/ether ([0-9a-f:]{17})/)![1]!;
+};
+
+/** Two namespaces, joined, with loopback up in both; the vehicle's default route leads to the cloud. Needs root (`noRoad`).
+ *  Takes about 0.1 s. */
+export const makeRoad = async (): Promise<Road> => {
+  sweep();
+  const id = `${PREFIX}-${process.pid}-${randomBytes(3).toString('hex')}`;
+  const [v, c] = [`${id}-v`, `${id}-c`];
+  const [vehicleAddress, cloudAddress] = addresses();
+  const forget = endsWithTheRig(() => {
+    removeNow(v);
+    removeNow(c);
+  });
+  const remove = async () => {
+    const pids = [...removeNow(v), ...removeNow(c)];
+    forget();
+    await gone(pids);
+  };
+  const readdRoutes = async () => {
+    await run(['ip', '-n', v, 'route', 'replace', 'default', 'via', cloudAddress, 'dev', DEVICE]);
+  };
+  try {
+    await run(['ip', 'netns', 'add', v]);
+    await run(['ip', 'netns', 'add', c]);
+    await run(['ip', '-n', v, 'link', 'add', DEVICE, 'type', 'veth', 'peer', 'name', DEVICE, 'netns', c]);
+    for (const [namespace, address] of [
+      [v, vehicleAddress],
+      [c, cloudAddress],
+    ] as const) {
+      await run(['ip', '-n', namespace, 'addr', 'add', `${address}/30`, 'dev', DEVICE]);
+      await run(['ip', '-n', namespace, 'link', 'set', 'lo', 'up']);
+      await run(['ip', '-n', namespace, 'link', 'set', DEVICE, 'up']);
+    }
+    await readdRoutes();
+    return {
+      vehicle: { name: v, address: vehicleAddress, mac: await macOf(v) },
+      cloud: { name: c, address: cloudAddress, mac: await macOf(c) },
+      inVehicle: (argv) => ['ip', 'netns', 'exec', v, ...argv],
+      inCloud: (argv) => ['ip', 'netns', 'exec', c, ...argv],
+      readdRoutes,
+      remove,
+    };
+  } catch (error) {
+    await remove();
+    throw error;
+  }
+};
