@@ -32,10 +32,18 @@ export async function ask<T>(
       cause: error,
     });
   }
-  const text = await answer.body.text();
-  if (answer.statusCode >= 400) {
-    const { code, message } = JSON.parse(text) as { code: string; message: string };
-    throw new LaybyError(code, message);
+  let said: unknown;
+  try {
+    said = await answer.body.json();
+  } catch (error) {
+    throw new LaybyError('LAYBY_ADMIN_AWAY', `what answers at ${address} is no admin listener of Layby`, {
+      remedy: 'name the right one with --admin HOST:PORT',
+      cause: error,
+    });
   }
-  return JSON.parse(text) as T;
+  if (answer.statusCode >= 400) {
+    const { code, message, remedy } = said as { code: string; message: string; remedy?: string };
+    throw new LaybyError(code, message, remedy === undefined ? {} : { remedy });
+  }
+  return said as T;
 }

@@ -16,13 +16,27 @@ const { version } = JSON.parse(readFileSync(new URL('../../package.json', import
 const program = new Command('layby')
   .description('A service mesh for machines that lose signal')
   .version(version)
-  .showHelpAfterError()
   .enablePositionalOptions()
   .addCommand(upCommand())
   .addCommand(linkCommand())
   .addCommand(queueCommand())
   .addCommand(statusCommand())
   .addCommand(controlPlaneCommand());
+
+/** What commander says of a wrong command line, as one line with a remedy, like every other error. */
+function oneLine(command: Command, path: string): void {
+  command.configureOutput({
+    outputError: (text, write) => {
+      const said = text
+        .trim()
+        .replace(/^error: /, '')
+        .replace(/\n/g, ' ');
+      write(`layby: ${said}: see ${path} --help\n`);
+    },
+  });
+  for (const sub of command.commands) oneLine(sub, `${path} ${sub.name()}`);
+}
+oneLine(program, 'layby');
 
 try {
   await program.parseAsync();

@@ -2,19 +2,30 @@
 
 import { messageOf } from '../telemetry/error.ts';
 
-/** Resolves at the first SIGINT or SIGTERM. */
+/** The terminal, npm and the launcher each pass one Ctrl-C on: what comes within this time is the same word, ms. */
+const ECHO_MS = 1_000;
+/** An end that takes longer hangs, ms. */
+const LONGEST_END_MS = 5_000;
+
+/** Resolves at the first SIGINT or SIGTERM. Whoever asks again, later, does not want to wait: the process exits with 1. */
 export const untilSignal = (): Promise<void> =>
   new Promise((resolve) => {
-    process.once('SIGINT', () => resolve());
-    process.once('SIGTERM', () => resolve());
+    let told: number | undefined;
+    const tell = () => {
+      if (told === undefined) {
+        told = performance.now();
+        resolve();
+      } else if (performance.now() - told > ECHO_MS) {
+        process.exit(1);
+      }
+    };
+    process.on('SIGINT', tell);
+    process.on('SIGTERM', tell);
   });
 
-/** Ends in order, then exits with 0; a second signal, or an end that hangs, does not wait. */
+/** Ends in order, then exits with 0; an end that hangs is cut. */
 export async function end(close: () => Promise<void>): Promise<never> {
-  const now = () => process.exit(1);
-  process.once('SIGINT', now);
-  process.once('SIGTERM', now);
-  setTimeout(now, 5_000).unref();
+  setTimeout(() => process.exit(1), LONGEST_END_MS).unref();
   try {
     await close();
   } catch (error) {

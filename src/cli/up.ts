@@ -1,9 +1,9 @@
 import { mkdirSync, openSync, renameSync, statSync, writeSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { DEMO_HOST } from '../embedded/demo.ts';
 import { type Mesh, startMesh } from '../embedded/mesh.ts';
-import { LaybyError, messageOf } from '../telemetry/error.ts';
+import { dataUnusable } from '../embedded/run-dir.ts';
 import { logger } from '../telemetry/log.ts';
 import { parseAddress } from '../wire/address.ts';
 import { DEFAULT_ADMIN } from './admin-client.ts';
@@ -34,7 +34,8 @@ async function up(options: UpOptions): Promise<void> {
   const { data, admin: adminText, outbound: outboundText, policy, envoy } = options;
   const outbound = parseAddress(outboundText, '--outbound');
   const admin = parseAddress(adminText, '--admin');
-  const signal = untilSignal();
+  const told = new AbortController();
+  const signal = untilSignal().then(() => told.abort());
   const { fd, path: logFile } = openLog(data);
   const starting = startMesh({
     policy,
@@ -45,14 +46,22 @@ async function up(options: UpOptions): Promise<void> {
     log: logger('up', fd),
     logLine: (line) => writeSync(fd, `${line}\n`),
     onFetch: (name) => console.error(`layby: fetching ${name} (once)`),
+    onRefused: (error) =>
+      console.error(`layby: the policy is refused, and the last good one is in force: ${error.line}`),
+    signal: told.signal,
   });
-  const mesh = await Promise.race([starting, signal]);
-  if (mesh) {
-    describe(mesh, { outbound: outboundText, admin: adminText, data, logFile });
-    console.log('layby: ready');
-    await signal;
+  let mesh: Mesh;
+  try {
+    mesh = await starting;
+  } catch (error) {
+    // Told to end before it was ready: that is no failure.
+    if (told.signal.aborted) process.exit(0);
+    throw error;
   }
-  await end(async () => (await starting).stop());
+  describe(mesh, { outbound: outboundText, admin: adminText, data, logFile });
+  console.log('layby: ready');
+  await signal;
+  await end(() => mesh.stop());
 }
 
 /** On a terminal the log would drown what a person reads: it goes to a file. */
@@ -64,10 +73,7 @@ function openLog(data: string): { fd: number; path?: string } {
     if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) > LOG_BYTES) renameSync(path, `${path}.1`);
     return { fd: openSync(path, 'a'), path };
   } catch (error) {
-    throw new LaybyError('LAYBY_DATA_UNUSABLE', `cannot use ${data} for data (${messageOf(error)})`, {
-      remedy: 'choose a directory that you may write with --data DIR',
-      cause: error,
-    });
+    throw dataUnusable(data, error);
   }
 }
 
@@ -75,21 +81,26 @@ function describe(
   mesh: Mesh,
   at: { outbound: string; admin: string; data: string; logFile: string | undefined },
 ): void {
-  const pids = mesh.parts.map((part) => `${part.name} ${part.pid}`).join(', ');
-  console.log(`
-  apps call        http://${at.outbound}       (as http_proxy, or with the Host header)
-  admin            http://${at.admin}       (/healthz /readyz /metrics)
-  data             ${at.data}
-  envoy            ${mesh.envoy}
-  processes        ${pids}${at.logFile ? `\n  log              ${at.logFile}` : ''}`);
-  if (!mesh.demo) return;
-  const adminFlag = at.admin === DEFAULT_ADMIN ? '' : ` --admin ${at.admin}`;
-  console.log(`  destination      http://${DEMO_HOST}  →  S3 at ${mesh.demo.s3.url}, files in ${mesh.demo.bucketDir}
+  const { demo, envoy, parts } = mesh;
+  const rows: [string, string][] = [
+    ['apps call', `http://${at.outbound}  as http_proxy, or with the Host header`],
+    ['admin', `http://${at.admin}  /healthz /readyz /metrics`],
+    ['processes', parts.map(({ name, pid }) => `${name} ${pid}`).join(', ')],
+    ['envoy', envoy],
+    ['data', resolve(at.data)],
+  ];
+  if (at.logFile) rows.push(['log', resolve(at.logFile)]);
+  if (demo) rows.push(['demo', `http://${DEMO_HOST} → S3 at ${demo.s3.url}, files in ${demo.bucketDir}`]);
+  console.log(`\n${rows.map(([what, where]) => `  ${what.padEnd(11)}${where}`).join('\n')}\n`);
+  if (!demo) return;
+  const flag = at.admin === DEFAULT_ADMIN ? '' : ` --admin ${at.admin}`;
+  console.log(`Try, in another terminal:
 
-Try, in another terminal:
-
-  curl -i -x http://${at.outbound} -T package.json http://${DEMO_HOST}/2026/clip.mp4    # upload: the answer of S3
-  npx layby link down${adminFlag}                                     # cut: upload again, and get a 307
-  npx layby link auto${adminFlag}                                     # restore: it arrives
+  curl -i -x http://${at.outbound} -T package.json http://${DEMO_HOST}/clip.mp4
+      uploads: the answer is S3's own
+  npx layby link down${flag}
+      cuts the link: upload again, and get a 307; npx layby queue ls${flag} shows it waiting
+  npx layby link auto${flag}
+      restores the link: what waits is sent
 `);
 }

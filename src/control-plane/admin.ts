@@ -42,10 +42,10 @@ export async function serveAdmin(
   const queue = poolTo(routes.queue);
   const server = createServer((request, response) => {
     answer(request, response, routes, queue).catch((error) => {
-      const code = error instanceof LaybyError ? error.code : 'LAYBY_INTERNAL';
-      if (!response.headersSent)
-        json(response, code === 'LAYBY_INTERNAL' ? 500 : 400, { code, message: messageOf(error) });
-      else response.destroy();
+      const { code, remedy } =
+        error instanceof LaybyError ? error : { code: 'LAYBY_INTERNAL', remedy: undefined };
+      if (response.headersSent) response.destroy();
+      else json(response, code === 'LAYBY_INTERNAL' ? 500 : 400, { code, message: messageOf(error), remedy });
     });
   });
   server.on('close', () => void queue.close());

@@ -1,8 +1,7 @@
 // The control plane as a program: policy and link come in, ADS and the admin listener go out.
 
+import { mkdirSync } from 'node:fs';
 import * as grpc from '@grpc/grpc-js';
-import { watchKernel } from '../link/kernel.ts';
-import { type Link, newLink, type Override, step } from '../link/state.ts';
 import { loadLastGood, saveLastGood } from '../policy/last-good.ts';
 import type { Policy } from '../policy/policy.ts';
 import { watchPolicyFiles } from '../policy/sources/files.ts';
@@ -13,8 +12,8 @@ import { edgeService } from '../wire/edge-service.ts';
 import { serveAdmin } from './admin.ts';
 import { edgeHandlers } from './attach.ts';
 import { Edge } from './edge.ts';
+import { Links } from './links.ts';
 import { controlPlaneMetrics } from './metrics.ts';
-import { upstreamOf } from './resources/clusters.ts';
 import { AdsServer, bindGrpc } from './server/ads.ts';
 import { Snapshots } from './snapshot.ts';
 import { loadXds } from './xds/registry.ts';
@@ -49,10 +48,11 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const ads = new AdsServer(xds, snapshots, log);
   const edge = new Edge(snapshots, ads, log);
 
-  const lastGood = loadLastGood(options.dir);
+  mkdirSync(options.dir, { recursive: true });
+  const lastGood = lastGoodPolicy(options);
   if (lastGood) edge.setPolicy(lastGood);
-  const links = watchLinks(edge, log);
-  const policy = await watchPolicy(options, edge, lastGood, links.look);
+  const links = new Links(edge, options.dir, log);
+  const policy = await watchPolicy(options, edge, lastGood, () => links.look());
   links.look();
 
   const server = new grpc.Server({
@@ -67,7 +67,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const admin = await serveAdmin(options.admin, {
     queue: options.queueAdmin,
     metrics: controlPlaneMetrics(edge, ads),
-    override: links.override,
+    override: (to, destinations) => links.override(to, destinations),
     notReady: () => notReady(edge, ads, options.expectSidecars),
     status: (lanes) => {
       const destinations = edge.status(lanes);
@@ -92,6 +92,16 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       await links.close();
     },
   };
+}
+
+function lastGoodPolicy({ dir, policy, log }: ControlPlaneOptions): Policy | undefined {
+  try {
+    return loadLastGood(dir);
+  } catch (error) {
+    if (policy.length === 0) throw error;
+    log.error({ err: error }, 'the last good policy cannot be used; the sources may have a better one');
+    return undefined;
+  }
 }
 
 /** Why traffic cannot flow yet. */
@@ -159,47 +169,4 @@ async function watchPolicy(
     throw problem ?? new LaybyError('LAYBY_POLICY_UNREADABLE', `no policy in ${paths.join(', ')}`);
   }
   return { problem: () => problem, close: () => watch.close() };
-}
-
-/** The link of each destination, from what the kernel and the operator say. */
-function watchLinks(edge: Edge, log: Logger) {
-  const links = new Map<string, Link>();
-  const destinations = () => edge.policy?.destinations ?? [];
-  const say = (name: string, said: Parameters<typeof step>[1]) => {
-    const before = links.get(name) ?? newLink(Date.now());
-    const after = step(before, said, Date.now());
-    links.set(name, after);
-    if (after.state === before.state) return;
-    log.info({ destination: name, link: after.state.state, by: after.state.by }, 'link');
-  };
-  const publish = () => edge.setLinks(new Map([...links].map(([name, link]) => [name, link.state] as const)));
-  const kernel = watchKernel({
-    log,
-    targets: () => destinations().map((destination) => upstreamOf(destination).host),
-    onChange: (reachable) => {
-      for (const destination of destinations()) {
-        say(destination.name, { kernel: reachable.get(upstreamOf(destination).host) });
-      }
-      publish();
-    },
-  });
-  return {
-    look: () => kernel.look(),
-    close: () => kernel.close(),
-    override: (to: Override, names: string[]) => {
-      if (!['up', 'down', 'auto'].includes(to)) {
-        throw new LaybyError('LAYBY_LINK_INVALID', `a link is up, down or auto, not ${to}`);
-      }
-      const known = new Set(destinations().map(({ name }) => name));
-      for (const name of names) {
-        if (!known.has(name)) {
-          throw new LaybyError('LAYBY_DESTINATION_UNKNOWN', `the policy names no destination ${name}`, {
-            remedy: `it names ${[...known].join(', ')}`,
-          });
-        }
-      }
-      for (const name of names.length > 0 ? names : known) say(name, { override: to });
-      publish();
-    },
-  };
 }

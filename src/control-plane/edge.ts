@@ -91,8 +91,14 @@ export class Edge {
         : {}),
       destinations: this.#destinations(),
     });
+    let first = true;
     return {
-      report: (report) => this.#report(report),
+      report: (report) => {
+        // It names every lane: what an earlier queue said of others is over.
+        if (first) this.#lanes.clear();
+        first = false;
+        this.#report(report);
+      },
       detach: () => this.#queues.delete(send),
     };
   }

@@ -6,6 +6,7 @@ import type { Pool } from 'undici';
 import type { Destination } from '../policy/policy.ts';
 import type { EntryHead } from '../store/store.ts';
 import type { Address } from '../wire/address.ts';
+import { headerOf } from '../wire/headers.ts';
 import { poolTo } from '../wire/http.ts';
 import { DESTINATION_HEADER, NO_LINK_HEADER } from '../wire/names.ts';
 import { canonicalPath } from './path.ts';
@@ -31,11 +32,6 @@ export interface OutgoingBody {
   pieces: AsyncIterable<Buffer> | null;
 }
 
-const header = (headers: string[], name: string): string | undefined => {
-  for (let i = 0; i < headers.length; i += 2) if (headers[i]!.toLowerCase() === name) return headers[i + 1];
-  return undefined;
-};
-
 /** Path and query as the upstream is to see them. */
 export function outgoingPath(destination: Destination, url: string): string {
   const path = url.slice(url.indexOf('/', url.indexOf('//') + 2));
@@ -45,7 +41,7 @@ export function outgoingPath(destination: Destination, url: string): string {
 
 function outgoingHeaders(destination: Destination, head: EntryHead, bytes: number | undefined): string[] {
   const headers = [...head.headers, DESTINATION_HEADER, destination.name];
-  if (NOT_IDEMPOTENT.has(head.method) && header(headers, 'idempotency-key') === undefined) {
+  if (NOT_IDEMPOTENT.has(head.method) && headerOf(headers, 'idempotency-key') === undefined) {
     headers.push('idempotency-key', head.id);
   }
   if (bytes !== undefined && !(bytes === 0 && head.method === 'DELETE')) {
@@ -81,7 +77,7 @@ export class Egress {
       responseHeaders: 'raw',
     });
     const headers = answer.headers as unknown as string[];
-    const noLink = header(headers, NO_LINK_HEADER);
+    const noLink = headerOf(headers, NO_LINK_HEADER);
     return {
       status: answer.statusCode,
       headers,

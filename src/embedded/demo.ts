@@ -57,12 +57,19 @@ spec:
     retry: { max: 2s }
 `;
 
+export interface DemoOptions {
+  log: Logger;
+  onFetch: (name: string) => void;
+  /** Gives up a download. */
+  signal: AbortSignal | undefined;
+}
+
 /** Errors: those of findRclone and startS3Server. */
-export async function startDemo(data: string, log: Logger, onFetch: (name: string) => void): Promise<Demo> {
+export async function startDemo(data: string, { log, onFetch, signal }: DemoOptions): Promise<Demo> {
   const dir = join(data, 'demo');
   const bucketDir = join(dir, 's3', BUCKET);
   await mkdir(bucketDir, { recursive: true });
-  const rclone = await findRclone({ onFetch });
+  const rclone = await findRclone({ onFetch, signal });
   const { accessKey, secretKey } = await keys(dir);
   const s3 = await startS3Server({
     rclone,

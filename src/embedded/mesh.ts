@@ -6,7 +6,10 @@ import { createServer } from 'node:http';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { findEnvoy } from '../parts/envoy.ts';
-import { fetchXdsDescriptors } from '../parts/xds-descriptors.ts';
+import { findXdsDescriptors } from '../parts/xds-descriptors.ts';
+import { loadLastGood } from '../policy/last-good.ts';
+import { parsePolicy } from '../policy/parse.ts';
+import { readPolicyFiles } from '../policy/sources/files.ts';
 import { LaybyError } from '../telemetry/error.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { type Address, formatAddress } from '../wire/address.ts';
@@ -30,6 +33,10 @@ export interface MeshOptions {
   /** Takes the log lines of the parts, which are JSON already. */
   logLine: (line: string) => void;
   onFetch: (name: string) => void;
+  /** The policy is refused, but there is an older one to go on with. */
+  onRefused: (error: LaybyError) => void;
+  /** Gives up a start that is under way. */
+  signal?: AbortSignal;
 }
 
 export interface Mesh {
@@ -60,10 +67,23 @@ async function mustBeFree(address: Address, flag: string): Promise<void> {
   await new Promise((done) => probe.close(done));
 }
 
-/** Resolves when traffic can flow. Errors: LAYBY_DATA_UNUSABLE, LAYBY_DATA_IN_USE, LAYBY_ADDRESS_IN_USE, those of finding the parts,
- *  and LAYBY_START_FAILED with what the part said last. */
+/** Says what is wrong with the policy before anything is fetched or started. Errors: LAYBY_POLICY_INVALID and
+ *  LAYBY_POLICY_UNREADABLE, where there is no last good policy to go on with. */
+async function checkPolicy({ policy, onRefused }: MeshOptions, data: string): Promise<void> {
+  if (policy.length === 0) return;
+  try {
+    parsePolicy(await readPolicyFiles(policy));
+  } catch (error) {
+    if (!(error instanceof LaybyError) || !loadLastGood(data)) throw error;
+    onRefused(error);
+  }
+}
+
+/** Resolves when traffic can flow. Errors: LAYBY_DATA_UNUSABLE, LAYBY_DATA_IN_USE, LAYBY_ADDRESS_IN_USE, those of the policy and of
+ *  finding the parts, LAYBY_START_FAILED with what the part said last, and the signal's reason. What had started is
+ *  stopped by then. */
 export async function startMesh(options: MeshOptions): Promise<Mesh> {
-  const { log, onFetch } = options;
+  const { log, onFetch, signal } = options;
   const data = resolve(options.data);
   const run = makeRunDir(data);
   const lock = await lockRunDir(run, data);
@@ -76,16 +96,17 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
   try {
     await mustBeFree(options.outbound, '--outbound');
     await mustBeFree(options.admin, '--admin');
-    const envoy = await findEnvoy({ path: options.envoy, onFetch });
-    await fetchXdsDescriptors({ onFetch });
-    if (options.policy.length === 0) demo = await startDemo(data, log, onFetch);
+    await checkPolicy(options, data);
+    const envoy = await findEnvoy({ path: options.envoy, onFetch, signal });
+    await findXdsDescriptors({ onFetch, signal });
+    if (options.policy.length === 0) demo = await startDemo(data, { log, onFetch, signal });
 
     const env = without(process.env, 'AWS_');
     const node = (name: string, args: string[]) =>
       new Part({
         name,
         command: process.execPath,
-        args: [LAUNCHER, name, '--data', data, ...args],
+        args: [LAUNCHER, name, '--data', join(data, name), ...args],
         env,
         log,
         onLine: options.logLine,
@@ -130,7 +151,7 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
         log,
       }),
     );
-    await start(parts, options.admin);
+    await start(parts, options.admin, signal);
     return { ...(demo ? { demo } : {}), parts, envoy, stop };
   } catch (error) {
     await stop();
@@ -139,7 +160,7 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
 }
 
 /** Starts all parts; rejects as soon as one of them ends before traffic can flow. */
-async function start(parts: Part[], admin: Address): Promise<void> {
+async function start(parts: Part[], admin: Address, signal: AbortSignal | undefined): Promise<void> {
   let ready = false;
   let fail: (error: LaybyError) => void = () => {};
   const failed = new Promise<never>((_, reject) => {
@@ -147,6 +168,7 @@ async function start(parts: Part[], admin: Address): Promise<void> {
   });
   failed.catch(() => {});
   for (const part of parts) {
+    signal?.throwIfAborted();
     await part.start((exit) => {
       if (ready) return false;
       const said = exit.lastLines.findLast((line) => line.startsWith('layby: ')) ?? exit.lastLines.at(-1);
@@ -159,16 +181,17 @@ async function start(parts: Part[], admin: Address): Promise<void> {
       return true;
     });
   }
-  await Promise.race([failed, untilReady(admin)]);
+  await Promise.race([failed, untilReady(admin, signal)]);
   ready = true;
 }
 
-async function untilReady(admin: Address): Promise<void> {
+async function untilReady(admin: Address, signal: AbortSignal | undefined): Promise<void> {
   const pool = poolTo(admin, { connections: 1 });
   const deadline = Date.now() + START_MS;
   let why = 'the control plane does not answer';
   try {
     while (Date.now() < deadline) {
+      signal?.throwIfAborted();
       try {
         const { statusCode, body } = await pool.request({ path: '/readyz', method: 'GET' });
         why = (await body.text()).trim();

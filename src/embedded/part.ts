@@ -61,7 +61,7 @@ export class Part {
       if (onEnd(exit)) return;
       if (Date.now() - startedAt > HEALTHY_MS) pause = FIRST_PAUSE_MS;
       this.#options.log.error(
-        { part: this.name, code: exit.code, signal: exit.signal, pause, said: exit.lastLines.slice(-1)[0] },
+        { child: this.name, code: exit.code, signal: exit.signal, pause, said: exit.lastLines.slice(-1)[0] },
         'a part ended; starting it again',
       );
       for (;;) {
@@ -73,7 +73,7 @@ export class Part {
           this.#child = child;
           break;
         } catch (error) {
-          this.#options.log.error({ err: error, part: this.name }, 'a part cannot be started');
+          this.#options.log.error({ err: error, child: this.name }, 'a part cannot be started');
         }
       }
     }

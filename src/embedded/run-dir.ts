@@ -1,12 +1,13 @@
 // Where the parts of one mesh meet: Unix sockets, so nothing inside takes a port, and nobody else can connect.
 
 import { createHash } from 'node:crypto';
-import { mkdirSync, realpathSync, rmSync, statSync } from 'node:fs';
-import { connect, createServer, type Server } from 'node:net';
+import { mkdirSync, realpathSync, statSync } from 'node:fs';
+import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { LaybyError, messageOf } from '../telemetry/error.ts';
 import type { Address } from '../wire/address.ts';
+import { listen } from '../wire/http.ts';
 
 /** sun_path has 108 bytes, the last of them zero. */
 const SOCKET_PATH_BYTES = 107;
@@ -46,37 +47,29 @@ export function makeRunDir(data: string): RunDir {
       lock: join(path, 'lock.sock'),
     };
   } catch (error) {
-    throw new LaybyError('LAYBY_DATA_UNUSABLE', `cannot use ${data} for data (${messageOf(error)})`, {
-      remedy: 'choose a directory that you may write with --data DIR',
-      cause: error,
-    });
+    throw dataUnusable(data, error);
   }
 }
 
-/** One mesh for one data directory. The lock is a listening socket: it ends with the process, however that ends.
- *  Errors: LAYBY_DATA_IN_USE. The sockets of a mesh that was killed are removed. */
-export async function lockRunDir(runDir: RunDir, data: string): Promise<Server> {
-  const taken = await new Promise<boolean>((resolve) => {
-    const socket = connect(runDir.lock, () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.on('error', () => resolve(false));
+/** LAYBY_DATA_UNUSABLE */
+export const dataUnusable = (data: string, cause: unknown): LaybyError =>
+  new LaybyError('LAYBY_DATA_UNUSABLE', `cannot use ${data} for data (${messageOf(cause)})`, {
+    remedy: 'choose a directory that you may write with --data DIR',
+    cause,
   });
-  if (taken) {
+
+/** One mesh for one data directory. The lock is a listening socket: it ends with the process, however that ends.
+ *  Errors: LAYBY_DATA_IN_USE. */
+export async function lockRunDir(runDir: RunDir, data: string): Promise<Server> {
+  const server = createServer((socket) => socket.destroy());
+  try {
+    await listen(server, { unix: runDir.lock });
+  } catch (error) {
     throw new LaybyError('LAYBY_DATA_IN_USE', `another \`layby up\` is running on ${data}`, {
       remedy: 'end it, or choose another directory with --data DIR',
+      cause: error,
     });
   }
-  for (const address of [runDir.xds, runDir.queue, runDir.queueAdmin, runDir.egress, runDir.envoyAdmin]) {
-    if ('unix' in address) rmSync(address.unix, { force: true });
-  }
-  rmSync(runDir.lock, { force: true });
-  const server = createServer((socket) => socket.destroy());
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(runDir.lock, resolve);
-  });
   server.unref();
   return server;
 }

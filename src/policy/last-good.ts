@@ -2,10 +2,11 @@
 // its source of policy. When to save is for who puts a policy in force.
 
 import { readFileSync } from 'node:fs';
-import { mkdir, open, rename } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LaybyError, messageOf } from '../telemetry/error.ts';
 import type { Policy } from './policy.ts';
+import { replaceFile } from './replace-file.ts';
 import { policyVersion } from './version.ts';
 
 const FILE = 'policy.last-good.json';
@@ -24,23 +25,7 @@ const damaged = (path: string, reason: string, cause?: unknown) =>
 
 const write = async (dir: string, policy: Policy): Promise<void> => {
   await mkdir(dir, { recursive: true });
-  const path = join(dir, FILE);
-  const draft = `${path}.tmp`;
-  const file = await open(draft, 'w', 0o600);
-  try {
-    await file.writeFile(`${JSON.stringify({ format: FORMAT, ...policy })}\n`);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(draft, path);
-  // The name is safe only after the directory is.
-  const directory = await open(dir, 'r');
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
+  await replaceFile(join(dir, FILE), `${JSON.stringify({ format: FORMAT, ...policy })}\n`);
 };
 
 // One at a time per directory, so that the policy saved last is the one that stays.

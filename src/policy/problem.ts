@@ -30,6 +30,6 @@ export class PolicyError extends LaybyError {
   }
 
   override get line(): string {
-    return `${this.message}\n${this.remedy}`;
+    return this.problems.length === 1 ? super.line : `${this.message}\n${this.remedy}`;
   }
 }

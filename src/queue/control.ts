@@ -10,6 +10,8 @@ import { type Address, formatAddress } from '../wire/address.ts';
 import { EdgeClient, type EdgeState, type QueueReport } from '../wire/edge-service.ts';
 import type { Backlog } from './backlog.ts';
 
+/** At the start the control plane has so long to say what it knows, ms. */
+const ALONE_MS = 2_000;
 /** Pauses between attempts to attach, ms. */
 const RECONNECT_MS = 200;
 
@@ -23,12 +25,15 @@ export interface ControlOptions {
   log: Logger;
   onPolicy: (policy: Policy) => void;
   onLink: (destination: string, link: { up: boolean; by: string }) => void;
+  /** The control plane has said all it knows, or it is not there. */
+  onKnown: () => void;
 }
 
 export class Control {
   #options: ControlOptions;
   #client: Client;
   #timer: NodeJS.Timeout | undefined;
+  #alone: NodeJS.Timeout | undefined;
   #closed = false;
   #policyVersion = '';
   #call: grpc.ClientDuplexStream<QueueReport, EdgeState> | undefined;
@@ -56,6 +61,7 @@ export class Control {
         'the last good policy cannot be read; waiting for the control plane',
       );
     }
+    this.#alone = setTimeout(this.#options.onKnown, ALONE_MS);
     this.#attach();
   }
 
@@ -82,6 +88,7 @@ export class Control {
         attached = true;
         log.info('attached to the control plane');
         backlog.attach(report);
+        this.#options.onKnown();
       }
     });
     call.on('error', (error) => {
@@ -91,8 +98,6 @@ export class Control {
       backlog.detach();
       if (!this.#closed) this.#timer = setTimeout(() => this.#attach(), RECONNECT_MS);
     });
-    // Without a first message the server does not answer: its answer is what says that somebody is there.
-    call.write({ pid: process.pid, policy_version: this.#policyVersion, lanes: [] });
   }
 
   async #newPolicy(message: { version: string; json: string }, acknowledge: () => void): Promise<void> {
@@ -113,6 +118,7 @@ export class Control {
   close(): void {
     this.#closed = true;
     clearTimeout(this.#timer);
+    clearTimeout(this.#alone);
     this.#call?.cancel();
     this.#client.close();
   }

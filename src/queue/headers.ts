@@ -40,11 +40,3 @@ export function endToEndHeaders(raw: readonly string[], destination: Destination
   }
   return kept;
 }
-
-/** The value of the first header of this name. */
-export function headerOf(headers: readonly string[], name: string): string | undefined {
-  for (let i = 0; i < headers.length; i += 2) {
-    if (headers[i]!.toLowerCase() === name) return headers[i + 1];
-  }
-  return undefined;
-}

@@ -85,6 +85,7 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
       links.set(destination, link);
       replay.link(destination, link);
     },
+    onKnown: () => replay.start(),
   });
 
   const server = createServer(

@@ -60,26 +60,34 @@ export class Lane {
 
   /** The next entry to send at `now`, marked as under way; undefined when none may go. */
   next(now: number): Entry | undefined {
-    const keys = new Set<string>();
-    for (const slot of this.#slots) {
-      const { entry } = slot;
-      const free = entry.orderKey === '' || !keys.has(entry.orderKey);
-      if (free && !slot.sending && slot.notBefore <= now) {
-        slot.sending = true;
-        return entry;
-      }
-      keys.add(entry.orderKey);
+    for (const slot of this.#first()) {
+      if (slot.notBefore > now) continue;
+      slot.sending = true;
+      return slot.entry;
     }
     return undefined;
   }
 
-  /** The earliest time (ms) at which a pause ends; undefined when nothing waits for one. */
+  /** The earliest time (ms) at which one more entry may go; undefined when only the end of another try can change that. */
   get nextAt(): number | undefined {
     let at: number | undefined;
-    for (const { sending, notBefore } of this.#slots) {
-      if (!sending && (at === undefined || notBefore < at)) at = notBefore;
+    for (const { notBefore } of this.#first()) {
+      if (at === undefined || notBefore < at) at = notBefore;
     }
     return at;
+  }
+
+  /** Those that wait and have no older one with their key. */
+  *#first(): Generator<Slot> {
+    const keys = new Set<string>();
+    for (const slot of this.#slots) {
+      const { orderKey } = slot.entry;
+      if (orderKey !== '') {
+        if (keys.has(orderKey)) continue;
+        keys.add(orderKey);
+      }
+      if (!slot.sending) yield slot;
+    }
   }
 
   /** It has left, for whatever reason. */

@@ -232,6 +232,8 @@ export class Replay {
   #runners = new Map<string, Runner>();
   #links = new Map<string, { up: boolean; by: string }>();
   #listener: (event: StoreEvent) => void;
+  #policy: Policy | undefined;
+  #started = false;
 
   constructor(options: ReplayOptions) {
     this.#options = options;
@@ -252,6 +254,8 @@ export class Replay {
 
   /** A destination that the policy no longer names keeps its entries, and sends none: bytes go only where the policy says. */
   policy(policy: Policy): void {
+    this.#policy = policy;
+    if (!this.#started) return;
     const named = new Set(policy.destinations.map(({ name }) => name));
     for (const [name, runner] of this.#runners) {
       if (named.has(name)) continue;
@@ -269,6 +273,13 @@ export class Replay {
       const link = this.#links.get(destination.name);
       if (link) added.link(link);
     }
+  }
+
+  /** Nothing is sent before: the links must be known first, an operator may have said no. */
+  start(): void {
+    if (this.#started) return;
+    this.#started = true;
+    if (this.#policy) this.policy(this.#policy);
   }
 
   link(destination: string, link: { up: boolean; by: string }): void {

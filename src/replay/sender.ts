@@ -4,6 +4,7 @@ import type { Egress } from '../egress/egress.ts';
 import type { Destination } from '../policy/policy.ts';
 import type { Entry, Store } from '../store/store.ts';
 import { messageOf } from '../telemetry/error.ts';
+import { headerOf } from '../wire/headers.ts';
 import { type Outcome, outcomeOf, retryAfterMs } from './outcome.ts';
 import { paced, type TokenBucket } from './token-bucket.ts';
 
@@ -52,18 +53,13 @@ export async function sendEntry(
       outcome: outcomeOf(answer.status),
       status: answer.status,
       words,
-      retryAfter: retryAfterMs(valueOf(answer.headers, 'retry-after'), Date.now()),
+      retryAfter: retryAfterMs(headerOf(answer.headers, 'retry-after'), Date.now()),
     };
   } catch (error) {
     if (damage) throw damage;
     return { kind: 'no-link', words: messageOf(error), moved };
   }
 }
-
-const valueOf = (headers: string[], name: string): string | undefined => {
-  for (let i = 0; i < headers.length; i += 2) if (headers[i]!.toLowerCase() === name) return headers[i + 1];
-  return undefined;
-};
 
 /** Reads the whole answer, keeps the beginning. An answer that breaks off was still an answer. */
 async function beginningOf(body: AsyncIterable<Buffer>): Promise<string> {

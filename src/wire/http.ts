@@ -1,6 +1,7 @@
 // HTTP between Layby's own parts: listening, and a client, on either kind of address.
 
-import type { Server } from 'node:http';
+import { rm } from 'node:fs/promises';
+import { connect, type Server } from 'node:net';
 import { Pool } from 'undici';
 import { LaybyError, messageOf } from '../telemetry/error.ts';
 import { type Address, formatAddress } from './address.ts';
@@ -11,8 +12,22 @@ export const poolTo = (address: Address, options: Pool.Options = {}): Pool =>
     ? new Pool('http://layby', { connections: 8, ...options, socketPath: address.unix })
     : new Pool(`http://${formatAddress(address)}`, { connections: 8, ...options });
 
+/** A part that was killed leaves its socket behind: it is removed, unless somebody still listens on it. */
+export async function removeStaleSocket(address: Address): Promise<void> {
+  if (!('unix' in address)) return;
+  const alive = await new Promise<boolean>((resolve) => {
+    const probe = connect(address.unix, () => {
+      probe.destroy();
+      resolve(true);
+    });
+    probe.on('error', () => resolve(false));
+  });
+  if (!alive) await rm(address.unix, { force: true });
+}
+
 /** Errors: LAYBY_ADDRESS_IN_USE, with the remedy. */
 export async function listen(server: Server, address: Address): Promise<Address> {
+  await removeStaleSocket(address);
   try {
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);

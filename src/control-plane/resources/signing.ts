@@ -24,6 +24,13 @@ const EXCLUDED = [
   { exact: 'authorization' },
 ];
 
+/** The standard variables and files, and no more: Envoy's default would also ask a cloud's metadata address on every link. */
+const CREDENTIALS = {
+  custom_credential_provider_chain: true,
+  environment_credential_provider: {},
+  credentials_file_provider: {},
+};
+
 /** Envoy's own path encoding signs what is unreserved, `/` and upper-case escapes as S3 does; a raw sub-delimiter beside
  *  escapes, or an escaped unreserved character, gets a 403. Paths outside this pattern are left to the queue, which makes
  *  them canonical. RE2, whole path and query. */
@@ -45,6 +52,7 @@ export const signingFilters = () => [
       service_name: 's3',
       region: 'us-east-1',
       use_unsigned_payload: true,
+      credential_provider: CREDENTIALS,
     },
   },
 ];
@@ -65,6 +73,7 @@ export function signingConfig(destination: Destination, { prefixed }: { prefixed
         use_unsigned_payload: true,
         host_rewrite: authority,
         match_excluded_headers: EXCLUDED,
+        credential_provider: CREDENTIALS,
       },
     },
     ...(prefixed && path

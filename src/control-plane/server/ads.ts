@@ -5,6 +5,7 @@ import * as grpc from '@grpc/grpc-js';
 import { LaybyError } from '../../telemetry/error.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import { type Address, formatAddress, parseAddress } from '../../wire/address.ts';
+import { removeStaleSocket } from '../../wire/http.ts';
 import type { Sidecar } from '../resources/resources.ts';
 import type { Snapshots } from '../snapshot.ts';
 import type { TypeName } from '../types.ts';
@@ -116,6 +117,7 @@ export class AdsServer extends EventEmitter<{ settled: [] }> {
 
 /** Binds; a port of 0 is replaced by the one that was given. Errors: LAYBY_ADDRESS_IN_USE. */
 export async function bindGrpc(server: grpc.Server, address: Address): Promise<Address> {
+  await removeStaleSocket(address);
   const target = 'unix' in address ? `unix:${address.unix}` : formatAddress(address);
   try {
     const port = await new Promise<number>((resolve, reject) =>

@@ -1,7 +1,7 @@
 // What one client has asked for, been sent and acknowledged, of one type. No I/O: the transports ask it what to do.
 //
-// States: idle (nothing is owed), waiting (a response is out, neither ACKed nor NACKed). While waiting, newer versions are
-// merged: only the newest goes out once the answer is in. A NACKed version is never sent again by itself.
+// States: waiting (for the first request, or for the ACK or NACK of the response that is out) and answered. While waiting,
+// newer versions are merged: only the newest goes out once the answer is in. A NACKed version is never sent again by itself.
 
 import type { TypeSnapshot } from '../snapshot.ts';
 
@@ -21,7 +21,8 @@ export class Subscription {
   #sent: string | undefined;
   #acked: string | undefined;
   #nack: { version: string; message: string } | undefined;
-  #waiting = false;
+  /** Before the first request nothing is owed. */
+  #waiting = true;
   /** The names changed since the last response: it is owed whatever the version. */
   #owed = false;
 

@@ -9,7 +9,11 @@ import { seal, unseal } from './sealed-json.ts';
 /** Lines kept; older ones fall out by whole blocks. */
 const LINES = 100_000;
 
-export type IndexOperation = { type: 'put'; key: string; value: string } | { type: 'del'; key: string };
+/** Of LevelDB's chained batch. */
+export interface IndexBatch {
+  put(key: string, value: string): unknown;
+  del(key: string): unknown;
+}
 
 export class AuditTrail {
   #pending: StoreEvent[] = [];
@@ -35,21 +39,18 @@ export class AuditTrail {
     return this.#pending.length;
   }
 
-  /** What the next flush has to write for the trail. `written` or `failed` must follow. */
-  operations(): IndexOperation[] {
+  /** Adds what the trail has to the flush. `written` or `failed` must follow. */
+  write(batch: IndexBatch): void {
     this.#inFlight = this.#pending;
     this.#pending = [];
-    if (this.#inFlight.length === 0) return [];
+    if (this.#inFlight.length === 0) return;
+    batch.put(auditKey(this.#next), seal(this.#inFlight));
     const end = this.#next + this.#inFlight.length;
-    const operations: IndexOperation[] = [
-      { type: 'put', key: auditKey(this.#next), value: seal(this.#inFlight) },
-    ];
     for (const [i, first] of this.#blocks.entries()) {
       const blockEnd = this.#blocks[i + 1] ?? this.#next;
       if (blockEnd > end - LINES) break;
-      operations.push({ type: 'del', key: auditKey(first) });
+      batch.del(auditKey(first));
     }
-    return operations;
   }
 
   written(): void {

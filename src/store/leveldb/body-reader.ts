@@ -67,6 +67,13 @@ export async function* readBody(
   start = 0,
   end = record.bytes,
 ): AsyncGenerator<Buffer> {
+  if (record.inline) {
+    const payload = decodeChunk(record.writer, record.inline, record.bytes);
+    if (typeof payload === 'string') throw new BodyDamaged(payload);
+    const piece = payload.subarray(start, Math.max(start, end));
+    if (piece.length > 0) yield piece;
+    return;
+  }
   const fetch = async (wanted: Fetch): Promise<Buffer[]> => {
     const keys = wanted.counters.map((counter) => encodeKey(counter, KIND.chunk, record.writer));
     const values = await generations.read(wanted.generation, keys);

@@ -3,14 +3,20 @@
 // that turns up in another entry's place does not pass either.
 
 import { crc32c } from '@node-rs/crc32';
+import type { MemoryBudget } from './memory-budget.ts';
 
 const HEADER = 4;
 /** The largest payload of a chunk, bytes. */
 export const CHUNK_BYTES = 256 * 1024;
 
-/** Copies `bytes` bytes from the front of `pieces` into a new value; what was taken leaves `pieces`. */
-export const encodeChunk = (writer: number, pieces: Buffer[], bytes: number): Buffer => {
-  const value = Buffer.allocUnsafe(HEADER + bytes);
+/** Copies `bytes` bytes from the front of `pieces` into a value out of `memory`; what was taken leaves `pieces`. */
+export const encodeChunk = (
+  memory: MemoryBudget,
+  writer: number,
+  pieces: Buffer[],
+  bytes: number,
+): Buffer => {
+  const value = memory.buffer(HEADER + bytes);
   let at = HEADER;
   let taken = 0;
   while (at < value.length) {

@@ -10,11 +10,12 @@
 import { setImmediate as afterIo } from 'node:timers/promises';
 import { Level } from 'level';
 import type { StoreEvent } from '../store.ts';
-import { AuditTrail, type IndexOperation } from './audit-trail.ts';
+import { AuditTrail } from './audit-trail.ts';
+import { SYNCED } from './generation.ts';
 import { decodeLaneKey, idKey, laneEnd, laneKey, WATERMARK_KEY } from './keys.ts';
 import { storeFailed } from './level-errors.ts';
 import { seal, unseal } from './sealed-json.ts';
-import type { Slot } from './slot.ts';
+import { type PackedSlot, packSlot, type Slot, unpackSlot } from './slot.ts';
 
 /** Up to here the generations are indexed. */
 export interface Watermark {
@@ -104,7 +105,7 @@ export class EntryIndex {
   async *slots(): AsyncGenerator<{ destination: string; seq: number; slot: Slot | undefined }> {
     for await (const [key, value] of this.#db.iterator({ gt: 'l/', lt: 'l0' })) {
       const place = decodeLaneKey(key);
-      if (place) yield { ...place, slot: unseal<Slot>(value) };
+      if (place) yield { ...place, slot: slotFrom(place, value) };
     }
   }
 
@@ -149,7 +150,7 @@ export class EntryIndex {
       const lane = layer.lanes.get(place.destination);
       if (lane?.has(place.seq)) return lane.get(place.seq);
     }
-    return unseal<Slot>(await this.#db.get(laneKey(place.destination, place.seq)));
+    return slotFrom(place, await this.#db.get(laneKey(place.destination, place.seq)));
   }
 
   /** One lane in seq order, page by page; each page is the state of one moment. */
@@ -165,8 +166,8 @@ export class EntryIndex {
       const page = new Map<number, Slot>();
       let last = Number.POSITIVE_INFINITY;
       for (const [key, value] of rows) {
-        const seq = decodeLaneKey(key)!.seq;
-        const slot = unseal<Slot>(value);
+        const { seq } = decodeLaneKey(key)!;
+        const slot = slotFrom({ destination, seq }, value);
         if (slot) page.set(seq, slot);
         if (rows.length === limit) last = seq;
       }
@@ -231,7 +232,7 @@ export class EntryIndex {
         this.#pending = new Layer();
         this.#marked = false;
         try {
-          await this.#db.batch(this.#operations(), { sync: true });
+          await this.#write();
         } catch (cause) {
           await this.#failed(cause, waiting);
           return;
@@ -251,20 +252,22 @@ export class EntryIndex {
     return this.#marked || this.#pending.ids.size > 0 || this.#trail.waiting > 0;
   }
 
-  #operations(): IndexOperation[] {
-    const operations = this.#trail.operations();
+  async #write(): Promise<void> {
+    const batch = this.#db.batch();
     for (const [destination, lane] of this.#inFlight.lanes)
       for (const [seq, slot] of lane) {
         const key = laneKey(destination, seq);
-        operations.push(slot ? { type: 'put', key, value: seal(slot) } : { type: 'del', key });
+        if (slot) batch.put(key, seal(packSlot(slot)));
+        else batch.del(key);
       }
     for (const [id, place] of this.#inFlight.ids) {
-      const key = idKey(id);
-      operations.push(place ? { type: 'put', key, value: seal(place) } : { type: 'del', key });
+      if (place) batch.put(idKey(id), seal(place));
+      else batch.del(idKey(id));
     }
+    this.#trail.write(batch);
     const watermark: Watermark = { ...this.#watermark, open: this.openWriters() };
-    operations.push({ type: 'put', key: WATERMARK_KEY, value: seal(watermark) });
-    return operations;
+    batch.put(WATERMARK_KEY, seal(watermark));
+    await batch.write(SYNCED);
   }
 
   /** A LevelDB that failed once refuses every later write until it is opened again. */
@@ -314,3 +317,11 @@ export class EntryIndex {
     }
   }
 }
+
+const slotFrom = (
+  place: { destination: string; seq: number },
+  value: string | undefined,
+): Slot | undefined => {
+  const packed = unseal<PackedSlot>(value);
+  return packed && unpackSlot(place, packed);
+};

@@ -1,8 +1,10 @@
 // The record that makes a body an entry. It is written in the same synced batch as the last chunks, into the generation:
-// that batch is the commit. 4 bytes CRC32C, then JSON.
+// that batch is the commit. 4 bytes CRC32C, 4 bytes length, JSON, and behind it, where the body is small, its only chunk:
+// one key less for each small entry, and the chunk's own CRC32C keeps the record readable where only the body is damaged.
 
 import { crc32c } from '@node-rs/crc32';
 import type { Commit, EntryHead } from '../store.ts';
+import { payloadOf } from './chunk.ts';
 
 /** A run of chunks: [generation, first counter, chunks, payload bytes of each]. */
 export type Extent = [generation: number, first: number, count: number, size: number];
@@ -18,26 +20,36 @@ export interface EntryRecord {
   writer: number;
   extents: Extent[];
   committed: Commit;
+  /** The whole body as one encoded chunk (chunk.ts), instead of extents. Not part of the JSON. */
+  inline?: Buffer;
 }
 
-const HEADER = 4;
+const HEADER = 8;
+/** The largest body that goes into the record, bytes: whoever lists entries reads it too. */
+export const INLINE_BYTES = 4 * 1024;
 
-export const encodeEntryRecord = (record: EntryRecord): Buffer => {
+export const encodeEntryRecord = (record: EntryRecord, inline?: Buffer): Buffer => {
   const json = JSON.stringify(record);
   const length = Buffer.byteLength(json);
-  const value = Buffer.allocUnsafe(HEADER + length);
+  const value = Buffer.allocUnsafe(HEADER + length + (inline?.length ?? 0));
+  value.writeUInt32LE(length, 4);
   value.write(json, HEADER);
-  value.writeUInt32LE(crc32c(value.subarray(HEADER)), 0);
+  inline?.copy(value, HEADER + length);
+  value.writeUInt32LE(crc32c(value.subarray(4, HEADER + length)), 0);
   return value;
 };
 
 /** The record, or in words what is wrong with it. */
 export const decodeEntryRecord = (value: Buffer | undefined): EntryRecord | string => {
   if (value === undefined) return 'the entry record is missing';
-  if (value.length <= HEADER || crc32c(value.subarray(HEADER)) !== value.readUInt32LE(0))
+  if (value.length < HEADER) return 'the entry record is too short';
+  const end = HEADER + value.readUInt32LE(4);
+  if (end > value.length || crc32c(value.subarray(4, end)) !== value.readUInt32LE(0))
     return 'the CRC32C of the entry record does not match';
-  const record = JSON.parse(value.toString('utf8', HEADER)) as EntryRecord;
-  const sum = record.extents.reduce((bytes, [, , count, size]) => bytes + count * size, 0);
+  const record = JSON.parse(value.toString('utf8', HEADER, end)) as EntryRecord;
+  if (end < value.length) record.inline = value.subarray(end);
+  const chunked = record.extents.reduce((bytes, [, , count, size]) => bytes + count * size, 0);
+  const sum = chunked + (record.inline ? payloadOf(record.inline).length : 0);
   return sum === record.bytes ? record : `the chunks hold ${sum} bytes instead of ${record.bytes}`;
 };
 

@@ -7,7 +7,6 @@ import { Level } from 'level';
 import { decodeKey, encodeKey, KIND } from './keys.ts';
 
 export interface Put {
-  type: 'put';
   key: Buffer;
   value: Buffer;
 }
@@ -21,6 +20,13 @@ const OPTIONS = {
   maxFileSize: 64 * 1024 * 1024,
   cacheSize: 1024 * 1024,
 } as const;
+
+/** LevelDB's option, which the universal interface that `level` is typed as does not know. */
+export const SYNCED = { sync: true } as object;
+
+/** Average bytes of a value. A chained batch takes half the time on the main thread (0.6 against 1.4 µs an operation), but keeps
+ *  its copy of the bytes until the garbage collector comes by: with chunks that was 600 MB. */
+const CHAINED_BELOW = 8 * 1024;
 
 export class Generation {
   readonly number: number;
@@ -67,8 +73,16 @@ export class Generation {
 
   /** Every batch is synced: LevelDB closes a log that it rotates without fsync, so a later sync would not cover this one. */
   async write(puts: Put[]): Promise<void> {
-    await this.db.batch(puts, { sync: true });
-    for (const { value } of puts) this.written += value.length;
+    const bytes = puts.reduce((sum, { value }) => sum + value.length, 0);
+    if (bytes / puts.length < CHAINED_BELOW) {
+      const batch = this.db.batch();
+      for (const { key, value } of puts) batch.put(key, value);
+      await batch.write(SYNCED);
+    } else {
+      const operations = puts.map(({ key, value }) => ({ type: 'put' as const, key, value }));
+      await this.db.batch(operations, SYNCED);
+    }
+    this.written += bytes;
   }
 
   /** Moves what is in the memory table into a table file, which the next opening would have to do before its first read. */

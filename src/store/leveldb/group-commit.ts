@@ -41,6 +41,8 @@ export interface Draft {
   sha256: string;
   md5?: string;
   trailers: string[];
+  /** A small body: its one chunk, encoded. */
+  inline?: Buffer | undefined;
   /** An entry moved here from another generation keeps its number and time. */
   moved?: Pick<EntryRecord, 'seq' | 'committed'>;
 }
@@ -85,7 +87,7 @@ export class GroupCommit {
   /** Encoded chunks of a body, in order; with a draft, the commit of the entry. Rejects with LAYBY_STORE_FAILED. */
   submit(body: Body, chunks: Buffer[], draft?: Draft): Promise<Placed | undefined> {
     const { promise, resolve, reject } = Promise.withResolvers<Placed | undefined>();
-    const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+    const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, draft?.inline?.length ?? 0);
     this.#budget.take(bytes);
     this.#queue.push({ body, chunks, bytes, draft, resolve, reject });
     this.#wake();
@@ -165,7 +167,7 @@ export class GroupCommit {
     };
     this.committed(placed, position);
     for (const submission of batch) {
-      this.#budget.give(submission.bytes);
+      this.#give(submission);
       submission.resolve(submission.placed);
     }
   }
@@ -174,7 +176,7 @@ export class GroupCommit {
     const puts: Put[] = [];
     const put = (kind: GenerationKey['kind'], writer: number, value: Buffer): GenerationKey => {
       const key = { counter: generation.counter++, kind, writer };
-      puts.push({ type: 'put', key: encodeKey(key.counter, kind, writer), value });
+      puts.push({ key: encodeKey(key.counter, kind, writer), value });
       return key;
     };
     const committed = { bootId, uptime: uptime() };
@@ -188,16 +190,20 @@ export class GroupCommit {
         appendExtent(body.extents, generation.number, counter, payloadOf(chunk).length);
       }
       if (!draft) continue;
-      const { moved, ...rest } = draft;
+      const { head, bytes, sha256, md5, trailers, inline, moved } = draft;
       const record: EntryRecord = {
         v: 1,
-        ...rest,
+        head,
+        bytes,
+        sha256,
+        ...(md5 !== undefined && { md5 }),
+        trailers,
         seq: moved?.seq ?? this.#nextSeq++,
         writer: body.writer,
         extents: body.extents,
         committed: moved?.committed ?? committed,
       };
-      const value = encodeEntryRecord(record);
+      const value = encodeEntryRecord(record, inline);
       const key = put(moved ? KIND.copied : KIND.entry, body.writer, value);
       const at = { generation: generation.number, ...key };
       submission.placed = { record, at, recordBytes: value.length, moved: moved !== undefined };
@@ -206,7 +212,13 @@ export class GroupCommit {
   }
 
   #reject(submission: Submission, failure: unknown): void {
-    this.#budget.give(submission.bytes);
+    this.#give(submission);
     submission.reject(failure);
+  }
+
+  #give({ bytes, chunks, draft }: Submission): void {
+    this.#budget.give(bytes);
+    for (const chunk of chunks) this.#budget.release(chunk);
+    if (draft?.inline) this.#budget.release(draft.inline);
   }
 }

@@ -54,6 +54,10 @@ export class LevelStore implements Store, WriterHost {
   readonly #parts: StoreParts;
   readonly #catalog: Catalog;
   readonly #writers = new Set<BodyWriter>();
+  /** Open bodies of each id: nearly always one. */
+  readonly #bodies = new Map<string, number>();
+  /** Ids that had several: which of the bodies is first, their commits decide. */
+  readonly #contested = new Set<string>();
   /** Ids between commit() and its end. */
   readonly #claimed = new Set<string>();
   #unmarked = 0;
@@ -109,6 +113,9 @@ export class LevelStore implements Store, WriterHost {
     }
     const writer = new BodyWriter(this, this.#parts.newWriter(), head, expected, options);
     this.#writers.add(writer);
+    const rivals = this.#bodies.get(head.id) ?? 0;
+    if (rivals > 0) this.#contested.add(head.id);
+    this.#bodies.set(head.id, rivals + 1);
     return writer;
   }
 
@@ -119,14 +126,22 @@ export class LevelStore implements Store, WriterHost {
     });
   }
 
-  claim(id: string): void {
-    this.#refuseTaken(id);
-    this.#claimed.add(id);
+  /** The id was free when the body began; only another body that was open meanwhile can have taken it. */
+  claim(writer: BodyWriter): void {
+    if (this.#contested.has(writer.head.id)) this.#refuseTaken(writer.head.id);
+    this.#claimed.add(writer.head.id);
   }
 
   ended(writer: BodyWriter): void {
     this.#writers.delete(writer);
-    if (writer.claimed) this.#claimed.delete(writer.head.id);
+    const { id } = writer.head;
+    if (writer.claimed) this.#claimed.delete(id);
+    const rivals = this.#bodies.get(id)! - 1;
+    if (rivals > 0) this.#bodies.set(id, rivals);
+    else {
+      this.#bodies.delete(id);
+      this.#contested.delete(id);
+    }
   }
 
   entryOf({ record, at, recordBytes }: Placed): Entry {

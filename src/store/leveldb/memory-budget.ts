@@ -1,15 +1,44 @@
-// The bytes of all writers that wait for the disk. What would pass the bound waits: that is the back-pressure on the apps.
+// The bytes of all writers that wait for the disk, and the buffers they wait in. What would pass the bound waits: that is the
+// back-pressure on the apps. Buffers are used again, since the garbage collector is slow to see memory outside its heap.
 
 /** Also what sizes a writer's chunk: all writers together gather at most half of it. */
-export const BUDGET_BYTES = 32 * 1024 * 1024;
+export const BUDGET_BYTES = 16 * 1024 * 1024;
+
+/** Smaller ones come from Node's own pool and are not worth keeping. */
+const SMALLEST_KEPT = 16 * 1024;
+/** Room for a chunk's header beside a payload that is a power of two. */
+const HEADER_ROOM = 64;
 
 export class MemoryBudget {
   readonly #limit: number;
+  readonly #free = new Map<number, ArrayBuffer[]>();
+  #kept = 0;
   #taken = 0;
   #waiting: PromiseWithResolvers<void>[] = [];
 
   constructor(limit = BUDGET_BYTES) {
     this.#limit = limit;
+  }
+
+  /** A buffer of exactly this many bytes, content undefined; `release` takes it back. */
+  buffer(bytes: number): Buffer {
+    if (bytes < SMALLEST_KEPT) return Buffer.allocUnsafe(bytes);
+    const size = sizeClass(bytes);
+    const memory = this.#free.get(size)?.pop();
+    if (memory) this.#kept -= size;
+    return Buffer.from(memory ?? new ArrayBuffer(size), 0, bytes);
+  }
+
+  /** Nobody may use it after this. */
+  release(buffer: Buffer): void {
+    if (buffer.length < SMALLEST_KEPT) return;
+    const memory = buffer.buffer as ArrayBuffer;
+    const size = memory.byteLength;
+    if (size !== sizeClass(buffer.length) || this.#kept + size > this.#limit) return;
+    const free = this.#free.get(size) ?? [];
+    this.#free.set(size, free);
+    free.push(memory);
+    this.#kept += size;
   }
 
   take(bytes: number): void {
@@ -29,3 +58,5 @@ export class MemoryBudget {
     return waiter.promise;
   }
 }
+
+const sizeClass = (bytes: number): number => 2 ** Math.ceil(Math.log2(bytes - HEADER_ROOM)) + HEADER_ROOM;

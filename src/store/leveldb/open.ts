@@ -85,7 +85,7 @@ const assemble = async (dir: string, options: StoreOptions, began: number): Prom
     async () => (await generations.bytes()) + (await directoryBytes(join(dir, 'index'))),
   );
   await space.refresh();
-  const reclaim = new Reclaim(catalog, commits, { generationBytes, newWriter, log });
+  const reclaim = new Reclaim(catalog, commits, { generationBytes, newWriter, budget, log });
   let entries = 0;
   for (const lane of catalog.totals.totals().values()) entries += lane.entries + lane.dead + lane.quarantined;
   const report = { took: performance.now() - began, entries, abandoned, damage };

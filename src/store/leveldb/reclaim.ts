@@ -9,6 +9,7 @@ import { encodeChunk } from './chunk.ts';
 import type { EntryIndex } from './entry-index.ts';
 import type { Generations } from './generations.ts';
 import type { Body, GroupCommit } from './group-commit.ts';
+import type { MemoryBudget } from './memory-budget.ts';
 import { type Slot, slotOf } from './slot.ts';
 
 /** Survivors are copied when they hold less than this share of a generation. */
@@ -20,6 +21,7 @@ export interface ReclaimOptions {
   /** What a generation holds when it is full, bytes. */
   generationBytes: number;
   newWriter: () => number;
+  budget: MemoryBudget;
   log: Logger | undefined;
 }
 
@@ -135,11 +137,15 @@ export class Reclaim {
     try {
       const [record] = await readRecords(this.#generations, [slot]);
       if (typeof record !== 'object') return (await this.#index.find(slot.id)) === undefined;
-      for await (const payload of readBody(this.#generations, record))
-        await this.#commits.submit(body, [encodeChunk(body.writer, [payload], payload.length)]);
+      let inline: Buffer | undefined;
+      for await (const payload of readBody(this.#generations, record)) {
+        const chunk = encodeChunk(this.#options.budget, body.writer, [payload], payload.length);
+        if (record.inline) inline = chunk;
+        else await this.#commits.submit(body, [chunk]);
+      }
       const { head, bytes, sha256, md5, trailers, seq, committed } = record;
       const draft = { head, bytes, sha256, ...(md5 !== undefined && { md5 }), trailers };
-      const placed = await this.#commits.submit(body, [], { ...draft, moved: { seq, committed } });
+      const placed = await this.#commits.submit(body, [], { ...draft, inline, moved: { seq, committed } });
       const moved = slotOf(placed!.record, placed!.at, placed!.recordBytes);
       // It may have been delivered, dropped or tried meanwhile: only its place changes.
       await this.#catalog.change(slot.id, (now) => ({ now: { ...now, at: moved.at, parts: moved.parts } }));

@@ -5,6 +5,7 @@ import { createHash, type Hash, hash } from 'node:crypto';
 import { LaybyError } from '../../telemetry/error.ts';
 import type { Entry, EntryHead, EntryWriter, WriterOptions } from '../store.ts';
 import { CHUNK_BYTES, encodeChunk, payloadOf } from './chunk.ts';
+import { INLINE_BYTES } from './entry-record.ts';
 import type { Body, Draft, GroupCommit, Placed } from './group-commit.ts';
 import { BUDGET_BYTES, type MemoryBudget } from './memory-budget.ts';
 import type { Space } from './space.ts';
@@ -18,7 +19,7 @@ export interface WriterHost {
   readonly space: Space;
   readonly openWriters: number;
   /** Throws LAYBY_ENTRY_EXISTS; from here to `ended` the id is taken. */
-  claim(id: string): void;
+  claim(writer: BodyWriter): void;
   /** The writer is over, whichever way. */
   ended(writer: BodyWriter): void;
   entryOf(placed: Placed): Entry;
@@ -74,7 +75,7 @@ export class BodyWriter implements EntryWriter {
   async commit(trailers: string[] = []): Promise<Entry> {
     this.#check();
     try {
-      this.#host.claim(this.head.id);
+      this.#host.claim(this);
     } catch (taken) {
       this.fail(taken);
       throw taken;
@@ -130,7 +131,7 @@ export class BodyWriter implements EntryWriter {
   }
 
   #cut(bytes: number): Buffer {
-    const chunk = encodeChunk(this.body.writer, this.#pieces, bytes);
+    const chunk = encodeChunk(this.#host.budget, this.body.writer, this.#pieces, bytes);
     this.#gathered -= bytes;
     this.#hashes ??= { sha256: createHash('sha256'), md5: this.#md5 ? createHash('md5') : undefined };
     this.#hashes.sha256.update(payloadOf(chunk));
@@ -138,20 +139,21 @@ export class BodyWriter implements EntryWriter {
     return chunk;
   }
 
-  /** A body of one chunk is hashed in one call, which is a third cheaper. */
+  /** A body of one chunk is hashed in one call, which is a third cheaper; a small one goes into the record. */
   #lastChunks(draft: Draft): Buffer[] {
     const { writer } = this.body;
-    let chunk: Buffer | undefined;
     if (this.#hashes) {
-      if (this.#gathered > 0) chunk = this.#cut(this.#gathered);
+      const chunks = this.#gathered > 0 ? [this.#cut(this.#gathered)] : [];
       draft.sha256 = this.#hashes.sha256.digest('hex');
       if (this.#hashes.md5) draft.md5 = this.#hashes.md5.digest('hex');
-    } else {
-      if (this.#gathered > 0) chunk = encodeChunk(writer, this.#pieces, this.#gathered);
-      const payload = chunk ? payloadOf(chunk) : Buffer.alloc(0);
-      draft.sha256 = hash('sha256', payload, 'hex');
-      if (this.#md5) draft.md5 = hash('md5', payload, 'hex');
+      return chunks;
     }
-    return chunk ? [chunk] : [];
+    const chunk = encodeChunk(this.#host.budget, writer, this.#pieces, this.#gathered);
+    draft.sha256 = hash('sha256', payloadOf(chunk), 'hex');
+    if (this.#md5) draft.md5 = hash('md5', payloadOf(chunk), 'hex');
+    if (this.#gathered === 0) return [];
+    if (this.#gathered > INLINE_BYTES) return [chunk];
+    draft.inline = chunk;
+    return [];
   }
 }

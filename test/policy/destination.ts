@@ -1,0 +1,26 @@
+// A destination for tests, as the policy gives it.
+
+import type { Destination } from '../../src/policy/policy.ts';
+
+type Changes = {
+  [K in keyof Destination]?: Destination[K] extends unknown[] | string
+    ? Destination[K]
+    : Partial<Destination[K]>;
+};
+
+export const destination = (changes: Changes = {}): Destination => ({
+  name: 'dashcam',
+  hosts: ['dashcam.example'],
+  ...changes,
+  upstream: { url: 'http://127.0.0.1:9000', ...changes.upstream },
+  store: {
+    mode: 'failover',
+    methods: ['DELETE', 'PATCH', 'POST', 'PUT'],
+    receipt: 'redirect',
+    order: 'key',
+    class: 'normal',
+    whenFull: 'refuse',
+    ...changes.store,
+  },
+  replay: { concurrency: 4, retry: { max: 30_000 }, ...changes.replay },
+});
