@@ -8,7 +8,7 @@ import type { EntryHead } from '../store/store.ts';
 import type { Address } from '../wire/address.ts';
 import { headerOf } from '../wire/headers.ts';
 import { poolTo } from '../wire/http.ts';
-import { DESTINATION_HEADER, NO_LINK_HEADER } from '../wire/names.ts';
+import { DESTINATION_HEADER, IMPATIENT, NO_LINK_HEADER, PATIENCE_HEADER } from '../wire/names.ts';
 import { canonicalPath } from './path.ts';
 
 /** A destination that took everything and says nothing for so long counts as lost; ms. */
@@ -24,6 +24,12 @@ export interface Answer {
   body: Readable;
   /** Envoy's response flags, where the answer is Envoy's own: the destination was not reached, or was lost. */
   noLink?: string;
+}
+
+export interface SendOptions {
+  signal: AbortSignal;
+  /** An app waits for the answer: give up in seconds, the store is behind. */
+  impatient?: boolean;
 }
 
 export interface OutgoingBody {
@@ -66,21 +72,23 @@ export class Egress {
     destination: Destination,
     head: EntryHead,
     body: OutgoingBody,
-    signal: AbortSignal,
+    { signal, impatient = false }: SendOptions,
   ): Promise<Answer> {
+    const headers = outgoingHeaders(destination, head, body.bytes);
+    if (impatient) headers.push(PATIENCE_HEADER, IMPATIENT);
     const answer = await this.#pool.request({
       method: head.method as 'PUT',
       path: outgoingPath(destination, head.url),
-      headers: outgoingHeaders(destination, head, body.bytes),
+      headers,
       body: body.pieces && body.bytes !== 0 ? Readable.from(body.pieces, { objectMode: true }) : null,
       signal,
       responseHeaders: 'raw',
     });
-    const headers = answer.headers as unknown as string[];
-    const noLink = headerOf(headers, NO_LINK_HEADER);
+    const received = answer.headers as unknown as string[];
+    const noLink = headerOf(received, NO_LINK_HEADER);
     return {
       status: answer.statusCode,
-      headers,
+      headers: received,
       body: answer.body,
       ...(noLink === undefined ? {} : { noLink }),
     };

@@ -171,11 +171,13 @@ async function start(parts: Part[], admin: Address, signal: AbortSignal | undefi
     signal?.throwIfAborted();
     await part.start((exit) => {
       if (ready) return false;
-      const said = exit.lastLines.findLast((line) => line.startsWith('layby: ')) ?? exit.lastLines.at(-1);
+      const said = exit.lastLines.findLast((line) => line.startsWith('layby: '));
+      const last = exit.lastLines.at(-1);
       fail(
         new LaybyError(
           'LAYBY_START_FAILED',
-          said?.replace(/^layby: /, '') ?? `${part.name} ended with ${exit.signal ?? `code ${exit.code}`}`,
+          said?.slice('layby: '.length) ??
+            `${part.name} ended with ${exit.signal ?? `code ${exit.code}`}${last ? `; it said last: ${last}` : ''}`,
         ),
       );
       return true;

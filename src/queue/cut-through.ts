@@ -84,7 +84,7 @@ export async function cutThrough(cut: CutThrough): Promise<'answered' | { broken
       destination,
       writer.head,
       { pieces: relay, ...(expected === undefined ? {} : { bytes: expected }) },
-      abort.signal,
+      { signal: abort.signal, impatient: true },
     )
     .then(
       (got) => {

@@ -16,6 +16,7 @@ import { serveEntryPage } from './entries-page.ts';
 import { endToEndHeaders } from './headers.ts';
 import { sendProblem } from './problem.ts';
 import { RECEIPTS, receiptFor } from './receipts/receipt.ts';
+import { framedBody, isMultipart, NO_LINK, sendS3Error } from './s3/refusal.ts';
 
 /** What the counters call the ways that a request can end. */
 export type Outcome = 'receipt' | 'cut_through' | 'page' | 'read' | 'refused' | 'torn' | 'failed';
@@ -95,9 +96,16 @@ export class Intake {
   ): Promise<Outcome> {
     const { store, backlog } = this.#options;
     const { name } = destination;
+    const passOnly = isMultipart(destination, url);
+    const framed = framedBody(request, destination);
     const expected = request.headers['content-length'];
     const receipt = receiptFor(destination, request);
     const online = !failedOver && this.#mayCutThrough(destination, request);
+    if (framed || (passOnly && !online)) {
+      request.resume();
+      sendS3Error(response, framed ?? NO_LINK);
+      return 'refused';
+    }
     // Said before the body is read, so that the hold is in force by the time the receipt is due.
     const storing = online ? undefined : backlog.storing(name, failedOver);
     let writer: EntryWriter | undefined;
@@ -118,6 +126,11 @@ export class Intake {
           expected: expected === undefined ? undefined : Number(expected),
         });
         if (result === 'answered') return 'cut_through';
+        if (passOnly) {
+          await writer.abort();
+          sendS3Error(response, NO_LINK);
+          return 'refused';
+        }
         this.#options.log.info(
           { id: writer.head.id, destination: name, why: result.broken },
           'lost in the middle',

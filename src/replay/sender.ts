@@ -44,7 +44,7 @@ export async function sendEntry(
       destination,
       entry,
       { bytes: entry.bytes, pieces: bucket ? paced(body(), bucket, signal) : body() },
-      signal,
+      { signal },
     );
     const words = await beginningOf(answer.body);
     if (answer.noLink !== undefined) return { kind: 'no-link', words: `no link (${answer.noLink})`, moved };

@@ -7,6 +7,10 @@ export const HOST_HEADER = 'layby-host';
 /** Queue → egress listener: the name of the destination. Taken off there. */
 export const DESTINATION_HEADER = 'layby-destination';
 
+/** Queue → egress listener, beside the destination: `impatient` takes the direct way, which gives up in seconds. */
+export const PATIENCE_HEADER = 'layby-patience';
+export const IMPATIENT = 'impatient';
+
 /** Egress listener → queue, on answers that Envoy made itself: its response flags. */
 export const NO_LINK_HEADER = 'layby-no-link';
 

@@ -1,7 +1,13 @@
 // The routes of the outbound listener (what apps call) and of the egress listener (what the queue sends).
 
 import type { Destination, Policy } from '../../policy/policy.ts';
-import { DESTINATION_HEADER, HOST_HEADER, STATUS_PREFIX } from '../../wire/names.ts';
+import {
+  DESTINATION_HEADER,
+  HOST_HEADER,
+  IMPATIENT,
+  PATIENCE_HEADER,
+  STATUS_PREFIX,
+} from '../../wire/names.ts';
 import * as bounds from './bounds.ts';
 import { directCluster, egressCluster, QUEUE_CLUSTER, upstreamOf } from './clusters.ts';
 import { holdKey } from './holds.ts';
@@ -27,7 +33,9 @@ const oneOf = (methods: string[]) => ({
 });
 
 /** Never set by an app: what an app sends under these names is taken off. */
-const internalHeaders = { request_headers_to_remove: [HOST_HEADER, DESTINATION_HEADER] };
+const internalHeaders = {
+  request_headers_to_remove: [HOST_HEADER, DESTINATION_HEADER, PATIENCE_HEADER],
+};
 
 /** A queue that is being restarted is waited for: it is back within a second. */
 const waitForQueue = {
@@ -71,7 +79,7 @@ const directThenQueue = (destination: Destination) => ({
   ...signed(destination),
   // The host is rewritten for the destination before the first try, so the queue is told what the app had called. Its
   // presence also tells the queue that the direct way failed.
-  request_headers_to_remove: [DESTINATION_HEADER],
+  request_headers_to_remove: [DESTINATION_HEADER, PATIENCE_HEADER],
   request_headers_to_add: [
     {
       header: { key: HOST_HEADER, value: '%REQ(:AUTHORITY)%' },
@@ -139,6 +147,10 @@ function outboundRoutes(destination: Destination): object[] {
   const storable = mode === 'always' ? [anyPath({ headers: [oneOf(methods)] })] : beyondBuffer(methods);
   const unsignable = destination.upstream.sign
     ? [
+        // Signed anew as one payload, a body framed in signed chunks would be stored with its frames.
+        anyPath({
+          headers: [{ name: 'x-amz-content-sha256', string_match: { prefix: 'STREAMING-' } }],
+        }),
         anyPath({
           headers: [
             { name: ':path', string_match: { safe_regex: { regex: SIGNABLE_PATH } }, invert_match: true },
@@ -186,6 +198,22 @@ export function outboundRouteConfiguration(policy: Policy): Resource {
   };
 }
 
+/** Two ways: the queue is impatient while an app waits for the answer, and patient in replay. */
+function egressRoutes(destination: Destination): object[] {
+  const config = signingConfig(destination, { prefixed: false });
+  const named = { name: DESTINATION_HEADER, string_match: { exact: destination.name } };
+  const impatient = { name: PATIENCE_HEADER, string_match: { exact: IMPATIENT } };
+  return [
+    { headers: [named, impatient], cluster: directCluster(destination) },
+    { headers: [named], cluster: egressCluster(destination) },
+  ].map(({ headers, cluster }) => ({
+    match: anyPath({ headers }),
+    ...internalHeaders,
+    ...(config ? { typed_per_filter_config: config } : {}),
+    route: { cluster, timeout: '0s', host_rewrite_literal: upstreamOf(destination).authority },
+  }));
+}
+
 /** The queue names the destination, and sends the path and host that the upstream wants: nothing is rewritten here. */
 export function egressRouteConfiguration(policy: Policy): Resource {
   return {
@@ -195,24 +223,7 @@ export function egressRouteConfiguration(policy: Policy): Resource {
       {
         name: 'egress',
         domains: ['*'],
-        routes: [
-          ...policy.destinations.map((destination) => {
-            const config = signingConfig(destination, { prefixed: false });
-            return {
-              match: anyPath({
-                headers: [{ name: DESTINATION_HEADER, string_match: { exact: destination.name } }],
-              }),
-              request_headers_to_remove: [DESTINATION_HEADER, HOST_HEADER],
-              ...(config ? { typed_per_filter_config: config } : {}),
-              route: {
-                cluster: egressCluster(destination),
-                timeout: '0s',
-                host_rewrite_literal: upstreamOf(destination).authority,
-              },
-            };
-          }),
-          refuse(421, 'Layby: no such destination'),
-        ],
+        routes: [...policy.destinations.flatMap(egressRoutes), refuse(421, 'Layby: no such destination')],
       },
     ],
   };
