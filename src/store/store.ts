@@ -69,7 +69,8 @@ export interface EntryWriter {
   /** Takes a piece of the body; the store owns the buffer from then on. Resolves when the next piece may come: that is the
    *  back-pressure that bounds memory. Rejects with LAYBY_STORE_FULL or LAYBY_STORE_FAILED; the writer is then aborted. */
   write(piece: Buffer): Promise<void>;
-  /** Resolves after the fsync that makes the whole entry safe, and not before (law 1). */
+  /** Resolves after the fsync that makes the whole entry safe, and not before (law 1). Rejects with LAYBY_ENTRY_EXISTS (the id
+   *  is stored), LAYBY_STORE_FAILED or LAYBY_STORE_FULL; the writer is then over. */
   commit(trailers?: string[]): Promise<Entry>;
   /** Leaves nothing behind. Never rejects; harmless after the end. */
   abort(): Promise<void>;
@@ -116,7 +117,7 @@ export interface StoreEvent {
   detail?: string;
 }
 
-/** What opening found wrong. Nothing in it was deleted. */
+/** What opening found wrong. Nothing in it was deleted. Where neither id nor seq is known, the reason names the file. */
 export interface Damage {
   /** The entry, or undefined where only its number is known. */
   id?: string;
@@ -133,13 +134,16 @@ export interface OpenReport {
   damage: Damage[];
 }
 
+/** What changes an entry (failed, delivered, dead, retry, drop) rejects with LAYBY_STORE_FAILED where the disk did not take it:
+ *  the change stands all the same and is tried again, so nothing is to be repeated; only a crash before that would undo it. */
 export interface Store {
   readonly report: OpenReport;
-  /** Errors: LAYBY_STORE_FULL (nothing was taken), LAYBY_STORE_CLOSED. `expected` is the body length in bytes where known. */
+  /** Errors: LAYBY_STORE_FULL (nothing was taken), LAYBY_ENTRY_EXISTS, LAYBY_STORE_CLOSED. `expected` is the
+   *  body length in bytes where known. */
   begin(head: EntryHead, expected?: number, options?: WriterOptions): Promise<EntryWriter>;
   get(id: string): Promise<Entry | undefined>;
   /** The body, each chunk verified; `start` inclusive, `end` exclusive, bytes. Rejects with LAYBY_ENTRY_DAMAGED before a wrong
-   *  byte leaves; the entry is quarantined by then. Pieces are at most 1 MiB. */
+   *  byte leaves (the entry is quarantined by then), or LAYBY_ENTRY_UNKNOWN. Pieces are at most 1 MiB. */
   read(entry: Entry, range?: { start?: number; end?: number }): AsyncIterable<Buffer>;
   /** In seq order. Memory does not grow with the number of entries. */
   list(options?: ListOptions): AsyncIterable<Entry>;

@@ -312,6 +312,7 @@ export class EntryIndex {
     try {
       await this.flushed();
     } finally {
+      await this.#running; // after a failure the database is being opened again
       clearTimeout(this.#timer);
       await this.#db.close();
     }

@@ -28,13 +28,18 @@ export class Generations {
   /** In the order of their last use. */
   readonly #open = new Map<number, Handle>();
   readonly #closing = new Map<number, Promise<void>>();
-  /** Not closed while disk may be full: LevelDB must write to open again, and replay needs to read on. */
+  /** Sealed by a failure, with bytes in the memory table: LevelDB must write them out to open again, so on a full disk such
+   *  a one stays open, and replay reads on. */
   readonly #held = new Set<number>();
   readonly #background = new Set<Promise<void>>();
   #current: Generation | undefined;
   #next = 1;
   /** Told about a generation that could not be opened. */
   lost: Lost = async () => {};
+  /** Told when a sealed one has been put in order: it could not be removed until then. */
+  settled: () => void = () => {};
+  /** Whether the disk surely takes what LevelDB writes when it opens. */
+  roomy: () => boolean = () => true;
 
   /** A new generation is started after `limit` bytes. */
   constructor(dir: string, limit: number) {
@@ -42,10 +47,12 @@ export class Generations {
     this.#limit = limit;
   }
 
-  /** Takes stock of the directory; finishes removals that a crash cut short. */
+  /** Takes stock of the directory; finishes what a crash cut short: a removal, or the making of a new one. */
   async load(): Promise<void> {
     for (const name of await readdir(this.#dir)) {
       if (name.endsWith(REMOVED)) await rm(join(this.#dir, name), { recursive: true, force: true });
+      else if (NAME.test(name) && (await unborn(join(this.#dir, name))))
+        await rm(join(this.#dir, name), { recursive: true, force: true });
       else if (NAME.test(name)) this.#sealed.set(Number(name), undefined);
       // What was set aside keeps its number, so that it is never given twice.
       this.#next = Math.max(this.#next, (Number.parseInt(name, 10) || 0) + 1);
@@ -112,18 +119,10 @@ export class Generations {
     if (!generation) return;
     this.#current = undefined;
     this.#sealed.set(generation.number, undefined);
-    if (failed) {
-      this.#held.add(generation.number);
-      return;
-    }
-    // Where settling fails, the next opening does it.
+    if (failed) this.#held.add(generation.number);
+    if (failed || this.spent(generation.number)) return;
     const settled = this.use(generation.number, (sealed) => sealed.settle());
-    this.#inBackground(settled.then(() => {}));
-  }
-
-  /** A batch went through, so the disk takes writes again. */
-  writes(): void {
-    if (this.#held.size > 0) this.#held.clear();
+    this.#inBackground(settled.catch(() => this.#held.add(generation.number)).then(() => this.settled()));
   }
 
   /** The values of `keys`, undefined where there is none; all of them undefined where the generation is gone or damaged. */
@@ -170,13 +169,15 @@ export class Generations {
     let idle = 0;
     // The last used stand last: count from there.
     for (const [number, handle] of [...this.#open].reverse()) {
-      if (handle.users > 0 || number === this.#current?.number || this.#held.has(number)) continue;
+      if (handle.users > 0 || number === this.#current?.number) continue;
+      if (this.#held.has(number) && !this.roomy()) continue;
       if (++idle > IDLE_OPEN) this.#inBackground(this.#close(number, handle));
     }
   }
 
   async #close(number: number, handle: Handle): Promise<void> {
     this.#open.delete(number);
+    this.#held.delete(number);
     const closed = handle.opened.then(
       (generation) => generation.close(),
       () => {},
@@ -268,3 +269,7 @@ export class Generations {
     await syncDirectory(this.#dir).catch(() => {});
   }
 }
+
+/** LevelDB was killed while it made this one: without CURRENT, log and tables nothing was ever put into it. */
+const unborn = async (dir: string): Promise<boolean> =>
+  !(await readdir(dir)).some((name) => name === 'CURRENT' || /\.(log|ldb)$/.test(name));

@@ -69,7 +69,7 @@ export class GroupCommit {
   readonly #budget: MemoryBudget;
   #queue: Submission[] = [];
   #running: Promise<void> | undefined;
-  #rollWanted = false;
+  #roll: PromiseWithResolvers<void> | undefined;
   #nextSeq: number;
   /** Awaited before each batch: the index must not fall behind without bound. */
   ready: () => Promise<void> | undefined = () => undefined;
@@ -94,10 +94,11 @@ export class GroupCommit {
     return promise;
   }
 
-  /** Seals the current generation before anything else is written. */
-  roll(): void {
-    this.#rollWanted = true;
+  /** Seals the current generation before the next batch; resolves when that is done. */
+  roll(): Promise<void> {
+    this.#roll ??= Promise.withResolvers<void>();
     this.#wake();
+    return this.#roll.promise;
   }
 
   /** Resolves when nothing is waiting. */
@@ -108,7 +109,7 @@ export class GroupCommit {
   #wake(): void {
     this.#running ??= this.#run().finally(() => {
       this.#running = undefined;
-      if (this.#queue.length > 0) this.#wake();
+      if (this.#queue.length > 0 || this.#roll) this.#wake();
     });
   }
 
@@ -116,11 +117,14 @@ export class GroupCommit {
     do {
       // Those who were just answered come back with their next entries in this turn; they belong into one batch.
       await afterIo();
-      if (this.#rollWanted) this.#generations.seal();
-      this.#rollWanted = false;
+      if (this.#roll) {
+        this.#generations.seal();
+        this.#roll.resolve();
+        this.#roll = undefined;
+      }
       const batch = this.#take();
       if (batch.length > 0) await this.#write(batch);
-    } while (this.#queue.length > 0);
+    } while (this.#queue.length > 0 || this.#roll);
   }
 
   #take(): Submission[] {
@@ -158,7 +162,6 @@ export class GroupCommit {
       return;
     }
     generation.fresh = false;
-    this.#generations.writes();
     const placed = batch.flatMap((submission) => submission.placed ?? []);
     const position = {
       seq: this.#nextSeq - 1,

@@ -74,9 +74,12 @@ export class LevelStore implements Store, WriterHost {
     index.openWriters = () =>
       [...this.#writers].filter(({ body }) => body.extents.length > 0).map(({ body }) => body.writer);
     index.onFlushed = () => parts.reclaim.check();
+    this.#catalog.generations.settled = () => parts.reclaim.check();
     parts.commits.ready = () => index.room();
-    parts.commits.failed = (cause) =>
+    parts.commits.failed = (cause) => {
       parts.log?.error({ reason: messageOf(cause) }, 'a batch failed; a new generation follows');
+      parts.reclaim.check(); // the one that failed may hold nothing
+    };
     parts.commits.committed = (placed, position) => this.#committed(placed, position);
   }
 
@@ -106,7 +109,8 @@ export class LevelStore implements Store, WriterHost {
     this.#refuseTaken(head.id);
     const refusal = this.space.refusal(expected);
     if (refusal) {
-      await this.space.refresh(); // the estimate may be a second old
+      await this.#parts.reclaim.squeeze(); // and the estimate may be a second old
+      await this.space.refresh();
       const still = this.space.refusal(expected);
       if (still) throw still;
       this.#open();
@@ -284,8 +288,11 @@ export class LevelStore implements Store, WriterHost {
     await this.#parts.reclaim.close();
     for (const writer of [...this.#writers]) writer.fail(storeClosed());
     await this.commits.idle();
-    await this.#catalog.index.close();
-    await this.#catalog.generations.close();
+    try {
+      await this.#catalog.index.close();
+    } finally {
+      await this.#catalog.generations.close();
+    }
   }
 }
 

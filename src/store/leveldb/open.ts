@@ -21,6 +21,9 @@ import { Space, type SpaceOptions } from './space.ts';
 
 const VERSION = 1;
 const GENERATION_BYTES = 256 * 1024 * 1024;
+/** A small quota gets smaller generations: what is delivered gives disk back only by whole ones. */
+const GENERATIONS_IN_QUOTA = 8;
+const SMALLEST_GENERATION = 4 * 1024 * 1024;
 
 export interface StoreOptions extends SpaceOptions {
   log?: Logger | undefined;
@@ -41,7 +44,9 @@ export const openStore = async (dir: string, options: StoreOptions = {}): Promis
 };
 
 const assemble = async (dir: string, options: StoreOptions, began: number): Promise<Store> => {
-  const { log, generationBytes = GENERATION_BYTES } = options;
+  const { log, quota = Number.POSITIVE_INFINITY } = options;
+  const fitting = Math.max(SMALLEST_GENERATION, quota / GENERATIONS_IN_QUOTA);
+  const generationBytes = options.generationBytes ?? Math.min(GENERATION_BYTES, fitting);
   await checkFormat(dir);
   const damage: Damage[] = [];
   const { index, watermark } = await openIndex(dir, damage);
@@ -85,6 +90,7 @@ const assemble = async (dir: string, options: StoreOptions, began: number): Prom
     async () => (await generations.bytes()) + (await directoryBytes(join(dir, 'index'))),
   );
   await space.refresh();
+  generations.roomy = () => space.roomy;
   const reclaim = new Reclaim(catalog, commits, { generationBytes, newWriter, budget, log });
   let entries = 0;
   for (const lane of catalog.totals.totals().values()) entries += lane.entries + lane.dead + lane.quarantined;

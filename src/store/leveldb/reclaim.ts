@@ -35,6 +35,7 @@ export class Reclaim {
   readonly #stay = new Set<number>();
   #running: Promise<void> | undefined;
   #again = false;
+  #urgent = false;
   #closed = false;
 
   constructor(catalog: Catalog, commits: GroupCommit, options: ReclaimOptions) {
@@ -56,6 +57,13 @@ export class Reclaim {
       });
   }
 
+  /** For want of room: also gives back a current generation in which nothing lives, however small. */
+  async squeeze(): Promise<void> {
+    this.#urgent = true;
+    this.check();
+    await this.#running;
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     await this.#running;
@@ -65,11 +73,10 @@ export class Reclaim {
     while (this.#again && !this.#closed) {
       this.#again = false;
       const { current } = this.#generations;
-      const worth = Math.min(SPENT_BYTES, this.#options.generationBytes / 2);
-      if (current && current.written > worth && this.#generations.spent(current.number)) {
-        this.#commits.roll();
-        await this.#commits.idle();
-      }
+      const worth = this.#urgent ? 0 : Math.min(SPENT_BYTES, this.#options.generationBytes / 2);
+      this.#urgent = false;
+      if (current && current.written > worth && this.#generations.spent(current.number))
+        await this.#commits.roll();
       await this.#removeSpent();
       await this.#copyStragglers();
     }

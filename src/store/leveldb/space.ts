@@ -6,6 +6,8 @@ import { LaybyError } from '../../telemetry/error.ts';
 
 const RESERVE_BYTES = 256 * 1024 * 1024;
 const RESERVE_SHARE = 0.05;
+/** What LevelDB may have to write to open a database again: one memory table, and the files around it. */
+const REOPEN_BYTES = 32 * 1024 * 1024;
 /** The estimate is refreshed after this much time (ms) or this many bytes taken, whichever comes first. */
 const REFRESH_AFTER = 1000;
 const REFRESH_BYTES = 16 * 1024 * 1024;
@@ -23,6 +25,7 @@ export class Space {
   readonly #reserve: number | undefined;
   readonly #measure: () => Promise<number>;
   #used = 0;
+  #free = 0;
   #spare = Number.POSITIVE_INFINITY;
   #taken = 0;
   #expected = 0;
@@ -49,9 +52,14 @@ export class Space {
     const [used, disk] = await Promise.all([this.#measure(), statfs(this.#dir)]);
     const reserve = this.#reserve ?? Math.min(RESERVE_BYTES, disk.blocks * disk.bsize * RESERVE_SHARE);
     this.#used = used;
-    this.#spare = disk.bavail * disk.bsize - reserve;
+    this.#free = disk.bavail * disk.bsize;
+    this.#spare = this.#free - reserve;
     this.#taken -= before;
     this.#at = performance.now();
+  }
+
+  get roomy(): boolean {
+    return this.#free - this.#taken > REOPEN_BYTES;
   }
 
   /** Bytes that a body of known length will still bring; to be lowered with a negative number as they come. */
