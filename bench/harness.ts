@@ -1,0 +1,153 @@
+// Runs what is compared side by side: every round measures each subject once, so that a noisy machine is noisy for all of them,
+// and the ratios hold. What is measured, and how, is for the benchmarks; how it is shown, for report.ts.
+
+import { writeFile } from 'node:fs/promises';
+import { parseArgs } from 'node:util';
+import { machine } from './machine.ts';
+import { intoMarkdown, table } from './report.ts';
+
+export interface Subject {
+  /** `layby`, a peer's name, or `limit`. */
+  subject: string;
+  /** What the table calls it; unique within its case. */
+  label: string;
+  /** Which way it is used, where there are several: part of the case in the JSON. */
+  way?: string;
+  metric: string;
+  unit: string;
+  /** Labels of what its median is divided by in the table. */
+  ratioTo?: string[];
+  /** `duration`: how long to measure, ms. */
+  measure: (duration: number) => Promise<number>;
+}
+
+export interface Case {
+  case: string;
+  subjects: Subject[];
+}
+
+/** One line of the JSON. */
+export interface Result {
+  bench: string;
+  case: string;
+  subject: string;
+  metric: string;
+  unit: string;
+  min: number;
+  median: number;
+  max: number;
+}
+
+export interface Row {
+  label: string;
+  ratioTo: string[];
+  result: Result;
+}
+
+export interface Plan {
+  rounds: number;
+  /** Of one measurement, ms. */
+  duration: number;
+  /** Only cases whose name has this. */
+  only: string | undefined;
+  /** Where subjects keep their data; default: the system's temporary directory. */
+  dir: string | undefined;
+  /** Files to write. */
+  json: string | undefined;
+  markdown: string | undefined;
+}
+
+const FULL = { rounds: 5, duration: 2_000 };
+const QUICK = { rounds: 2, duration: 500 };
+
+const USAGE = `  --quick           ${QUICK.rounds} rounds of ${QUICK.duration / 1000} s instead of ${FULL.rounds} of ${FULL.duration / 1000} s
+  --rounds N        rounds
+  --only TEXT       only the cases with this text in their names
+  --dir DIR         a directory on the disk to be measured (default: the system's temporary directory)
+  --json FILE       write the results, as an array of {bench, case, subject, metric, unit, min, median, max}
+  --markdown FILE   write the tables into this page: between its markers, or at its end`;
+
+/** The common flags. Ends the process on --help and on flags that do not exist. */
+export function planFromArguments(): Plan {
+  try {
+    const { values } = parseArgs({
+      options: {
+        quick: { type: 'boolean', default: false },
+        rounds: { type: 'string' },
+        only: { type: 'string' },
+        dir: { type: 'string' },
+        json: { type: 'string' },
+        markdown: { type: 'string' },
+        help: { type: 'boolean', default: false },
+      },
+    });
+    if (values.help) {
+      console.log(USAGE);
+      process.exit(0);
+    }
+    const { rounds, duration } = values.quick ? QUICK : FULL;
+    return {
+      rounds: values.rounds ? Math.max(1, Number.parseInt(values.rounds, 10)) : rounds,
+      duration,
+      only: values.only,
+      dir: values.dir,
+      json: values.json,
+      markdown: values.markdown,
+    };
+  } catch (error) {
+    console.error(`${(error as Error).message}\n${USAGE}`);
+    process.exit(2);
+  }
+}
+
+const medianOf = (sorted: number[]): number => {
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+};
+
+/** Each round goes through all subjects; one that is not counted comes first, to warm up. */
+async function measureCase(bench: string, { case: name, subjects }: Case, plan: Plan): Promise<Row[]> {
+  const values = subjects.map((): number[] => []);
+  for (let round = 0; round <= plan.rounds; round++) {
+    process.stderr.write(`\r${name}: ${round === 0 ? 'warm-up' : `round ${round} of ${plan.rounds}`}   `);
+    for (const [i, { measure }] of subjects.entries()) {
+      const value = await measure(round === 0 ? Math.min(500, plan.duration) : plan.duration);
+      if (round > 0) values[i]!.push(value);
+    }
+  }
+  process.stderr.write('\r\x1b[K');
+  return subjects.map(({ subject, label, way, metric, unit, ratioTo = [] }, i) => {
+    const sorted = values[i]!.sort((a, b) => a - b);
+    const [min, median, max] = [sorted[0]!, medianOf(sorted), sorted.at(-1)!];
+    return {
+      label,
+      ratioTo,
+      result: { bench, case: way ? `${name}, ${way}` : name, subject, metric, unit, min, median, max },
+    };
+  });
+}
+
+/** Measures all cases, prints a table for each as it is done, and writes what `--json` and `--markdown` ask for.
+ *  `parts`: versions of programs that took part, for the line about the machine. */
+export async function runBench(
+  bench: string,
+  cases: Case[],
+  plan: Plan,
+  parts: Record<string, string>,
+): Promise<Result[]> {
+  const { only = '' } = plan;
+  const wanted = cases.filter((one) => one.case.includes(only));
+  if (wanted.length === 0) throw new Error(`no case has "${only}" in its name`);
+  const about = `${await machine(plan.dir, parts)}; ${plan.rounds} interleaved rounds of ${plan.duration / 1000} s`;
+  console.log(`${bench}: ${about}\n`);
+  const tables: { title: string; rows: Row[] }[] = [];
+  for (const one of wanted) {
+    const rows = await measureCase(bench, one, plan);
+    tables.push({ title: one.case, rows });
+    console.log(`${table(one.case, rows)}\n`);
+  }
+  const results = tables.flatMap(({ rows }) => rows.map(({ result }) => result));
+  if (plan.json) await writeFile(plan.json, `${JSON.stringify(results, undefined, 2)}\n`);
+  if (plan.markdown) await intoMarkdown(plan.markdown, bench, about, tables);
+  return results;
+}
