@@ -1,5 +1,4 @@
-import { Command } from 'commander';
-import { startControlPlane } from '../control-plane/control-plane.ts';
+import { Command, Option } from 'commander';
 import { logger } from '../telemetry/log.ts';
 import { parseAddress } from '../wire/address.ts';
 import { DEFAULT_ADMIN } from './admin-client.ts';
@@ -18,7 +17,9 @@ interface RunOptions {
 export const controlPlaneCommand = () =>
   new Command('control-plane')
     .description('run the control plane')
-    .option('--policy <file...>', 'policy files or directories (default: the last good policy)', [])
+    .addOption(
+      new Option('--policy <file...>', 'policy files or directories').default([], 'the last good policy'),
+    )
     .requiredOption('--data <dir>', 'where the last good policy is kept')
     .requiredOption('--xds <address>', 'where sidecars and the queue attach, HOST:PORT or unix:PATH')
     .option('--admin <host:port>', 'the admin listener', DEFAULT_ADMIN)
@@ -27,6 +28,8 @@ export const controlPlaneCommand = () =>
     .option('--expect-sidecars <n>', 'sidecars without which it is not ready', '0')
     .action(async (options: RunOptions) => {
       const signal = untilSignal();
+      // Not before it is needed: other commands shall not wait for gRPC and protobuf to be loaded.
+      const { startControlPlane } = await import('../control-plane/control-plane.ts');
       const controlPlane = await startControlPlane({
         policy: options.policy,
         dir: options.data,

@@ -1,5 +1,4 @@
 import { Command } from 'commander';
-import { startQueue } from '../queue/queue.ts';
 import { logger } from '../telemetry/log.ts';
 import { parseAddress } from '../wire/address.ts';
 import { adminOption, ask } from './admin-client.ts';
@@ -49,6 +48,8 @@ async function run(options: Partial<RunOptions>, command: Command): Promise<void
   const { data, listen, admin, egress, control } = options;
   if (!data || !listen || !admin || !egress || !control) return command.help({ error: true });
   const signal = untilSignal();
+  // Not before it is needed: `queue ls` shall not wait for LevelDB and gRPC to be loaded.
+  const { startQueue } = await import('../queue/queue.ts');
   const queue = await startQueue({
     dir: data,
     listen: parseAddress(listen, '--listen'),

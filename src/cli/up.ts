@@ -1,12 +1,13 @@
 import { mkdirSync, openSync, renameSync, statSync, writeSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { Command } from 'commander';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Command, Option } from 'commander';
 import { DEMO_HOST } from '../embedded/demo.ts';
-import { type Mesh, startMesh } from '../embedded/mesh.ts';
+import type { Mesh } from '../embedded/mesh.ts';
 import { dataUnusable } from '../embedded/run-dir.ts';
 import { logger } from '../telemetry/log.ts';
 import { parseAddress } from '../wire/address.ts';
-import { DEFAULT_ADMIN } from './admin-client.ts';
+import { ask, DEFAULT_ADMIN } from './admin-client.ts';
 import { end, untilSignal } from './until-signal.ts';
 
 interface UpOptions {
@@ -17,17 +18,25 @@ interface UpOptions {
   envoy?: string;
 }
 
+/** By then a signal that ended a part has been seen here too, ms. */
+const SIGNAL_MS = 200;
+
+/** Of `/v1/status`. */
+interface StatusView {
+  destinations: { name: string; state: string; why: string; entries: number }[];
+}
+
 /** A log file larger than this is put aside at the start, bytes. */
 const LOG_BYTES = 16 * 1024 * 1024;
 
 export const upCommand = () =>
   new Command('up')
     .description('the whole mesh on this machine: control plane, queue, replay and a sidecar Envoy')
-    .option('--policy <file...>', "policy files or directories (default: the demo's)", [])
+    .addOption(new Option('--policy <file...>', 'policy files or directories').default([], "the demo's"))
     .option('--data <dir>', 'where everything is kept', 'layby-data')
     .option('--outbound <host:port>', 'where apps call', '127.0.0.1:15001')
     .option('--admin <host:port>', 'the admin listener', DEFAULT_ADMIN)
-    .option('--envoy <path>', 'the Envoy to run (default: $ENVOY, the PATH, or fetched once)')
+    .option('--envoy <path>', 'the Envoy to run (default: $ENVOY, else on the PATH, else fetched once)')
     .action(up);
 
 async function up(options: UpOptions): Promise<void> {
@@ -37,6 +46,7 @@ async function up(options: UpOptions): Promise<void> {
   const told = new AbortController();
   const signal = untilSignal().then(() => told.abort());
   const { fd, path: logFile } = openLog(data);
+  const { startMesh } = await import('../embedded/mesh.ts');
   const starting = startMesh({
     policy,
     data,
@@ -44,7 +54,7 @@ async function up(options: UpOptions): Promise<void> {
     admin,
     ...(envoy ? { envoy } : {}),
     log: logger('up', fd),
-    logLine: (line) => writeSync(fd, `${line}\n`),
+    onLog: (lines) => writeSync(fd, lines),
     onFetch: (name) => console.error(`layby: fetching ${name} (once)`),
     onRefused: (error) =>
       console.error(`layby: the policy is refused, and the last good one is in force: ${error.line}`),
@@ -54,11 +64,15 @@ async function up(options: UpOptions): Promise<void> {
   try {
     mesh = await starting;
   } catch (error) {
-    // Told to end before it was ready: that is no failure.
+    // Told to end before it was ready: that is no failure. A Ctrl-C goes to the parts as well, and their end may be heard
+    // first.
+    await Promise.race([signal, sleep(SIGNAL_MS)]);
     if (told.signal.aborted) process.exit(0);
     throw error;
   }
-  describe(mesh, { outbound: outboundText, admin: adminText, data, logFile });
+  const { destinations } = await ask<StatusView>(adminText, 'GET', '/v1/status');
+  const stored = destinations.filter(({ state, entries }) => state !== 'direct' || entries > 0);
+  describe(mesh, { outbound: outboundText, admin: adminText, data, logFile, stored });
   console.log('layby: ready');
   await signal;
   await end(() => mesh.stop());
@@ -79,7 +93,13 @@ function openLog(data: string): { fd: number; path?: string } {
 
 function describe(
   mesh: Mesh,
-  at: { outbound: string; admin: string; data: string; logFile: string | undefined },
+  at: {
+    outbound: string;
+    admin: string;
+    data: string;
+    logFile: string | undefined;
+    stored: StatusView['destinations'];
+  },
 ): void {
   const { demo, envoy, parts } = mesh;
   const rows: [string, string][] = [
@@ -91,6 +111,8 @@ function describe(
   ];
   if (at.logFile) rows.push(['log', resolve(at.logFile)]);
   if (demo) rows.push(['demo', `http://${DEMO_HOST} → S3 at ${demo.s3.url}, files in ${demo.bucketDir}`]);
+  for (const { name, entries, why } of at.stored)
+    rows.push(['stored', `${entries} for ${name} from before: ${why}`]);
   console.log(`\n${rows.map(([what, where]) => `  ${what.padEnd(11)}${where}`).join('\n')}\n`);
   if (!demo) return;
   const flag = at.admin === DEFAULT_ADMIN ? '' : ` --admin ${at.admin}`;

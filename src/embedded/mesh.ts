@@ -31,7 +31,7 @@ export interface MeshOptions {
   envoy?: string;
   log: Logger;
   /** Takes the log lines of the parts, which are JSON already. */
-  logLine: (line: string) => void;
+  onLog: (lines: Buffer) => void;
   onFetch: (name: string) => void;
   /** The policy is refused, but there is an older one to go on with. */
   onRefused: (error: LaybyError) => void;
@@ -74,8 +74,16 @@ async function checkPolicy({ policy, onRefused }: MeshOptions, data: string): Pr
   try {
     parsePolicy(await readPolicyFiles(policy));
   } catch (error) {
-    if (!(error instanceof LaybyError) || !loadLastGood(data)) throw error;
+    if (!(error instanceof LaybyError) || !hasLastGood(join(data, 'control-plane'))) throw error;
     onRefused(error);
+  }
+}
+
+function hasLastGood(dir: string): boolean {
+  try {
+    return loadLastGood(dir) !== undefined;
+  } catch {
+    return false;
   }
 }
 
@@ -109,7 +117,7 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
         args: [LAUNCHER, name, '--data', join(data, name), ...args],
         env,
         log,
-        onLine: options.logLine,
+        onOutput: options.onLog,
       });
     parts.push(
       node('queue', [

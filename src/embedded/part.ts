@@ -17,7 +17,8 @@ export interface PartOptions {
   args: string[];
   env: NodeJS.ProcessEnv;
   log: Logger;
-  onLine?: (line: string) => void;
+  /** Takes what it writes, where that is log lines already. */
+  onOutput?: (output: Buffer) => void;
 }
 
 export class Part {
@@ -46,8 +47,8 @@ export class Part {
   }
 
   #spawn(): Promise<Child> {
-    const { name, command, args, env, log, onLine } = this.#options;
-    return spawnChild(name, command, args, { env, log, ...(onLine ? { onLine } : {}) });
+    const { name, command, args, env, log, onOutput } = this.#options;
+    return spawnChild(name, command, args, { env, log, ...(onOutput ? { onOutput } : {}) });
   }
 
   async #keep(first: Child, onEnd: (exit: ChildExit) => boolean): Promise<void> {

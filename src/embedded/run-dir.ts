@@ -1,7 +1,7 @@
 // Where the parts of one mesh meet: Unix sockets, so nothing inside takes a port, and nobody else can connect.
 
 import { createHash } from 'node:crypto';
-import { mkdirSync, realpathSync, statSync } from 'node:fs';
+import { accessSync, constants, mkdirSync, realpathSync, statSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -28,6 +28,7 @@ export interface RunDir {
 export function makeRunDir(data: string): RunDir {
   try {
     mkdirSync(data, { recursive: true });
+    accessSync(data, constants.W_OK);
     let path = join(realpathSync(data), 'run');
     if (Buffer.byteLength(join(path, LONGEST_NAME)) > SOCKET_PATH_BYTES) {
       const name = createHash('sha256').update(path).digest('hex').slice(0, 16);

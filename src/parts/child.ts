@@ -13,6 +13,7 @@ const GRACE = 1000;
 
 /** Last lines kept, to say why a child ended. */
 const TAIL = 20;
+const TAIL_BYTES = 8 * 1024;
 
 export interface ChildOptions {
   /** The whole environment of the child: nothing of Layby's own is added. Default: Layby's. */
@@ -22,6 +23,8 @@ export interface ChildOptions {
   pidFile?: string;
   /** Each line of its stdout and stderr, after it is logged. */
   onLine?: (line: string) => void;
+  /** Its output as it comes, which is then neither split into lines nor logged: for a part that writes log lines itself. */
+  onOutput?: (output: Buffer) => void;
 }
 
 export interface ChildExit {
@@ -109,12 +112,24 @@ export const spawnChild = async (
     if (tail.length > TAIL) tail.shift();
     options.onLine?.(line);
   };
-  for (const stream of [child.stdout, child.stderr]) lines(stream, take);
+  let last = Buffer.alloc(0);
+  const { onOutput } = options;
+  for (const stream of [child.stdout, child.stderr]) {
+    if (!onOutput) {
+      lines(stream, take);
+      continue;
+    }
+    stream.on('data', (output: Buffer) => {
+      onOutput(output);
+      last = Buffer.concat([last, output]).subarray(-TAIL_BYTES);
+    });
+  }
   const { pidFile } = options;
   const closed = new Promise<ChildExit>((done) => {
     child.once('close', (code, signal) => {
       living.delete(child);
-      done({ code, signal, lastLines: tail });
+      const lastLines = onOutput ? last.toString().split('\n').filter(Boolean) : tail;
+      done({ code, signal, lastLines: lastLines.slice(-TAIL) });
     });
   });
   child.once('exit', () => {

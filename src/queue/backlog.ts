@@ -114,8 +114,8 @@ export class Backlog {
   /** An entry has left, or a request was not stored after all: perhaps nothing waits any more. */
   left(destination: string): void {
     const lane = this.#lane(destination);
-    const entries = this.#store.totals().get(destination)?.entries ?? 0;
-    if (lane.pending && lane.storing === 0 && entries === 0) {
+    if (!lane.pending || lane.storing > 0) return;
+    if ((this.#store.totals().get(destination)?.entries ?? 0) === 0) {
       lane.pending = false;
       this.#tell(destination);
     }

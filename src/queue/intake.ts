@@ -1,7 +1,6 @@
 // A request of an app, as it comes from a sidecar: stored, cut through, or refused with a reason.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { v7 as uuidv7 } from 'uuid';
 import type { Egress } from '../egress/egress.ts';
 import { destinationFor } from '../policy/match.ts';
 import { CLASSES, type Destination, type Policy } from '../policy/policy.ts';
@@ -13,6 +12,7 @@ import type { Backlog } from './backlog.ts';
 import { BodyTorn, readBody } from './body.ts';
 import { cutThrough } from './cut-through.ts';
 import { serveEntryPage } from './entries-page.ts';
+import { entryId } from './entry-id.ts';
 import { endToEndHeaders } from './headers.ts';
 import { sendProblem } from './problem.ts';
 import { RECEIPTS, receiptFor } from './receipts/receipt.ts';
@@ -197,7 +197,7 @@ function originalPath(path: string, destination: Destination, failedOver: boolea
 function headOf(request: IncomingMessage, destination: Destination, url: string): EntryHead {
   const { order, class: className, ttl } = destination.store;
   return {
-    id: uuidv7(),
+    id: entryId(),
     destination: destination.name,
     method: request.method ?? 'GET',
     url,

@@ -7,12 +7,27 @@ export const RETRY_BUFFER = 1024 * 1024;
 /** A direct connection attempt that takes longer goes to the queue: two SYNs (the second leaves after 1 s). */
 export const CONNECT_TIMEOUT = '2s';
 
-/** TCP_USER_TIMEOUT, ms: sent bytes that nobody acknowledges for so long mean that the link is gone. Linux alone would
- *  wait for about 15 minutes. The direct way is impatient, since the queue waits behind it. */
-export const DIRECT_PATIENCE_MS = 3_000;
+/** How long a connection may be silent. */
+export interface Patience {
+  /** TCP_USER_TIMEOUT: sent bytes that nobody acknowledges for so long mean that the link is gone. Linux alone would wait
+   *  for about 15 minutes. */
+  ms: number;
+  /** Seconds. While we only wait for an answer there are no bytes of ours to acknowledge: probes are. They cost 80 bytes
+   *  each, so connections without a request must not live long (POOL_IDLE). */
+  probes: { keepalive_time: number; keepalive_interval: number; keepalive_probes: number };
+}
 
-/** The same for the egress way: TCP moves again by itself soon after a short blackhole, and then nothing is sent twice. */
-export const EGRESS_PATIENCE_MS = 60_000;
+/** The direct way is impatient, since the queue waits behind it. A lost link is seen within 4 s. */
+export const DIRECT_PATIENCE: Patience = {
+  ms: 3_000,
+  probes: { keepalive_time: 3, keepalive_interval: 1, keepalive_probes: 1 },
+};
+
+/** The egress way waits: TCP moves again by itself soon after a short blackhole, and then nothing is sent twice. */
+export const EGRESS_PATIENCE: Patience = {
+  ms: 60_000,
+  probes: { keepalive_time: 10, keepalive_interval: 3, keepalive_probes: 3 },
+};
 
 /** An answer that does not come for so long counts as lost (the request was acknowledged by the peer's TCP by then). */
 export const ANSWER_PATIENCE = '60s';

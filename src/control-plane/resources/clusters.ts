@@ -54,7 +54,7 @@ const userTimeout = (ms: number) => ({
 function upstreamCluster(
   name: string,
   destination: Destination,
-  patienceMs: number,
+  { ms, probes }: bounds.Patience,
   trustedCa: string,
 ): Resource {
   const { tls, host, port } = upstreamOf(destination);
@@ -67,11 +67,9 @@ function upstreamCluster(
     connect_timeout: bounds.CONNECT_TIMEOUT,
     load_assignment: assignment(name, envoyAddress({ host, port })),
     circuit_breakers: bounds.CIRCUIT,
-    upstream_bind_config: userTimeout(patienceMs),
+    upstream_bind_config: userTimeout(ms),
     // A peer that went silent while we wait for its answer is found by probes; TCP_USER_TIMEOUT sees only our own bytes.
-    upstream_connection_options: {
-      tcp_keepalive: { keepalive_time: 10, keepalive_interval: 3, keepalive_probes: 3 },
-    },
+    upstream_connection_options: { tcp_keepalive: probes },
     typed_extension_protocol_options: httpOptions,
     ...(tls
       ? {
@@ -100,7 +98,7 @@ export function destinationClusters(destination: Destination, trustedCa: string)
   const direct = directCluster(destination);
   return [
     {
-      ...upstreamCluster(direct, destination, bounds.DIRECT_PATIENCE_MS, trustedCa),
+      ...upstreamCluster(direct, destination, bounds.DIRECT_PATIENCE, trustedCa),
       // Or Envoy spreads over hosts that it knows to be dead.
       common_lb_config: { healthy_panic_threshold: { value: 0 } },
       // The first loss ejects; answers of the destination, 5xx included, never do.
@@ -135,7 +133,7 @@ export function destinationClusters(destination: Destination, trustedCa: string)
         },
       },
     },
-    upstreamCluster(egressCluster(destination), destination, bounds.EGRESS_PATIENCE_MS, trustedCa),
+    upstreamCluster(egressCluster(destination), destination, bounds.EGRESS_PATIENCE, trustedCa),
   ];
 }
 

@@ -62,7 +62,7 @@ function rewrites(destination: Destination) {
 }
 
 function signed(destination: Destination) {
-  const config = signingConfig(destination, { prefixed: true });
+  const config = signingConfig(destination, { fromApp: true });
   return config ? { typed_per_filter_config: config } : {};
 }
 
@@ -80,12 +80,16 @@ const directThenQueue = (destination: Destination) => ({
   // The host is rewritten for the destination before the first try, so the queue is told what the app had called. Its
   // presence also tells the queue that the direct way failed.
   request_headers_to_remove: [DESTINATION_HEADER, PATIENCE_HEADER],
-  request_headers_to_add: [
-    {
-      header: { key: HOST_HEADER, value: '%REQ(:AUTHORITY)%' },
-      append_action: 'OVERWRITE_IF_EXISTS_OR_ADD',
-    },
-  ],
+  ...(destination.upstream.sign
+    ? {} // Signing rewrites the host earlier than this: see signing.ts.
+    : {
+        request_headers_to_add: [
+          {
+            header: { key: HOST_HEADER, value: '%REQ(:AUTHORITY)%' },
+            append_action: 'OVERWRITE_IF_EXISTS_OR_ADD',
+          },
+        ],
+      }),
   request_body_buffer_limit: String(bounds.RETRY_BUFFER),
   route: {
     cluster: destination.name,
@@ -200,7 +204,7 @@ export function outboundRouteConfiguration(policy: Policy): Resource {
 
 /** Two ways: the queue is impatient while an app waits for the answer, and patient in replay. */
 function egressRoutes(destination: Destination): object[] {
-  const config = signingConfig(destination, { prefixed: false });
+  const config = signingConfig(destination, { fromApp: false });
   const named = { name: DESTINATION_HEADER, string_match: { exact: destination.name } };
   const impatient = { name: PATIENCE_HEADER, string_match: { exact: IMPATIENT } };
   return [

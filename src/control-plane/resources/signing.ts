@@ -2,6 +2,7 @@
 // Apps, queue and control plane hold no credentials; Envoy takes them from the standard variables and files.
 
 import type { Destination } from '../../policy/policy.ts';
+import { HOST_HEADER } from '../../wire/names.ts';
 import { upstreamOf } from './clusters.ts';
 
 export const SIGNING_FILTER = 'envoy.filters.http.aws_request_signing';
@@ -58,8 +59,9 @@ export const signingFilters = () => [
 ];
 
 /** The per-route configuration that signs for this destination; undefined where its policy does not ask for it.
- *  `prefixed`: the path of the upstream URL has yet to be put before the path, and before the signature is made. */
-export function signingConfig(destination: Destination, { prefixed }: { prefixed: boolean }) {
+ *  `fromApp`: before the signature is made (which rewrites the host), the authority that the app called is noted for the
+ *  queue, and the path of the upstream URL is put before the path. */
+export function signingConfig(destination: Destination, { fromApp }: { fromApp: boolean }) {
   const aws = destination.upstream.sign?.aws;
   if (!aws) return undefined;
   const { authority, path } = upstreamOf(destination);
@@ -76,7 +78,7 @@ export function signingConfig(destination: Destination, { prefixed }: { prefixed
         credential_provider: CREDENTIALS,
       },
     },
-    ...(prefixed && path
+    ...(fromApp
       ? {
           [LUA_FILTER]: {
             '@type': 'type.googleapis.com/envoy.extensions.filters.http.lua.v3.LuaPerRoute',
@@ -84,7 +86,10 @@ export function signingConfig(destination: Destination, { prefixed }: { prefixed
               inline_string: [
                 'function envoy_on_request(handle)',
                 '  local headers = handle:headers()',
-                `  headers:replace(":path", ${JSON.stringify(path)} .. headers:get(":path"))`,
+                `  headers:replace("${HOST_HEADER}", headers:get(":authority"))`,
+                ...(path
+                  ? [`  headers:replace(":path", ${JSON.stringify(path)} .. headers:get(":path"))`]
+                  : []),
                 'end',
               ].join('\n'),
             },

@@ -98,9 +98,7 @@ export class LaneTotals {
   }
 
   totals(): ReadonlyMap<string, Totals> {
-    const totals = new Map<string, Totals>();
-    for (const [destination, { lookup: _, ...lane }] of this.#lanes) totals.set(destination, lane);
-    return totals;
+    return this.#lanes;
   }
 }
 
