@@ -9,6 +9,7 @@ import type { Address } from '../wire/address.ts';
 import { headerOf } from '../wire/headers.ts';
 import { poolTo } from '../wire/http.ts';
 import { DESTINATION_HEADER, IMPATIENT, NO_LINK_HEADER, PATIENCE_HEADER } from '../wire/names.ts';
+import { chunkedAgent, sendChunked } from './chunked.ts';
 import { canonicalPath } from './path.ts';
 
 /** A destination that took everything and says nothing for so long counts as lost; ms. */
@@ -33,9 +34,11 @@ export interface SendOptions {
 }
 
 export interface OutgoingBody {
-  /** Known length, bytes; undefined sends chunked. */
+  pieces: AsyncIterable<Buffer>;
+  /** Length, bytes; undefined where it is not known yet. */
   bytes?: number;
-  pieces: AsyncIterable<Buffer> | null;
+  /** Asked for after the last piece; names and values in turn. S3 knows no trailers: a signed destination gets none. */
+  trailers?: () => readonly string[];
 }
 
 /** Path and query as the upstream is to see them. */
@@ -57,9 +60,12 @@ function outgoingHeaders(destination: Destination, head: EntryHead, bytes: numbe
 }
 
 export class Egress {
+  #address: Address;
   #pool: Pool;
+  #chunked = chunkedAgent();
 
   constructor(address: Address) {
+    this.#address = address;
     this.#pool = poolTo(address, {
       connections: null,
       headersTimeout: ANSWER_PATIENCE_MS,
@@ -71,30 +77,37 @@ export class Egress {
   async send(
     destination: Destination,
     head: EntryHead,
-    body: OutgoingBody,
+    { pieces, bytes, trailers = () => [] }: OutgoingBody,
     { signal, impatient = false }: SendOptions,
   ): Promise<Answer> {
-    const headers = outgoingHeaders(destination, head, body.bytes);
+    const chunked = bytes === undefined || (!destination.upstream.sign && trailers().length > 0);
+    const method = head.method as 'PUT';
+    const path = outgoingPath(destination, head.url);
+    const headers = outgoingHeaders(destination, head, chunked ? undefined : bytes);
     if (impatient) headers.push(PATIENCE_HEADER, IMPATIENT);
+    if (chunked) {
+      const outgoing = { method, path, headers, pieces, trailers, signal, patience: ANSWER_PATIENCE_MS };
+      const answer = await sendChunked(this.#chunked, this.#address, outgoing);
+      return answerOf(answer.statusCode ?? 0, answer.rawHeaders, answer);
+    }
     const answer = await this.#pool.request({
-      method: head.method as 'PUT',
-      path: outgoingPath(destination, head.url),
+      method,
+      path,
       headers,
-      body: body.pieces && body.bytes !== 0 ? Readable.from(body.pieces, { objectMode: true }) : null,
+      body: bytes === 0 ? null : Readable.from(pieces, { objectMode: true }),
       signal,
       responseHeaders: 'raw',
     });
-    const received = answer.headers as unknown as string[];
-    const noLink = headerOf(received, NO_LINK_HEADER);
-    return {
-      status: answer.statusCode,
-      headers: received,
-      body: answer.body,
-      ...(noLink === undefined ? {} : { noLink }),
-    };
+    return answerOf(answer.statusCode, answer.headers as unknown as string[], answer.body);
   }
 
   async close(): Promise<void> {
+    this.#chunked.destroy();
     await this.#pool.destroy();
   }
+}
+
+function answerOf(status: number, headers: string[], body: Readable): Answer {
+  const noLink = headerOf(headers, NO_LINK_HEADER);
+  return { status, headers, body, ...(noLink === undefined ? {} : { noLink }) };
 }

@@ -83,7 +83,11 @@ export async function cutThrough(cut: CutThrough): Promise<'answered' | { broken
     .send(
       destination,
       writer.head,
-      { pieces: relay, ...(expected === undefined ? {} : { bytes: expected }) },
+      {
+        pieces: relay,
+        trailers: () => request.rawTrailers,
+        ...(expected === undefined ? {} : { bytes: expected }),
+      },
       { signal: abort.signal, impatient: true },
     )
     .then(

@@ -43,7 +43,11 @@ export async function sendEntry(
     const answer = await egress.send(
       destination,
       entry,
-      { bytes: entry.bytes, pieces: bucket ? paced(body(), bucket, signal) : body() },
+      {
+        bytes: entry.bytes,
+        pieces: bucket ? paced(body(), bucket, signal) : body(),
+        trailers: () => entry.trailers,
+      },
       { signal },
     );
     const words = await beginningOf(answer.body);
