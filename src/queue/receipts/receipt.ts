@@ -1,5 +1,4 @@
-// What the app is told once its request is safe. One file a kind; the policy chooses, `auto` by what the client can bear:
-// docs/clients.md has the table.
+// What the app is told once its request is safe. One file a kind; the policy chooses, `auto` by what the client can bear.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Destination, ReceiptKind } from '../../policy/policy.ts';
