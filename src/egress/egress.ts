@@ -8,15 +8,18 @@ import type { EntryHead } from '../store/store.ts';
 import type { Address } from '../wire/address.ts';
 import { headerOf } from '../wire/headers.ts';
 import { poolTo } from '../wire/http.ts';
-import { DESTINATION_HEADER, IMPATIENT, NO_LINK_HEADER, PATIENCE_HEADER } from '../wire/names.ts';
+import {
+  DESTINATION_HEADER,
+  IMPATIENT,
+  NO_LINK_HEADER,
+  NOT_IDEMPOTENT,
+  PATIENCE_HEADER,
+} from '../wire/names.ts';
 import { chunkedAgent, sendChunked } from './chunked.ts';
 import { canonicalPath } from './path.ts';
 
 /** A destination that took everything and says nothing for so long counts as lost; ms. */
 const ANSWER_PATIENCE_MS = 120_000;
-
-/** Methods whose repetition a destination can only recognise by a key. */
-const NOT_IDEMPOTENT = new Set(['POST', 'PATCH']);
 
 export interface Answer {
   status: number;
@@ -50,7 +53,7 @@ export function outgoingPath(destination: Destination, url: string): string {
 
 function outgoingHeaders(destination: Destination, head: EntryHead, bytes: number | undefined): string[] {
   const headers = [...head.headers, DESTINATION_HEADER, destination.name];
-  if (NOT_IDEMPOTENT.has(head.method) && headerOf(headers, 'idempotency-key') === undefined) {
+  if (NOT_IDEMPOTENT.includes(head.method) && headerOf(headers, 'idempotency-key') === undefined) {
     headers.push('idempotency-key', head.id);
   }
   if (bytes !== undefined && !(bytes === 0 && head.method === 'DELETE')) {

@@ -102,7 +102,10 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
   const parts: Part[] = [];
   let demo: Demo | undefined;
   const stop = async () => {
-    await Promise.all([...parts.map((part) => part.stop()), demo?.s3.stop()]);
+    // The queue first: an answer that is on its way to it comes through Envoy.
+    const [queue, ...others] = parts;
+    await queue?.stop();
+    await Promise.all([...others.map((part) => part.stop()), demo?.s3.stop()]);
     lock.close();
   };
   try {

@@ -104,7 +104,8 @@ export const spawnChild = async (
   const [file, argv] = guard
     ? [guard, ['--pdeathsig', 'KILL', '--', program, ...args]]
     : [program, [...args]];
-  const child = spawn(file, argv, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  // In a group of its own: Ctrl-C on a terminal is for Layby, which ends its children in their order.
+  const child = spawn(file, argv, { env, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
   const tail: string[] = [];
   const take = (line: string): void => {
     log.debug({ child: name }, line);

@@ -1,6 +1,7 @@
 // Drains the lanes: one runner for each destination, each with its own pauses, so that a dead destination never blocks
 // another. What may go is the lane's, how it goes the sender's, what it means the outcome's.
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Egress } from '../egress/egress.ts';
 import type { Destination, Policy } from '../policy/policy.ts';
 import type { Entry, Store, StoreEvent } from '../store/store.ts';
@@ -15,6 +16,8 @@ import { TokenBucket } from './token-bucket.ts';
 const PROGRESS_BYTES = 1024 * 1024;
 /** While the kernel says that there is no way out, one entry is tried so often, ms: the kernel may be wrong. */
 const HINT_PROBE_MS = 15_000;
+/** An answer that is on its way at the stop is worth so much waiting, ms. */
+const STOP_GRACE_MS = 500;
 /** The pause after a 401 or 403, ms: credentials get fixed by people. */
 const UNAUTHORIZED_MS = 30_000;
 
@@ -43,6 +46,7 @@ class Runner {
   #more = true;
   #bucket: TokenBucket | undefined;
   #stop = new AbortController();
+  #stopping = false;
   #running = new Set<Promise<void>>();
 
   constructor(destination: Destination, options: ReplayOptions) {
@@ -87,7 +91,7 @@ class Runner {
   /** Starts what may start, and sets the timer for what may start later. */
   #pump(): void {
     clearTimeout(this.#timer);
-    if (this.#stop.signal.aborted) return;
+    if (this.#stopping) return;
     if (this.#more && this.#lane.room > 0) void this.#list();
     const now = performance.now();
     if (!this.#link.up && this.#link.by === 'override') return;
@@ -155,7 +159,9 @@ class Runner {
       if (this.#stop.signal.aborted && result.kind === 'no-link') return;
       await this.#settle(entry, result);
     } catch (error) {
-      if (error instanceof LaybyError && error.code === 'LAYBY_ENTRY_DAMAGED') {
+      // Unknown: a rule took it in the moment before.
+      const gone = error instanceof LaybyError && /^LAYBY_ENTRY_(DAMAGED|UNKNOWN)$/.test(error.code);
+      if (gone) {
         this.#lane.left(entry.id);
         this.#options.onLeft(this.name);
       } else {
@@ -219,9 +225,11 @@ class Runner {
     }
   }
 
-  /** Cuts what is under way: it is tried again after the next start. */
-  async stop(): Promise<void> {
+  /** Starts nothing more. What is under way gets `graceMs` to end, and is cut then: it is sent again after the next start. */
+  async stop(graceMs: number): Promise<void> {
     clearTimeout(this.#timer);
+    this.#stopping = true;
+    await Promise.race([Promise.allSettled(this.#running), sleep(graceMs, undefined, { ref: false })]);
     this.#stop.abort();
     await Promise.allSettled(this.#running);
   }
@@ -260,7 +268,9 @@ export class Replay {
     for (const [name, runner] of this.#runners) {
       if (named.has(name)) continue;
       this.#runners.delete(name);
-      void runner.stop().catch((error) => this.#options.log.error({ err: messageOf(error) }, 'replay'));
+      void runner
+        .stop(STOP_GRACE_MS)
+        .catch((error) => this.#options.log.error({ err: messageOf(error) }, 'replay'));
     }
     for (const destination of policy.destinations) {
       const runner = this.#runners.get(destination.name);
@@ -288,6 +298,6 @@ export class Replay {
   }
 
   async stop(): Promise<void> {
-    await Promise.all([...this.#runners.values()].map((runner) => runner.stop()));
+    await Promise.all([...this.#runners.values()].map((runner) => runner.stop(STOP_GRACE_MS)));
   }
 }

@@ -20,3 +20,6 @@ export const ENTRIES_PREFIX = `${STATUS_PREFIX}entries/`;
 
 /** RFC 9457 types are this, and the last word of the error code in lower case. */
 export const PROBLEM_BASE = 'https://layby.dev/problems/';
+
+/** Methods whose repetition a destination can recognise by an `Idempotency-Key` only. */
+export const NOT_IDEMPOTENT = ['POST', 'PATCH'];

@@ -152,3 +152,14 @@ export const untilDrained = async (layby: Layby, timeout = 30_000): Promise<void
     await sleep(50); // The admin listener is asked, it does not tell.
   }
 };
+
+/** Resolves when a sidecar is connected and has all that it was sent. */
+export const untilSidecar = async (layby: Layby, timeout = 10_000): Promise<void> => {
+  const deadline = Date.now() + timeout;
+  for (;;) {
+    const { sidecars } = (await layby.status()) as { sidecars: { upToDate: boolean }[] };
+    if (sidecars.length > 0 && sidecars.every(({ upToDate }) => upToDate)) return;
+    if (Date.now() > deadline) throw new Error(`no sidecar after ${timeout} ms: ${JSON.stringify(sidecars)}`);
+    await sleep(50);
+  }
+};

@@ -2,7 +2,7 @@
 
 import { rename, rm } from 'node:fs/promises';
 import t from 'tap';
-import { makeScene, outcomesAtTheQueue, untilDrained } from '../e2e/scene.ts';
+import { makeScene, outcomesAtTheQueue, untilDrained, untilSidecar } from '../e2e/scene.ts';
 import { curl } from '../rig/app.ts';
 import { blackhole } from '../rig/faults/blackhole.ts';
 import { interfaceDown } from '../rig/faults/interface-down.ts';
@@ -43,7 +43,7 @@ t.test(
       t.ok(status === 200 || status === 307, `with no control plane: ${status}`);
     }
     await untilDrained(layby);
-    t.match(await layby.status(), { sidecars: [{ upToDate: true }] });
+    await untilSidecar(layby);
     await cut.inject();
     t.equal(
       (await call('http://api.example/again', { method: 'PUT', body: 'a' })).status,

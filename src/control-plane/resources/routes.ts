@@ -5,6 +5,7 @@ import {
   DESTINATION_HEADER,
   HOST_HEADER,
   IMPATIENT,
+  NOT_IDEMPOTENT,
   PATIENCE_HEADER,
   STATUS_PREFIX,
 } from '../../wire/names.ts';
@@ -39,7 +40,7 @@ const internalHeaders = {
 
 /** A queue that is being restarted is waited for: it is back within a second. */
 const waitForQueue = {
-  retry_on: 'connect-failure,refused-stream,reset-before-request',
+  retry_on: 'connect-failure,refused-stream,reset,reset-before-request',
   num_retries: 12,
   retry_back_off: { base_interval: '0.05s', max_interval: '0.5s' },
 };
@@ -73,23 +74,31 @@ const direct = (destination: Destination) => ({
   route: { cluster: directCluster(destination), timeout: '0s', ...rewrites(destination) },
 });
 
+/** A request that is sent again, by Envoy or later by replay, has the key of its first try. */
+const idempotencyKey = {
+  header: { key: 'idempotency-key', value: '%UNIQUE_ID%' },
+  append_action: 'ADD_IF_ABSENT',
+};
+
 /** First the destination; when that fails for want of a link, the queue, with what Envoy kept of the body. */
-const directThenQueue = (destination: Destination) => ({
-  match: anyPath(),
+const directThenQueue = (destination: Destination, match: Match, added: object[] = []) => ({
+  match,
   ...signed(destination),
   // The host is rewritten for the destination before the first try, so the queue is told what the app had called. Its
   // presence also tells the queue that the direct way failed.
   request_headers_to_remove: [DESTINATION_HEADER, PATIENCE_HEADER],
-  ...(destination.upstream.sign
-    ? {} // Signing rewrites the host earlier than this: see signing.ts.
-    : {
-        request_headers_to_add: [
+  request_headers_to_add: [
+    ...added,
+    // Signing rewrites the host earlier than this: see signing.ts.
+    ...(destination.upstream.sign
+      ? []
+      : [
           {
             header: { key: HOST_HEADER, value: '%REQ(:AUTHORITY)%' },
             append_action: 'OVERWRITE_IF_EXISTS_OR_ADD',
           },
-        ],
-      }),
+        ]),
+  ],
   request_body_buffer_limit: String(bounds.RETRY_BUFFER),
   route: {
     cluster: destination.name,
@@ -162,7 +171,13 @@ function outboundRoutes(destination: Destination): object[] {
         }),
       ]
     : [];
-  return [statusPages, held, ...[...storable, ...unsignable].map(toQueue), directThenQueue(destination)];
+  return [
+    statusPages,
+    held,
+    ...[...storable, ...unsignable].map(toQueue),
+    directThenQueue(destination, anyPath({ headers: [oneOf(NOT_IDEMPOTENT)] }), [idempotencyKey]),
+    directThenQueue(destination, anyPath()),
+  ];
 }
 
 /** `*.example` and `dashcam.example` as Envoy's domains; the port is ignored by the route configuration. */

@@ -3,6 +3,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Destination, ReceiptKind } from '../../policy/policy.ts';
 import type { Entry } from '../../store/store.ts';
+import { HOST_HEADER } from '../../wire/names.ts';
 import { accepted } from './accepted.ts';
 import { redirect } from './redirect.ts';
 import { s3 } from './s3.ts';
@@ -12,19 +13,23 @@ export type ConcreteReceipt = Exclude<ReceiptKind, 'auto'>;
 
 export const RECEIPTS: Record<ConcreteReceipt, Receipt> = { redirect, accepted, s3 };
 
-/** S3 SDKs cannot follow a redirect; they sign, or say so in the user agent. */
-export function speaksS3(request: IncomingMessage): boolean {
-  const { authorization = '', 'user-agent': agent = '' } = request.headers;
+const SDK = /\b(aws-sdk|aws-cli|boto|botocore|minio|s3cmd|rclone|object_store)/i;
+
+/** S3 SDKs cannot follow a redirect; they sign, or say who they are. What comes by failover was signed by the sidecar. */
+export function speaksS3(request: IncomingMessage, destination: Destination): boolean {
+  const { headers } = request;
+  if (SDK.test(headers['user-agent'] ?? '')) return true;
+  const signedBySidecar = destination.upstream.sign !== undefined && HOST_HEADER in headers;
+  if (signedBySidecar) return false;
   return (
-    authorization.startsWith('AWS4-HMAC-SHA256') ||
-    'x-amz-content-sha256' in request.headers ||
-    'x-amz-date' in request.headers ||
-    /\b(aws-sdk|boto|botocore|minio|s3cmd|rclone)/i.test(agent)
+    (headers.authorization ?? '').startsWith('AWS4-HMAC-SHA256') ||
+    'x-amz-content-sha256' in headers ||
+    'x-amz-date' in headers
   );
 }
 
 export function receiptFor(destination: Destination, request: IncomingMessage): ConcreteReceipt {
   const { receipt } = destination.store;
   if (receipt !== 'auto') return receipt;
-  return speaksS3(request) ? 's3' : 'redirect';
+  return speaksS3(request, destination) ? 's3' : 'redirect';
 }
