@@ -21,6 +21,9 @@ const STOP_GRACE_MS = 500;
 /** The pause after a 401 or 403, ms: credentials get fixed by people. */
 const UNAUTHORIZED_MS = 30_000;
 
+/** The entry cannot be sent any more: it is quarantined, or a rule took it in the moment before. */
+const GONE: ReadonlySet<string> = new Set(['LAYBY_ENTRY_DAMAGED', 'LAYBY_ENTRY_UNKNOWN']);
+
 export interface ReplayOptions {
   store: Store;
   egress: Egress;
@@ -159,8 +162,7 @@ class Runner {
       if (this.#stop.signal.aborted && result.kind === 'no-link') return;
       await this.#settle(entry, result);
     } catch (error) {
-      // Unknown: a rule took it in the moment before.
-      const gone = error instanceof LaybyError && /^LAYBY_ENTRY_(DAMAGED|UNKNOWN)$/.test(error.code);
+      const gone = error instanceof LaybyError && GONE.has(error.code);
       if (gone) {
         this.#lane.left(entry.id);
         this.#options.onLeft(this.name);

@@ -13,7 +13,7 @@ import type { Arrival } from '../rig/oracle-protocol.ts';
 import { noGo, type S3Server, startS3 } from '../rig/s3.ts';
 import { headersOf, makeScene, randomFile, untilDrained } from './scene.ts';
 
-t.setTimeout(115_000);
+t.setTimeout(290_000);
 
 /** An app that signs for itself, and signed long ago. */
 const STALE = {

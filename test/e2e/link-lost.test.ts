@@ -9,7 +9,7 @@ import type { AppRecord } from '../rig/load-plan.ts';
 import { noRoad } from '../rig/namespaces.ts';
 import { makeScene, outcomesAtTheQueue, randomFile, sha256 } from './scene.ts';
 
-t.setTimeout(110_000);
+t.setTimeout(290_000);
 
 /** Two SYNs, or TCP_USER_TIMEOUT, and then the queue. */
 const NOBODY_KNEW_MS = 5_000;

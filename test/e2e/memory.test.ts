@@ -7,7 +7,7 @@ import { interfaceDown } from '../rig/faults/interface-down.ts';
 import { noRoad } from '../rig/namespaces.ts';
 import { makeScene } from './scene.ts';
 
-t.setTimeout(110_000);
+t.setTimeout(290_000);
 
 const MIB = 1024 * 1024;
 const BODY = 64 * MIB;

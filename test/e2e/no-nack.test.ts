@@ -6,7 +6,7 @@ import t, { type Test } from 'tap';
 import { type Layby, startLayby } from '../rig/layby.ts';
 import { policyOf, type Wanted } from './scene.ts';
 
-t.setTimeout(60_000);
+t.setTimeout(290_000);
 
 /** Everything that the schema knows, in every mode. */
 const everything = (): Wanted[] => {

@@ -9,7 +9,7 @@ import { Oracle } from '../rig/oracle.ts';
 import type { Arrival } from '../rig/oracle-protocol.ts';
 import { headersOf, makeScene, outcomesAtTheQueue, randomFile } from './scene.ts';
 
-t.setTimeout(60_000);
+t.setTimeout(290_000);
 
 /** Names and values that belong to the request itself, in order, sorted by name: a proxy may regroup different names. */
 const endToEnd = (arrival: Arrival): string[] => {

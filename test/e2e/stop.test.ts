@@ -5,7 +5,7 @@ import { interfaceDown } from '../rig/faults/interface-down.ts';
 import { noRoad } from '../rig/namespaces.ts';
 import { makeScene, untilDrained } from './scene.ts';
 
-t.setTimeout(60_000);
+t.setTimeout(290_000);
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const)
   t.test(

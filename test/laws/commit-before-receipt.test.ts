@@ -10,7 +10,7 @@ import { interfaceDown } from '../rig/faults/interface-down.ts';
 import { noRoad } from '../rig/namespaces.ts';
 import { type Call, callsIn, noStrace, straceOf } from '../rig/strace.ts';
 
-t.setTimeout(60_000);
+t.setTimeout(290_000);
 
 /** Of each string argument: a LevelDB record with a small body must be in it whole. */
 const STRING_BYTES = 16 * 1024;

@@ -12,7 +12,7 @@ import type { AppRecord } from '../rig/load-plan.ts';
 import { noRoad } from '../rig/namespaces.ts';
 import { between, randomFrom } from '../rig/random.ts';
 
-t.setTimeout(118_000);
+t.setTimeout(290_000);
 
 const ROUNDS = 20;
 const seed = Number(process.env.LAYBY_SEED ?? Date.now() % 2 ** 31);

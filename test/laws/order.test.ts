@@ -8,7 +8,7 @@ import { flap } from '../rig/faults/flap.ts';
 import { interfaceDown } from '../rig/faults/interface-down.ts';
 import { noRoad } from '../rig/namespaces.ts';
 
-t.setTimeout(115_000);
+t.setTimeout(290_000);
 
 const seed = Number(process.env.LAYBY_SEED ?? Date.now() % 2 ** 31);
 

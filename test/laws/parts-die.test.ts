@@ -8,7 +8,7 @@ import { blackhole } from '../rig/faults/blackhole.ts';
 import { interfaceDown } from '../rig/faults/interface-down.ts';
 import { noRoad } from '../rig/namespaces.ts';
 
-t.setTimeout(110_000);
+t.setTimeout(290_000);
 
 t.test(
   'with the control plane hung or dead, calls are sent, stored and replayed',
