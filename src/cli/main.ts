@@ -7,6 +7,7 @@ import { controlPlaneCommand } from './control-plane.ts';
 import { linkCommand } from './link.ts';
 import { queueCommand } from './queue.ts';
 import { statusCommand } from './status.ts';
+import { storeCommand } from './store.ts';
 import { upCommand } from './up.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
@@ -21,6 +22,7 @@ const program = new Command('layby')
   .addCommand(linkCommand())
   .addCommand(queueCommand())
   .addCommand(statusCommand())
+  .addCommand(storeCommand())
   .addCommand(controlPlaneCommand());
 
 /** What commander says of a wrong command line, as one line with a remedy, like every other error. */

@@ -1,4 +1,6 @@
 import { Command } from 'commander';
+import { parseSize } from '../policy/units.ts';
+import { LaybyError } from '../telemetry/error.ts';
 import { logger } from '../telemetry/log.ts';
 import { parseAddress } from '../wire/address.ts';
 import { adminOption, ask } from './admin-client.ts';
@@ -23,6 +25,20 @@ interface RunOptions {
   admin: string;
   egress: string;
   control: string;
+  storeQuota?: string;
+  storeReserve?: string;
+  storeKey?: string;
+}
+
+interface EventView {
+  at: string;
+  kind: string;
+  id: string;
+  destination: string;
+  bytes: number;
+  detail?: string;
+  method?: string;
+  url?: string;
 }
 
 /** `layby queue` runs the queue and replay; `layby queue ls` asks a running one. */
@@ -35,6 +51,12 @@ export const queueCommand = () =>
     .option('--admin <address>', 'its own admin listener, for the control plane')
     .option('--egress <address>', 'the egress listener of the sidecar')
     .option('--control <address>', 'the control plane')
+    .option(
+      '--store-quota <size>',
+      'the most that the store takes on the disk, like 20GiB (default: no quota)',
+    )
+    .option('--store-key <key>', 'encrypts the store: FILE or exec:COMMAND with 32 bytes, raw, hex or base64')
+    .option('--store-reserve <size>', 'what the store leaves free on the disk (default: 256 MiB or 5 %)')
     .action(run)
     .addCommand(
       new Command('ls')
@@ -42,6 +64,14 @@ export const queueCommand = () =>
         .option('--json', 'for programs')
         .addOption(adminOption())
         .action(list),
+    )
+    .addCommand(
+      new Command('audit')
+        .description('what became of an entry')
+        .argument('<id or url>', 'the id of an entry, or a part of the URL that was called')
+        .option('--json', 'for programs')
+        .addOption(adminOption())
+        .action(audit),
     );
 
 async function run(options: Partial<RunOptions>, command: Command): Promise<void> {
@@ -56,10 +86,41 @@ async function run(options: Partial<RunOptions>, command: Command): Promise<void
     admin: parseAddress(admin, '--admin'),
     egress: parseAddress(egress, '--egress'),
     control: parseAddress(control, '--control'),
+    ...(options.storeQuota && { quota: parseSize(options.storeQuota) }),
+    ...(options.storeReserve && { reserve: parseSize(options.storeReserve) }),
+    ...(options.storeKey && { storeKey: options.storeKey }),
     log: logger('queue'),
   });
   await signal;
   await end(() => queue.close());
+}
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+async function audit(of: string, { admin, json }: { admin: string; json?: boolean }): Promise<void> {
+  const query = new URLSearchParams(UUID.test(of) ? { id: of.toLowerCase() } : { url: of });
+  const events = await ask<EventView[]>(admin, 'GET', `/v1/queue/audit?${query}`);
+  if (json) {
+    console.log(JSON.stringify(events, undefined, 2));
+    return;
+  }
+  if (events.length === 0)
+    throw new LaybyError('LAYBY_ENTRY_UNKNOWN', `The audit trail has nothing of ${of}`, {
+      remedy: 'It was never stored, or so long ago that its lines fell out of the trail',
+    });
+  console.log(
+    table(
+      ['AT', 'EVENT', 'ID', 'DESTINATION', 'BYTES', 'WHAT'],
+      events.map(({ at, kind, id, destination, bytes, method, url, detail }) => [
+        at,
+        kind,
+        id,
+        destination,
+        String(bytes),
+        detail ?? (url ? `${method} ${url}` : ''),
+      ]),
+    ),
+  );
 }
 
 async function list({ admin, json }: { admin: string; json?: boolean }): Promise<void> {

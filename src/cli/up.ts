@@ -5,6 +5,7 @@ import { Command, Option } from 'commander';
 import { DEMO_HOST } from '../embedded/demo.ts';
 import type { Mesh } from '../embedded/mesh.ts';
 import { dataUnusable } from '../embedded/run-dir.ts';
+import { parseSize } from '../policy/units.ts';
 import { logger } from '../telemetry/log.ts';
 import { parseAddress } from '../wire/address.ts';
 import { ask, DEFAULT_ADMIN } from './admin-client.ts';
@@ -16,6 +17,9 @@ interface UpOptions {
   outbound: string;
   admin: string;
   envoy?: string;
+  storeQuota?: string;
+  storeReserve?: string;
+  storeKey?: string;
 }
 
 /** By then a signal that ended a part has been seen here too, ms. */
@@ -37,6 +41,12 @@ export const upCommand = () =>
     .option('--outbound <host:port>', 'where apps call', '127.0.0.1:15001')
     .option('--admin <host:port>', 'the admin listener', DEFAULT_ADMIN)
     .option('--envoy <path>', 'the Envoy to run (default: $ENVOY, else on the PATH, else fetched once)')
+    .option(
+      '--store-quota <size>',
+      'the most that the store takes on the disk, like 20GiB (default: no quota)',
+    )
+    .option('--store-reserve <size>', 'what the store leaves free on the disk (default: 256 MiB or 5 %)')
+    .option('--store-key <key>', 'encrypts the store: FILE or exec:COMMAND with 32 bytes, raw, hex or base64')
     .action(up);
 
 async function up(options: UpOptions): Promise<void> {
@@ -53,6 +63,7 @@ async function up(options: UpOptions): Promise<void> {
     outbound,
     admin,
     ...(envoy ? { envoy } : {}),
+    queueArgs: queueArgs(options),
     log: logger('up', fd),
     onLog: (lines) => writeSync(fd, lines),
     onFetch: (name) => console.error(`layby: fetching ${name} (once)`),
@@ -76,6 +87,15 @@ async function up(options: UpOptions): Promise<void> {
   console.log('layby: ready');
   await signal;
   await end(() => mesh.stop());
+}
+
+function queueArgs({ storeQuota, storeReserve, storeKey }: UpOptions): string[] {
+  for (const size of [storeQuota, storeReserve]) if (size) parseSize(size); // or each start of the queue would fail with it
+  return [
+    ...(storeQuota ? ['--store-quota', storeQuota] : []),
+    ...(storeReserve ? ['--store-reserve', storeReserve] : []),
+    ...(storeKey ? ['--store-key', storeKey] : []),
+  ];
 }
 
 /** On a terminal the log would drown what a person reads: it goes to a file. */

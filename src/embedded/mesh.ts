@@ -29,6 +29,8 @@ export interface MeshOptions {
   outbound: Address;
   admin: Address;
   envoy?: string;
+  /** For the queue, as `layby queue` takes them: --store-quota and the like. */
+  queueArgs?: string[];
   log: Logger;
   /** Takes the log lines of the parts, which are JSON already. */
   onLog: (lines: Buffer) => void;
@@ -130,6 +132,7 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
       node('queue', [
         ...['--listen', formatAddress(run.queue), '--admin', formatAddress(run.queueAdmin)],
         ...['--egress', formatAddress(run.egress), '--control', formatAddress(run.xds)],
+        ...(options.queueArgs ?? []),
       ]),
       node('control-plane', [
         ...(demo ? [demo.policyFile] : options.policy.map((path) => resolve(path))).flatMap((path) => [

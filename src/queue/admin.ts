@@ -1,7 +1,7 @@
 // The queue's own admin listener, for the control plane's; never reachable through a sidecar.
 
 import { createServer, type Server, type ServerResponse } from 'node:http';
-import type { Store } from '../store/store.ts';
+import type { Store, StoreEvent } from '../store/store.ts';
 import { messageOf } from '../telemetry/error.ts';
 import type { Backlog } from './backlog.ts';
 import { entryView } from './entries-page.ts';
@@ -19,8 +19,37 @@ async function list(response: ServerResponse, store: Store): Promise<void> {
   response.end(separator === '[' ? '[]\n' : ']\n');
 }
 
+/** Of one entry (`id`), or of all whose URL contains `url`; the newest lines where they are more than this. */
+const AUDIT_LINES = 1_000;
+
+const auditView = ({ at, ...event }: StoreEvent) => ({ at: new Date(at).toISOString(), ...event });
+
+async function audit(response: ServerResponse, store: Store, query: URLSearchParams): Promise<void> {
+  const id = query.get('id') ?? undefined;
+  const url = query.get('url') ?? undefined;
+  response.setHeader('content-type', 'application/json');
+  if (!id && !url) {
+    response.statusCode = 400;
+    response.end(
+      `${JSON.stringify({ code: 'LAYBY_REQUEST_INVALID', message: 'audit wants ?id= or ?url=' })}\n`,
+    );
+    return;
+  }
+  const lines: StoreEvent[] = [];
+  for await (const event of store.audit({ ...(id && { id }), ...(url && { url }) })) {
+    lines.push(event);
+    if (lines.length > AUDIT_LINES) lines.shift();
+  }
+  response.end(`${JSON.stringify(lines.map(auditView))}\n`);
+}
+
 export function queueAdmin(store: Store, backlog: Backlog, metrics: () => Promise<string>): Server {
-  const answer = async (method: string, path: string, response: ServerResponse): Promise<void> => {
+  const answer = async (
+    method: string,
+    path: string,
+    query: URLSearchParams,
+    response: ServerResponse,
+  ): Promise<void> => {
     switch (`${method} ${path}`) {
       case 'GET /v1/queue':
         return list(response, store);
@@ -28,6 +57,8 @@ export function queueAdmin(store: Store, backlog: Backlog, metrics: () => Promis
         response.setHeader('content-type', 'application/json');
         response.end(JSON.stringify(backlog.lanes()));
         return;
+      case 'GET /v1/queue/audit':
+        return audit(response, store, query);
       case 'GET /metrics':
         response.end(await metrics());
         return;
@@ -40,8 +71,8 @@ export function queueAdmin(store: Store, backlog: Backlog, metrics: () => Promis
     }
   };
   return createServer((request, response) => {
-    const { pathname } = new URL(request.url ?? '/', 'http://queue');
-    answer(request.method ?? 'GET', pathname, response).catch((error) => {
+    const { pathname, searchParams } = new URL(request.url ?? '/', 'http://queue');
+    answer(request.method ?? 'GET', pathname, searchParams, response).catch((error) => {
       if (response.headersSent) response.destroy();
       else {
         response.writeHead(500, { 'content-type': 'application/json' });

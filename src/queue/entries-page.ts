@@ -67,7 +67,7 @@ export async function serveEntryPage(
 
 async function lastEvent(store: Store, id: string, destination: Destination) {
   let view: object | undefined;
-  for await (const event of store.audit(id)) {
+  for await (const event of store.audit({ id })) {
     if (event.destination !== destination.name) continue;
     view = {
       id,

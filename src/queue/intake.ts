@@ -16,6 +16,7 @@ import { entryId } from './entry-id.ts';
 import { endToEndHeaders } from './headers.ts';
 import { sendProblem } from './problem.ts';
 import { RECEIPTS, receiptFor } from './receipts/receipt.ts';
+import type { Room } from './room.ts';
 import { framedBody, isMultipart, NO_LINK, sendS3Error } from './s3/refusal.ts';
 
 /** What the counters call the ways that a request can end. */
@@ -23,6 +24,7 @@ export type Outcome = 'receipt' | 'cut_through' | 'page' | 'read' | 'refused' | 
 
 export interface IntakeOptions {
   store: Store;
+  room: Room;
   backlog: Backlog;
   egress: Egress;
   log: Logger;
@@ -94,7 +96,7 @@ export class Intake {
     url: string,
     failedOver: boolean,
   ): Promise<Outcome> {
-    const { store, backlog } = this.#options;
+    const { room, backlog } = this.#options;
     const { name } = destination;
     const passOnly = isMultipart(destination, url);
     const framed = framedBody(request, destination);
@@ -111,10 +113,11 @@ export class Intake {
     let writer: EntryWriter | undefined;
     let after = storing;
     try {
-      writer = await store.begin(
+      writer = await room.begin(
+        destination,
         headOf(request, destination, url),
         expected === undefined ? undefined : Number(expected),
-        { md5: receipt === 's3' },
+        { md5: receipt === 's3', owned: !online },
       );
       if (online) {
         const result = await cutThrough({

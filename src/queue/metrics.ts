@@ -37,7 +37,7 @@ export function queueMetrics(store: Store): QueueMetrics {
     registers,
   });
   store.on('event', ({ destination, kind }) => events.inc({ destination, event: kind }));
-  const gauge = (name: string, help: string, value: 'entries' | 'bytes' | 'dead' | 'quarantined') =>
+  const gauge = (name: string, help: string, value: 'entries' | 'bytes' | 'held' | 'dead' | 'quarantined') =>
     new Gauge({
       name,
       help,
@@ -50,8 +50,21 @@ export function queueMetrics(store: Store): QueueMetrics {
     });
   gauge('layby_entries', 'entries that wait', 'entries');
   gauge('layby_entries_bytes', 'body bytes of the entries that wait', 'bytes');
+  gauge(
+    'layby_entries_held_bytes',
+    'bytes of bodies and records of all entries: what a quota counts',
+    'held',
+  );
   gauge('layby_dead_letters', 'entries that were refused for good', 'dead');
   gauge('layby_quarantined', 'entries that are damaged on the disk', 'quarantined');
+  new Gauge({
+    name: 'layby_store_damage',
+    help: 'what was found damaged or missing in the store since it was opened; above 0 is an alarm',
+    registers,
+    collect() {
+      this.set(store.report.damage.length);
+    },
+  });
   new Gauge({
     name: 'layby_store_physical_bytes',
     help: 'bytes that the store takes on the disk',

@@ -6,14 +6,18 @@ import { Egress } from '../egress/egress.ts';
 import type { Policy } from '../policy/policy.ts';
 import { Replay } from '../replay/replay.ts';
 import { openStore } from '../store/leveldb/open.ts';
+import type { StoreEventKind } from '../store/store.ts';
+import { readStoreKey } from '../store/store-key.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Address } from '../wire/address.ts';
 import { listen } from '../wire/http.ts';
 import { queueAdmin } from './admin.ts';
 import { Backlog } from './backlog.ts';
 import { Control } from './control.ts';
+import { Expiry } from './expiry.ts';
 import { Intake } from './intake.ts';
 import { queueMetrics } from './metrics.ts';
+import { Room } from './room.ts';
 
 export interface QueueOptions {
   /** The store and the last policy are kept here. */
@@ -26,6 +30,12 @@ export interface QueueOptions {
   egress: Address;
   /** The control plane. */
   control: Address;
+  /** Of the store, bytes on the disk; default none. */
+  quota?: number | undefined;
+  /** Bytes of the disk that the store leaves free; default 256 MiB or 5 %, the smaller. */
+  reserve?: number | undefined;
+  /** Of the store's key: FILE or exec:COMMAND; default none, and what is stored is not encrypted. */
+  storeKey?: string | undefined;
   log: Logger;
 }
 
@@ -38,10 +48,15 @@ const KEEP_ALIVE_MS = 75_000;
 /** Envoy's own limit is 60 KiB. */
 const HEADER_BYTES = 64 * 1024;
 
-/** Errors: LAYBY_STORE_IN_USE, LAYBY_STORE_NEWER, LAYBY_ADDRESS_IN_USE. */
+/** Entries leave so by a rule or an operator's hand; what replay does, it says itself. */
+const LEFT: ReadonlySet<StoreEventKind> = new Set(['dropped', 'expired', 'evicted', 'quarantined']);
+
+/** Errors: LAYBY_STORE_IN_USE, LAYBY_STORE_NEWER, LAYBY_STORE_KEY_MISSING, _WRONG, _UNREADABLE, LAYBY_ADDRESS_IN_USE. */
 export async function startQueue(options: QueueOptions): Promise<Queue> {
   const { log } = options;
-  const store = await openStore(join(options.dir, 'store'), { log });
+  const { quota, reserve, storeKey } = options;
+  const key = storeKey === undefined ? undefined : await readStoreKey(storeKey);
+  const store = await openStore(join(options.dir, 'store'), { log, quota, reserve, key });
   const { took, entries, abandoned, damage } = store.report;
   log.info({ took, entries, abandoned, damaged: damage.length }, 'store open');
   for (const found of damage) log.error(found, 'damage found in the store');
@@ -62,8 +77,14 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
     onLeft: (destination) => backlog.left(destination),
     count: metrics.replayed,
   });
+  store.on('event', ({ kind, destination }) => {
+    // Also of a destination that nothing is replayed for now: its hold must end all the same.
+    if (LEFT.has(kind)) backlog.left(destination);
+  });
+  const expiry = new Expiry(store, log);
   const intake = new Intake({
     store,
+    room: new Room(store),
     backlog,
     egress,
     log,
@@ -94,6 +115,8 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
       requestTimeout: 0,
       keepAliveTimeout: KEEP_ALIVE_MS,
       maxHeaderSize: HEADER_BYTES,
+      // A socket is read 64 KiB at a time: one such piece waits for each body, not two.
+      highWaterMark: 16 * 1024,
       noDelay: true,
     },
     (request, response) => void intake.serve(request, response),
@@ -101,6 +124,7 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
   const admin = queueAdmin(store, backlog, metrics.text);
   await listen(admin, options.admin);
   control.start();
+  expiry.start();
   await listen(server, options.listen);
   return {
     async close() {
@@ -110,6 +134,7 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
       admin.close();
       admin.closeAllConnections();
       await replay.stop();
+      await expiry.stop();
       await egress.close();
       await store.close();
     },

@@ -192,7 +192,7 @@ const scenarios: Record<string, Scenario> = {
     await t.rejects(bodyOf(store, entry), { code: 'LAYBY_ENTRY_UNKNOWN' });
     t.same(await idsOf(store.list()), [stays.id]);
     t.match(store.totals().get('dashcam'), { entries: 1, bytes: 5, oldest: { id: stays.id, seq: 2 } });
-    const trail = await all(store.audit(entry.id));
+    const trail = await all(store.audit({ id: entry.id }));
     t.match(trail, [
       { kind: 'stored', seq: 1, destination: 'dashcam', bytes: 4 },
       { kind: 'delivered', detail: '201 Created' },
@@ -235,7 +235,69 @@ const scenarios: Record<string, Scenario> = {
     t.equal(await store.drop(id, 'expired', 'ttl 7d'), true);
     t.equal(await store.drop(id, 'expired', 'ttl 7d'), false);
     t.equal(await store.get(id), undefined);
-    t.match((await all(store.audit(id))).at(-1), { kind: 'expired', detail: 'ttl 7d' });
+    t.match((await all(store.audit({ id }))).at(-1), { kind: 'expired', detail: 'ttl 7d' });
+  }),
+
+  'a rule does not take an entry that is being sent, an operator does': opened(async (t, store) => {
+    const { id } = await put(store, 'x');
+    store.sending(id, true);
+    t.equal(await store.drop(id, 'expired', 'ttl 7d'), false);
+    t.equal(await store.drop(id, 'evicted', 'full'), false);
+    t.equal((await store.get(id))?.state, 'sending');
+    t.equal(await store.drop(id, 'dropped', 'by hand'), true);
+    t.equal(await store.get(id), undefined);
+  }),
+
+  'what may be evicted comes by class, then by age, without what is being sent': opened(async (t, store) => {
+    const entries: Entry[] = [];
+    for (let i = 0; i < 24; i++)
+      entries.push(await put(store, `${i}`, { destination: `d${i % 2}`, class: (i * 7) % 4 }));
+    await store.dead(entries[1]!.id, 'refused');
+    store.sending(entries[4]!.id, true);
+    const expected = (below: number, destination?: string) =>
+      entries
+        .filter((entry) => entry.class < below && entry !== entries[4])
+        .filter((entry) => destination === undefined || entry.destination === destination)
+        .sort((a, b) => a.class - b.class || a.seq - b.seq)
+        .map(({ id }) => id);
+    for (const [below, destination] of [[0], [1], [3], [4], [4, 'd1'], [4, 'nobody']] as [number, string?][])
+      t.same(
+        (await all(store.evictable(below, destination))).map(({ id }) => id),
+        expected(below, destination),
+      );
+  }),
+
+  'what entries hold is counted until they leave': opened(async (t, store) => {
+    const first = await put(store, randomBytes(300_000));
+    const held = store.totals().get('dashcam')!.held;
+    t.ok(held > 300_000 && held < 302_000, `${held} bytes`);
+    const second = await put(store, 'x');
+    await store.dead(first.id, '400');
+    t.ok(store.totals().get('dashcam')!.held > held, 'dead letters hold theirs');
+    await store.drop(first.id, 'dropped', 'by hand');
+    await store.delivered(second.id, 'ok');
+    t.equal(store.totals().get('dashcam')!.held, 0);
+  }),
+
+  'room is made as far as it goes, and the rest is told': opened(async (t, store) => {
+    t.equal(store.lacking(1000), 0);
+    t.equal(await store.makeRoom(1000), 0);
+    t.ok((await store.makeRoom(Number.MAX_SAFE_INTEGER)) > 0);
+    const { id } = await put(store, 'still open');
+    t.equal((await all(store.expired())).length, 0);
+    t.equal((await store.get(id))?.state, 'stored');
+  }),
+
+  'the trail of a URL is the trail of every entry that was called by it': opened(async (t, store) => {
+    const one = await put(store, 'x', { url: 'http://a.example/clip-17.mp4?"' });
+    await put(store, 'y', { url: 'http://a.example/clip-18.mp4' });
+    const two = await put(store, 'z', { url: 'http://a.example/clip-17.mp4' });
+    await store.delivered(one.id, '200');
+    t.same(
+      (await all(store.audit({ url: 'clip-17' }))).map(({ kind, id }) => `${kind} ${id}`),
+      [`stored ${one.id}`, `stored ${two.id}`, `delivered ${one.id}`],
+    );
+    t.match(await all(store.audit({ id: two.id })), [{ kind: 'stored', method: 'PUT', url: /clip-17/ }]);
   }),
 
   'totals name the oldest entry that waits, whatever the order in which entries leave': opened(

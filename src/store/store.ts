@@ -22,7 +22,7 @@ export interface EntryHead {
   class: number;
   /** Wall clock, ms since the epoch: for people, never for arithmetic. */
   receivedAt: number;
-  /** The policy's time to live, ms from the commit; undefined: for ever. */
+  /** The policy's time to live, ms from the commit by the store's clock; undefined: for ever. */
   ttl?: number;
 }
 
@@ -32,6 +32,8 @@ export interface Commit {
   bootId: string;
   /** CLOCK_MONOTONIC, ms. */
   uptime: number;
+  /** The store's own time, ms: powered-on time since the store was made, over all boots. */
+  clock?: number;
 }
 
 /** An entry whose commit is on the disk. */
@@ -56,7 +58,23 @@ export interface Entry extends EntryHead {
   committed?: Commit;
 }
 
+/** What rules about leaving need to know of an entry. */
+export interface EntryBrief {
+  id: string;
+  seq: number;
+  destination: string;
+  class: number;
+  state: EntryState;
+  /** Body and record, bytes: what goes with it. */
+  held: number;
+  /** ms, where its time to live is limited. */
+  ttl?: number;
+}
+
 export interface WriterOptions {
+  /** Nobody else looks at the pieces after `write`: their memory is given back when they are copied, without waiting for the
+   *  garbage collector, which sees it late. */
+  owned?: boolean;
   /** Also compute MD5 (the S3 receipt needs it). */
   md5?: boolean;
 }
@@ -90,6 +108,8 @@ export interface Totals {
   bytes: number;
   dead: number;
   quarantined: number;
+  /** Bytes of bodies and records, whatever the state: what a quota of the destination counts. */
+  held: number;
   /** seq and receivedAt of the first entry that still waits. */
   oldest?: { seq: number; id: string; receivedAt: number };
 }
@@ -115,9 +135,12 @@ export interface StoreEvent {
   at: number;
   /** Why, in words; the rule for a drop, the status for a delivery. */
   detail?: string;
+  /** What the app asked for; of `stored` only. */
+  method?: string;
+  url?: string;
 }
 
-/** What opening found wrong. Nothing in it was deleted. Where neither id nor seq is known, the reason names the file. */
+/** What opening, or reading since, found wrong. Nothing in it was deleted. Where neither id nor seq is known, the reason names the file. */
 export interface Damage {
   /** The entry, or undefined where only its number is known. */
   id?: string;
@@ -131,6 +154,7 @@ export interface OpenReport {
   entries: number;
   /** Bodies that had no commit when the process ended: they never had a receipt. */
   abandoned: number;
+  /** Grows when more is found while the store is open. */
   damage: Damage[];
 }
 
@@ -157,14 +181,26 @@ export interface Store {
   delivered(id: string, detail: string): Promise<void>;
   /** Refused for good: kept as a dead letter. */
   dead(id: string, reason: string): Promise<void>;
-  /** A dead letter waits again, at its old place, with attempts 0. */
+  /** A dead letter waits again, at its old place, with attempts 0; its time to live begins anew. */
   retry(id: string): Promise<boolean>;
-  /** Leaves by a rule or by an operator's hand. */
+  /** Leaves by a rule or by an operator's hand; false where it is not there. A rule (`expired`, `evicted`) does not take an
+   *  entry that is being sent: false too. */
   drop(id: string, kind: 'dropped' | 'expired' | 'evicted', rule: string): Promise<boolean>;
-  /** Bytes on the disk, all files. */
+  /** How long it has been stored, ms of powered-on time: wall clocks and time in a parked, switched-off machine do not count. */
+  age(entry: Entry): number;
+  /** Entries that wait beyond their time to live, the longest overdue first; none that is being sent. */
+  expired(): AsyncIterable<EntryBrief>;
+  /** Waiting and dead entries of a class lower than `below`, the lowest class first, of one class the oldest first; none that
+   *  is being sent. Those of one destination, or of all. */
+  evictable(below: number, destination?: string): AsyncIterable<EntryBrief>;
+  /** Bytes by which `more` do not fit now, 0 where they do. An estimate that costs nothing. */
+  lacking(more: number): number;
+  /** Gives back to the disk all that can be, until `more` bytes fit; resolves with the bytes that are lacking still. */
+  makeRoom(more: number): Promise<number>;
+  /** Bytes on the disk, all files but what is kept for a full disk. */
   physicalBytes(): Promise<number>;
-  /** What became of an entry, oldest first; bounded, so old ones fall out. */
-  audit(id?: string): AsyncIterable<StoreEvent>;
+  /** What became of entries, oldest first: of one, or of those whose URL contains `url`. Bounded, so old lines fall out. */
+  audit(of?: { id?: string; url?: string }): AsyncIterable<StoreEvent>;
   on(event: 'event', listener: (event: StoreEvent) => void): void;
   /** Waits for what is under way, then closes. */
   close(): Promise<void>;

@@ -138,7 +138,7 @@ t.test('without its index everything is back, from many generations', async (t) 
   await store.close();
 });
 
-t.test('a damaged index is set aside and built anew', async (t) => {
+t.test('a damaged index is mended, and kept as it was', async (t) => {
   const dir = t.testdir();
   const before = await openStore(dir);
   const entries = await fill(before, 5, 2000);
@@ -148,7 +148,7 @@ t.test('a damaged index is set aside and built anew', async (t) => {
   await writeFile(join(index, manifest), 'no manifest at all');
 
   const store = await openStore(dir);
-  t.match(store.report.damage, [{ reason: /index was damaged .* set aside as index\.damaged-/ }, {}]);
+  t.match(store.report.damage, [{ reason: /index was damaged .* are in index\.damaged-/ }]);
   t.ok((await readdir(dir)).some((name) => name.startsWith('index.damaged-')));
   await readsAll(t, store, entries);
   await store.close();
@@ -159,14 +159,16 @@ t.test('a damaged place in the index is found again in the generations', async (
   const before = await openStore(dir);
   const entries = await fill(before, 5, 2000);
   await before.delivered(entries[0]![0].id, 'ok');
+  await before.dead(entries[2]![0].id, 'refused');
   await before.close();
   await compact(join(dir, 'index'));
   t.match(await flip(join(dir, 'index'), Buffer.from(`${entries[2]![0].id}",2000`)), /ldb$/);
 
   const store = await openStore(dir);
-  t.same(store.report.damage, []);
+  t.match(store.report.damage, [{ reason: /index was damaged/ }, { seq: 3, reason: /found again/ }]);
   t.equal(await store.get(entries[0]![0].id), undefined, 'what was delivered stays away');
-  t.match(store.totals().get('dashcam'), { entries: 4, bytes: 8000 });
+  t.match(await store.get(entries[2]![0].id), { state: 'dead', reason: 'refused' });
+  t.match(store.totals().get('dashcam'), { entries: 3, bytes: 6000, dead: 1 });
   await readsAll(t, store, entries.slice(1));
   await store.close();
 });
@@ -184,28 +186,116 @@ t.test('a batch that LevelDB drops from a damaged log of the index is made up fo
   await store.close();
 });
 
-t.test('a generation that cannot be opened is set aside, and what it held is quarantined', async (t) => {
+t.test(
+  'a generation that has lost its tables is kept as it was, and what they held is quarantined',
+  async (t) => {
+    const dir = t.testdir();
+    const before = await openStore(dir, SMALL);
+    const entries = await fill(before, 12);
+    await before.close();
+    const second = join(dir, 'generations', '00000002');
+    for (const name of await readdir(second)) if (name.endsWith('.ldb')) await rm(join(second, name));
+
+    const store = await openStore(dir, SMALL);
+    const states = new Map<string, number>();
+    for await (const { state } of store.list()) states.set(state, (states.get(state) ?? 0) + 1);
+    const quarantined = states.get('quarantined')!;
+    t.ok(quarantined >= 3 && quarantined <= 5, `${quarantined} quarantined`);
+    t.equal(states.get('stored'), 12 - quarantined);
+    t.match(store.totals().get('dashcam'), { entries: 12 - quarantined, quarantined });
+    const [first] = await all(store.list({ state: 'quarantined', limit: 1 }));
+    t.match(first, { reason: /record is missing/, destination: 'dashcam' });
+    t.ok((await readdir(join(dir, 'generations'))).some((name) => name.startsWith('00000002.damaged-')));
+    for await (const entry of store.list({ state: 'stored' })) {
+      const [, body] = entries.find(([{ id }]) => id === entry.id)!;
+      t.ok((await bodyOf(store, entry)).equals(body));
+    }
+    await store.close();
+  },
+);
+
+t.test('a generation whose MANIFEST is damaged is mended, and nothing is lost', async (t) => {
   const dir = t.testdir();
   const before = await openStore(dir, SMALL);
-  const entries = await fill(before, 12);
+  const entries = await fill(before, 6);
   await before.close();
-  const second = join(dir, 'generations', '00000002');
-  for (const name of await readdir(second)) if (name.endsWith('.ldb')) await rm(join(second, name));
+  const first = join(dir, 'generations', '00000001');
+  const manifest = (await readdir(first)).find((name) => name.startsWith('MANIFEST'))!;
+  await writeFile(join(first, manifest), 'no manifest at all');
 
   const store = await openStore(dir, SMALL);
-  const states = new Map<string, number>();
-  for await (const { state } of store.list()) states.set(state, (states.get(state) ?? 0) + 1);
-  const quarantined = states.get('quarantined')!;
-  t.ok(quarantined >= 3 && quarantined <= 5, `${quarantined} quarantined`);
-  t.equal(states.get('stored'), 12 - quarantined);
-  t.match(store.totals().get('dashcam'), { entries: 12 - quarantined, quarantined });
-  const [first] = await all(store.list({ state: 'quarantined', limit: 1 }));
-  t.match(first, { reason: /generation 2 cannot be opened/, destination: 'dashcam' });
-  t.ok((await readdir(join(dir, 'generations'))).some((name) => name.startsWith('00000002.damaged-')));
-  for await (const entry of store.list({ state: 'stored' })) {
-    const [, body] = entries.find(([{ id }]) => id === entry.id)!;
-    t.ok((await bodyOf(store, entry)).equals(body));
-  }
+  await readsAll(t, store, entries);
+  t.match(store.report.damage, [{ reason: /generation 1 was damaged .* repaired/ }], 'told when it was read');
+  await store.close();
+});
+
+t.test('a table that LevelDB would end the process over never gets to it', async (t) => {
+  const dir = t.testdir();
+  const before = await openStore(dir, SMALL);
+  const entries = await fill(before, 6);
+  await before.close();
+  const first = join(dir, 'generations', '00000001');
+  const table = join(first, (await readdir(first)).find((name) => name.endsWith('.ldb'))!);
+  const content = await readFile(table);
+  content[1] = 3; // the length of the first key
+  await writeFile(table, content);
+
+  const store = await openStore(dir, SMALL);
+  let quarantined = 0;
+  for (const [entry, body] of entries)
+    await bodyOf(store, entry).then(
+      (bytes) => t.ok(bytes.equals(body)),
+      (cause) => quarantined++ || t.equal(cause.code, 'LAYBY_ENTRY_DAMAGED'),
+    );
+  t.ok(quarantined <= 1, `${quarantined} quarantined`);
+  await store.close();
+});
+
+t.test('an index that has lost a flush in its middle is compared with the generations', async (t) => {
+  const dir = t.testdir();
+  const before = await openStore(dir);
+  const entries = await fill(before, 30, 2000);
+  for (const [{ id }] of entries) await before.failed(id, 'x'.repeat(3000)); // several blocks of 32 KiB
+  const [late, body] = (await fill(before, 1, 2000))[0]!;
+  await before.delivered(entries[29]![0].id, 'ok');
+  await before.close();
+  await flip(join(dir, 'index'), Buffer.from(`${entries[2]![0].id}",2000`));
+
+  const store = await openStore(dir);
+  t.match(store.report.damage[0], { reason: /index was damaged/ });
+  await readsAll(t, store, [...entries.slice(0, 29), [late, body]]);
+  t.equal((await put(store, 'next')).seq, 32);
+  await store.close();
+  const again = await openStore(dir);
+  t.same(again.report.damage, [], 'once');
+  await again.close();
+});
+
+t.test('what is missing at the very end is reported, also without the index', async (t) => {
+  const dir = t.testdir();
+  const before = await openStore(dir);
+  await fill(before, 3, 50_000);
+  const [[, body]] = (await fill(before, 1, 50_000)) as [[Entry, Buffer]];
+  await before.close();
+  await rm(join(dir, 'index'), { recursive: true });
+  t.match(await flip(join(dir, 'generations'), body.subarray(100, 140)), /log$/);
+
+  const store = await openStore(dir);
+  t.match(store.report.damage, [{ reason: /index was missing/ }, { seq: 4, reason: /missing/ }]);
+  t.equal((await put(store, 'next')).seq, 5, 'its number is not given again');
+  await store.close();
+});
+
+t.test('a damaged format is no newer format', async (t) => {
+  const dir = t.testdir();
+  const before = await openStore(dir);
+  const entries = await fill(before, 2, 100);
+  await before.close();
+  await flip(dir, Buffer.from('2,"crc32c"'));
+
+  const store = await openStore(dir);
+  t.match(store.report.damage, [{ reason: /format\.json was damaged/ }]);
+  await readsAll(t, store, entries);
   await store.close();
 });
 

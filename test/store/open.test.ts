@@ -2,7 +2,7 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdir, writeFile } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { put } from '../../src/store/conformance.ts';
@@ -22,10 +22,8 @@ t.test('a store that another process has open is refused with the remedy', async
 });
 
 t.test('a store of a newer format is refused', async (t) => {
-  const dir = t.testdir({ 'format.json': '{"version":2}' });
+  const dir = t.testdir({ 'format.json': '{"version":99}' });
   await t.rejects(openStore(dir), { code: 'LAYBY_STORE_NEWER', remedy: /newer Layby/ });
-  await writeFile(join(dir, 'format.json'), 'what');
-  await t.rejects(openStore(dir), { code: 'LAYBY_STORE_FAILED' });
 });
 
 t.test('opening twenty times makes one generation', async (t) => {

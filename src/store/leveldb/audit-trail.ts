@@ -3,8 +3,9 @@
 
 import type { Level } from 'level';
 import type { StoreEvent } from '../store.ts';
+import type { Cipher } from './cipher.ts';
 import { auditKey, decodeAuditKey } from './keys.ts';
-import { seal, unseal } from './sealed-json.ts';
+import { sealSecret, unseal, unsealText } from './sealed-json.ts';
 
 /** Lines kept; older ones fall out by whole blocks. */
 const LINES = 100_000;
@@ -16,18 +17,23 @@ export interface IndexBatch {
 }
 
 export class AuditTrail {
+  readonly #cipher: Cipher | undefined;
   #pending: StoreEvent[] = [];
   #inFlight: StoreEvent[] = [];
   /** The number of the first line of each block on disk. */
   #blocks: number[] = [];
   #next = 1;
 
+  constructor(cipher: Cipher | undefined) {
+    this.#cipher = cipher;
+  }
+
   async load(db: Level<string, string>): Promise<void> {
     this.#blocks = [];
     for await (const key of db.keys({ gt: 'a/', lt: 'a0' })) this.#blocks.push(decodeAuditKey(key));
     const last = this.#blocks.at(-1);
     if (last === undefined) return;
-    const lines = unseal<StoreEvent[]>(await db.get(auditKey(last)));
+    const lines = unseal<StoreEvent[]>(await db.get(auditKey(last)), auditKey(last), this.#cipher);
     this.#next = last + Math.max(1, lines?.length ?? 1);
   }
 
@@ -44,7 +50,8 @@ export class AuditTrail {
     this.#inFlight = this.#pending;
     this.#pending = [];
     if (this.#inFlight.length === 0) return;
-    batch.put(auditKey(this.#next), seal(this.#inFlight));
+    const key = auditKey(this.#next);
+    batch.put(key, sealSecret(this.#inFlight, key, this.#cipher));
     const end = this.#next + this.#inFlight.length;
     for (const [i, first] of this.#blocks.entries()) {
       const blockEnd = this.#blocks[i + 1] ?? this.#next;
@@ -66,11 +73,28 @@ export class AuditTrail {
     this.#inFlight = [];
   }
 
-  async *read(db: Level<string, string>, id?: string): AsyncGenerator<StoreEvent> {
+  /** Lines of one id, or of every id that was stored with a URL that contains `url`. A hundred thousand lines are a few
+   *  thousand blocks: those that cannot hold a match are passed over as text, in about 50 ms for all, without an index. */
+  async *read(
+    db: Level<string, string>,
+    { id, url }: { id?: string; url?: string },
+  ): AsyncGenerator<StoreEvent> {
     // The iterator's snapshot and these lines belong to one moment.
     const unwritten = [...this.#inFlight, ...this.#pending];
-    for await (const value of db.values({ gt: 'a/', lt: 'a0' }))
-      for (const line of unseal<StoreEvent[]>(value) ?? []) if (!id || line.id === id) yield line;
-    for (const line of unwritten) if (!id || line.id === id) yield line;
+    const ids = new Set(id === undefined ? [] : [id]);
+    const every = id === undefined && url === undefined;
+    const wanted = (line: StoreEvent): boolean => {
+      if (url !== undefined && line.url?.includes(url)) ids.add(line.id);
+      return every || ids.has(line.id);
+    };
+    const part = url === undefined ? undefined : JSON.stringify(url).slice(1, -1);
+    for await (const [key, value] of db.iterator({ gt: 'a/', lt: 'a0' })) {
+      const json = unsealText(value, key, this.#cipher);
+      if (json === undefined) continue;
+      const may =
+        every || (part !== undefined && json.includes(part)) || [...ids].some((one) => json.includes(one));
+      if (may) yield* (JSON.parse(json) as StoreEvent[]).filter(wanted);
+    }
+    yield* unwritten.filter(wanted);
   }
 }

@@ -1,13 +1,15 @@
 // What the store knows of its entries, changed in one place: a change reaches the index, the totals, the live bytes of the
 // generations and the audit trail in one turn of the event loop, so no reader sees half of it. Also tells the listeners.
 
-import type { Entry, EntryState, StoreEvent, StoreEventKind } from '../store.ts';
+import type { Damage, Entry, EntryBrief, EntryState, StoreEvent, StoreEventKind } from '../store.ts';
+import { readRecords } from './body-reader.ts';
 import type { EntryIndex } from './entry-index.ts';
 import type { EntryRecord } from './entry-record.ts';
 import type { Generations } from './generations.ts';
 import { KeyedLock } from './keyed-lock.ts';
 import { LaneTotals } from './lane-totals.ts';
-import type { Slot } from './slot.ts';
+import { heldBytes, type Slot } from './slot.ts';
+import type { StoreClock } from './store-clock.ts';
 
 export interface Change {
   /** undefined: the entry leaves. */
@@ -28,12 +30,21 @@ export class Catalog {
   readonly index: EntryIndex;
   readonly generations: Generations;
   readonly totals: LaneTotals;
+  readonly clock: StoreClock;
   readonly sending = new Set<string>();
+  /** Told about each entry that is found damaged, once. */
+  damaged: (found: Damage) => void = () => {};
   readonly #locks = new KeyedLock();
   readonly #tell: (event: StoreEvent) => void;
 
-  constructor(index: EntryIndex, generations: Generations, tell: (event: StoreEvent) => void) {
+  constructor(
+    index: EntryIndex,
+    generations: Generations,
+    clock: StoreClock,
+    tell: (event: StoreEvent) => void,
+  ) {
     this.index = index;
+    this.clock = clock;
     this.generations = generations;
     this.totals = new LaneTotals((destination, after) => index.lane(destination, after, 1));
     this.#tell = tell;
@@ -45,12 +56,13 @@ export class Catalog {
     this.generations.count(slot.parts, 1);
   }
 
-  /** A new entry, committed; synchronous. */
-  add(slot: Slot, announce: boolean): void {
+  /** A new entry, committed; synchronous. With its record it is announced. */
+  add(slot: Slot, record: EntryRecord | undefined): void {
     this.count(slot);
     this.index.put(slot);
-    if (!announce) return;
-    const event = eventOf(slot, 'stored');
+    if (!record) return;
+    const { method, url } = record.head;
+    const event = { ...this.#eventOf(slot, 'stored'), method, url };
     this.index.record(event);
     this.#tell(event);
   }
@@ -72,14 +84,14 @@ export class Catalog {
       const change = slot && decide(slot);
       if (!change) return undefined;
       this.#apply(slot, change.now);
-      const event = change.event && eventOf(slot, change.event.kind, change.event.detail);
+      const event = change.event && this.#eventOf(slot, change.event.kind, change.event.detail);
       if (event) this.index.record(event);
       return { slot, now: change.now, event };
     });
   }
 
   #apply(before: Slot, now: Slot | undefined): void {
-    if (now) this.index.put(now);
+    if (now) this.index.put(now, before);
     else this.index.remove(before);
     if (now?.state !== 'stored') this.sending.delete(before.id);
     this.totals.change(before, now);
@@ -89,11 +101,42 @@ export class Catalog {
 
   /** Its bytes are damaged: it is kept, and never sent. */
   async quarantine(id: string, reason: string): Promise<Slot | undefined> {
+    const slot = await this.#quarantine(id, reason);
+    if (slot) this.damaged({ id, seq: slot.seq, reason });
+    return slot;
+  }
+
+  #quarantine(id: string, reason: string): Promise<Slot | undefined> {
     return this.change(id, (slot) =>
       slot.state === 'quarantined'
         ? undefined
         : { now: { ...slot, state: 'quarantined', reason }, event: { kind: 'quarantined', detail: reason } },
     );
+  }
+
+  /** Reads the records in a generation that may have lost some; what cannot be read is quarantined. */
+  async checkRecords(number: number): Promise<void> {
+    for (const destination of this.totals.destinations) {
+      let page: Slot[] = [];
+      const check = async (): Promise<void> => {
+        const slots = page;
+        page = [];
+        const records = await readRecords(this.generations, slots);
+        const lost = slots.flatMap(({ id }, i) => {
+          const record = records[i];
+          return typeof record === 'object'
+            ? []
+            : this.quarantine(id, record ?? 'the entry record is missing');
+        });
+        await Promise.all(lost);
+      };
+      for await (const slot of this.index.lane(destination)) {
+        if (slot.state === 'quarantined' || slot.at.generation !== number) continue;
+        page.push(slot);
+        if (page.length === TOGETHER) await check();
+      }
+      await check();
+    }
   }
 
   /** Quarantines all that has bytes in a generation that is lost; calls `each` for every one. */
@@ -102,10 +145,31 @@ export class Catalog {
     for (const destination of this.totals.destinations)
       for await (const slot of this.index.lane(destination)) {
         if (slot.state === 'quarantined' || !slot.parts.some(([part]) => part === number)) continue;
-        together.push(this.quarantine(slot.id, reason).then((done) => done && each?.(slot)));
+        together.push(this.#quarantine(slot.id, reason).then((done) => done && each?.(slot)));
         if (together.length === TOGETHER) await Promise.all(together.splice(0));
       }
     await Promise.all(together);
+  }
+
+  #eventOf(slot: Slot, kind: StoreEventKind, detail?: string): StoreEvent {
+    const { id, seq, destination, bytes } = slot;
+    const at = this.clock.boot.wall();
+    return { kind, id, seq, destination, bytes, at, ...(detail !== undefined && { detail }) };
+  }
+
+  /** For the rules that let entries go. */
+  brief(slot: Slot): EntryBrief {
+    const { id, seq, destination, class: cls, expiry } = slot;
+    const held = heldBytes(slot);
+    return {
+      id,
+      seq,
+      destination,
+      class: cls,
+      state: this.stateOf(slot),
+      held,
+      ...(expiry && { ttl: expiry.ttl }),
+    };
   }
 
   stateOf(slot: Slot): EntryState {
@@ -140,13 +204,3 @@ export class Catalog {
     };
   }
 }
-
-const eventOf = (slot: Slot, kind: StoreEventKind, detail?: string): StoreEvent => ({
-  kind,
-  id: slot.id,
-  seq: slot.seq,
-  destination: slot.destination,
-  bytes: slot.bytes,
-  at: Date.now(),
-  ...(detail !== undefined && { detail }),
-});

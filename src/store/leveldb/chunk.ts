@@ -9,12 +9,13 @@ const HEADER = 4;
 /** The largest payload of a chunk, bytes. */
 export const CHUNK_BYTES = 256 * 1024;
 
-/** Copies `bytes` bytes from the front of `pieces` into a value out of `memory`; what was taken leaves `pieces`. */
+/** Copies `bytes` bytes from the front of `pieces` into a value out of `memory`; what was taken leaves `pieces`, and goes to `done`. */
 export const encodeChunk = (
   memory: MemoryBudget,
   writer: number,
   pieces: Buffer[],
   bytes: number,
+  done?: (piece: Buffer) => void,
 ): Buffer => {
   const value = memory.buffer(HEADER + bytes);
   let at = HEADER;
@@ -26,7 +27,8 @@ export const encodeChunk = (
     if (copied === piece.length) taken++;
     else pieces[taken] = piece.subarray(copied);
   }
-  pieces.splice(0, taken);
+  const whole = pieces.splice(0, taken);
+  if (done) whole.forEach(done);
   value.writeUInt32LE(crc32c(value.subarray(HEADER), writer % 2 ** 32), 0);
   return value;
 };
@@ -36,6 +38,7 @@ export const payloadOf = (value: Buffer): Buffer => value.subarray(HEADER);
 /** The payload, or in words what is wrong with it. */
 export const decodeChunk = (writer: number, value: Buffer | undefined, bytes: number): Buffer | string => {
   if (value === undefined) return 'a chunk is missing';
+  if (value.length === 0) return 'a chunk cannot be decrypted: it, or its key, is damaged';
   if (value.length !== HEADER + bytes)
     return `a chunk has ${value.length - HEADER} bytes instead of ${bytes}`;
   const payload = payloadOf(value);

@@ -5,6 +5,7 @@
 import { crc32c } from '@node-rs/crc32';
 import type { Commit, EntryHead } from '../store.ts';
 import { payloadOf } from './chunk.ts';
+import { seal, unseal } from './sealed-json.ts';
 
 /** A run of chunks: [generation, first counter, chunks, payload bytes of each]. */
 export type Extent = [generation: number, first: number, count: number, size: number];
@@ -42,6 +43,7 @@ export const encodeEntryRecord = (record: EntryRecord, inline?: Buffer): Buffer 
 /** The record, or in words what is wrong with it. */
 export const decodeEntryRecord = (value: Buffer | undefined): EntryRecord | string => {
   if (value === undefined) return 'the entry record is missing';
+  if (value.length === 0) return 'the entry record cannot be decrypted: it, or its key, is damaged';
   if (value.length < HEADER) return 'the entry record is too short';
   const end = HEADER + value.readUInt32LE(4);
   if (end > value.length || crc32c(value.subarray(4, end)) !== value.readUInt32LE(0))
@@ -72,11 +74,12 @@ export const partsOf = (
 };
 
 /** What `opening` holds: the first seq that this generation may carry, so the numbers of the one before end there. */
-export const encodeOpening = (firstSeq: number): Buffer => Buffer.from(JSON.stringify({ v: 1, firstSeq }));
+export const encodeOpening = (firstSeq: number): Buffer => Buffer.from(seal({ v: 2, firstSeq }));
 export const decodeOpening = (value: Buffer | undefined): number | undefined => {
-  try {
-    return value && Number((JSON.parse(value.toString()) as { firstSeq: number }).firstSeq);
-  } catch {
-    return undefined;
-  }
+  const text = value?.toString('latin1');
+  const sealed = unseal<{ firstSeq: number }>(text);
+  if (sealed) return sealed.firstSeq;
+  // Format 1 had no checksum.
+  const [, digits] = /^{"v":1,"firstSeq":(\d{1,15})}$/.exec(text ?? '') ?? [];
+  return digits === undefined ? undefined : Number(digits);
 };

@@ -2,13 +2,17 @@
 // many live bytes each holds. One with nothing live is removed whole; one that cannot be opened is set aside, never deleted.
 
 import { readdir, rename, rm } from 'node:fs/promises';
-import { join } from 'node:path';
-import { directoryBytes, Generation, syncDirectory } from './generation.ts';
+import { basename, join } from 'node:path';
+import { COPY, directoryBytes, Generation, syncDirectory } from './generation.ts';
+import { generationKeyName, type KeyRing } from './key-ring.ts';
 import { isDamaged, reasonOf, storeFailed } from './level-errors.ts';
+import { repairFrom, unborn } from './mend.ts';
 
 /** Sealed generations kept open when nobody reads them: each costs file handles and a few hundred KiB. */
 const IDLE_OPEN = 4;
 const REMOVED = '.removed';
+/** Of a removal, an opening or a repair that was cut short. */
+const LEFTOVER = /\.(?:removed|before|repair)$/;
 const NAME = /^\d{8}$/;
 
 interface Handle {
@@ -21,6 +25,7 @@ export type Lost = (generation: number, reason: string) => Promise<void>;
 export class Generations {
   readonly #dir: string;
   readonly #limit: number;
+  readonly #ring: KeyRing;
   /** Sealed ones, with their bytes on disk where that has been measured since they were last open. */
   readonly #sealed = new Map<number, number | undefined>();
   readonly #live = new Map<number, number>();
@@ -31,26 +36,31 @@ export class Generations {
   /** Sealed by a failure, with bytes in the memory table: LevelDB must write them out to open again, so on a full disk such
    *  a one stays open, and replay reads on. */
   readonly #held = new Set<number>();
+  /** Tables that LevelDB may see. */
+  readonly #checked = new Set<string>();
   readonly #background = new Set<Promise<void>>();
   #current: Generation | undefined;
   #next = 1;
   /** Told about a generation that could not be opened. */
   lost: Lost = async () => {};
+  /** Told about one that could be opened only after a repair: what it has lost is found when it is read. */
+  mended: (generation: number, reason: string) => void = () => {};
   /** Told when a sealed one has been put in order: it could not be removed until then. */
   settled: () => void = () => {};
   /** Whether the disk surely takes what LevelDB writes when it opens. */
   roomy: () => boolean = () => true;
 
   /** A new generation is started after `limit` bytes. */
-  constructor(dir: string, limit: number) {
+  constructor(dir: string, limit: number, ring: KeyRing) {
     this.#dir = dir;
+    this.#ring = ring;
     this.#limit = limit;
   }
 
   /** Takes stock of the directory; finishes what a crash cut short: a removal, or the making of a new one. */
   async load(): Promise<void> {
     for (const name of await readdir(this.#dir)) {
-      if (name.endsWith(REMOVED)) await rm(join(this.#dir, name), { recursive: true, force: true });
+      if (LEFTOVER.test(name)) await rm(join(this.#dir, name), { recursive: true, force: true });
       else if (NAME.test(name) && (await unborn(join(this.#dir, name))))
         await rm(join(this.#dir, name), { recursive: true, force: true });
       else if (NAME.test(name)) this.#sealed.set(Number(name), undefined);
@@ -89,7 +99,8 @@ export class Generations {
     if (number === undefined) return;
     await this.use(number, async (generation) => {
       await generation.resume(number === floor.generation ? floor.counter + 1 : 1);
-      if (generation.written >= this.#limit) return;
+      const plain = this.#ring.cipher(generationKeyName(number)) === undefined;
+      if (generation.written >= this.#limit || (plain && this.#ring.active)) return;
       this.#sealed.delete(number);
       this.#current = generation;
     });
@@ -102,7 +113,9 @@ export class Generations {
     const number = this.#next;
     const dir = this.#path(number);
     try {
+      const cipher = await this.#ring.create(generationKeyName(number));
       const generation = await Generation.create(this.#dir, number, dir);
+      generation.cipher = cipher;
       this.#next = number + 1;
       this.#open.set(number, { opened: Promise.resolve(generation), users: 0 });
       this.#current = generation;
@@ -125,10 +138,9 @@ export class Generations {
     this.#inBackground(settled.catch(() => this.#held.add(generation.number)).then(() => this.settled()));
   }
 
-  /** The values of `keys`, undefined where there is none; all of them undefined where the generation is gone or damaged. */
+  /** The values of `keys`, undefined where there is none or it cannot be read. */
   async read(number: number, keys: Buffer[]): Promise<(Buffer | undefined)[]> {
-    const values = await this.use(number, (generation) => generation.db.getMany(keys)).catch((thrown) => {
-      if (isDamaged(thrown)) return undefined;
+    const values = await this.use(number, (generation) => generation.values(keys)).catch((thrown) => {
       throw storeFailed(`Generation ${number} of the store cannot be read`, thrown);
     });
     return values ?? keys.map(() => undefined);
@@ -144,6 +156,7 @@ export class Generations {
     let generation: Generation;
     try {
       generation = await handle.opened;
+      generation.cipher = this.#ring.cipher(generationKeyName(number));
     } catch (cause) {
       if (this.#open.get(number) === handle) this.#open.delete(number);
       if (!isDamaged(cause))
@@ -161,7 +174,29 @@ export class Generations {
   /** LevelDB's lock admits one, so a closing that is under way comes first. */
   async #reopen(number: number): Promise<Generation> {
     await this.#closing.get(number);
-    return Generation.open(number, this.#path(number));
+    try {
+      return await Generation.open(number, this.#path(number), this.#checked);
+    } catch (cause) {
+      if (!isDamaged(cause) || !this.has(number)) throw cause;
+      return await this.#mend(number, cause);
+    }
+  }
+
+  /** LevelDB's repair, on a copy. Throws the first cause where that does not help. */
+  async #mend(number: number, cause: unknown): Promise<Generation> {
+    const path = this.#path(number);
+    const aside = `${path}.damaged-${Date.now()}`;
+    let generation: Generation;
+    try {
+      await rename(path + COPY, aside);
+      await repairFrom(aside, path);
+      generation = await Generation.open(number, path, this.#checked);
+    } catch (again) {
+      throw isDamaged(again) ? cause : again;
+    }
+    const kept = `its files as they were are in ${basename(aside)}`;
+    this.mended(number, `generation ${number} was damaged (${reasonOf(cause)}) and repaired; ${kept}`);
+    return generation;
   }
 
   #release(released: Handle): void {
@@ -222,6 +257,10 @@ export class Generations {
     };
   }
 
+  pinned(number: number): boolean {
+    return this.#pins.has(number);
+  }
+
   /** Nothing in it lives and nobody is at it. */
   spent(number: number): boolean {
     return this.live(number) === 0 && !this.#pins.has(number);
@@ -243,7 +282,10 @@ export class Generations {
     else await this.#closing.get(number);
     const doomed = this.#path(number) + REMOVED;
     await rename(this.#path(number), doomed);
+    // Or a power cut could bring back the name of a generation that has lost a part of its files.
+    await syncDirectory(this.#dir);
     await rm(doomed, { recursive: true, force: true });
+    await this.#ring.drop(generationKeyName(number));
     return true;
   }
 
@@ -269,7 +311,3 @@ export class Generations {
     await syncDirectory(this.#dir).catch(() => {});
   }
 }
-
-/** LevelDB was killed while it made this one: without CURRENT, log and tables nothing was ever put into it. */
-const unborn = async (dir: string): Promise<boolean> =>
-  !(await readdir(dir)).some((name) => name === 'CURRENT' || /\.(log|ldb)$/.test(name));

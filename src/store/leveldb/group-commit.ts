@@ -4,7 +4,6 @@
 
 import { setImmediate as afterIo } from 'node:timers/promises';
 import type { EntryHead } from '../store.ts';
-import { bootId, uptime } from './boot-clock.ts';
 import { payloadOf } from './chunk.ts';
 import {
   appendExtent,
@@ -18,6 +17,7 @@ import type { Generations } from './generations.ts';
 import { encodeKey, type GenerationKey, KIND } from './keys.ts';
 import { storeFailed } from './level-errors.ts';
 import type { MemoryBudget } from './memory-budget.ts';
+import type { StoreClock } from './store-clock.ts';
 
 /** One batch: large enough that the fsync costs little, small enough that a receipt does not wait long behind it. */
 const BATCH_BYTES = 4 * 1024 * 1024;
@@ -67,6 +67,7 @@ interface Submission {
 export class GroupCommit {
   readonly #generations: Generations;
   readonly #budget: MemoryBudget;
+  readonly #clock: StoreClock;
   #queue: Submission[] = [];
   #running: Promise<void> | undefined;
   #roll: PromiseWithResolvers<void> | undefined;
@@ -78,8 +79,9 @@ export class GroupCommit {
     () => {};
   failed: (cause: unknown) => void = () => {};
 
-  constructor(generations: Generations, budget: MemoryBudget, nextSeq: number) {
+  constructor(generations: Generations, budget: MemoryBudget, clock: StoreClock, nextSeq: number) {
     this.#generations = generations;
+    this.#clock = clock;
     this.#budget = budget;
     this.#nextSeq = nextSeq;
   }
@@ -182,7 +184,7 @@ export class GroupCommit {
       puts.push({ key: encodeKey(key.counter, kind, writer), value });
       return key;
     };
-    const committed = { bootId, uptime: uptime() };
+    const committed = this.#clock.reading();
     if (generation.fresh) put(KIND.opening, 0, encodeOpening(this.#nextSeq));
     for (const submission of batch) {
       const { body, draft } = submission;

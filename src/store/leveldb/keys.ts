@@ -50,6 +50,9 @@ export const decodeLaneKey = (key: string): { destination: string; seq: number }
 };
 
 export const idKey = (id: string): string => `i/${id}`;
+/** Sorted by the store's time at which a time to live is over. */
+export const expiryKey = (at: number, seq: number): string => `t/${digits(at)}/${digits(seq)}`;
+export const decodeExpiryKey = (key: string): number => Number(key.slice(2, 2 + SEQ_DIGITS));
 export const auditKey = (line: number): string => `a/${digits(line)}`;
 export const decodeAuditKey = (key: string): number => Number(key.slice(2));
 export const WATERMARK_KEY = 'm/watermark';

@@ -2,7 +2,7 @@
 // oldest entry that waits is looked up in the lane when the one before it leaves.
 
 import type { Totals } from '../store.ts';
-import type { Slot } from './slot.ts';
+import { heldBytes, type Slot } from './slot.ts';
 
 interface Lane extends Totals {
   /** Set while the next oldest is looked up: what changed meanwhile. */
@@ -11,6 +11,8 @@ interface Lane extends Totals {
 
 export class LaneTotals {
   readonly #lanes = new Map<string, Lane>();
+  /** Waiting and dead entries of each destination and class. */
+  readonly #classes = new Map<string, Map<number, number>>();
   readonly #scan: (destination: string, after: number) => AsyncIterable<Slot>;
 
   constructor(scan: (destination: string, after: number) => AsyncIterable<Slot>) {
@@ -20,7 +22,7 @@ export class LaneTotals {
   #lane(destination: string): Lane {
     let lane = this.#lanes.get(destination);
     if (!lane) {
-      lane = { entries: 0, bytes: 0, dead: 0, quarantined: 0 };
+      lane = { entries: 0, bytes: 0, dead: 0, quarantined: 0, held: 0 };
       this.#lanes.set(destination, lane);
     }
     return lane;
@@ -51,7 +53,22 @@ export class LaneTotals {
     if (lane.entries === 0) delete lane.oldest;
   }
 
+  /** Those of waiting and dead entries. */
+  classes(destination: string): number[] {
+    return [...(this.#classes.get(destination)?.keys() ?? [])];
+  }
+
+  #countClass({ destination, class: cls }: Slot, sign: 1 | -1): void {
+    const classes = this.#classes.get(destination) ?? new Map<number, number>();
+    this.#classes.set(destination, classes);
+    const count = (classes.get(cls) ?? 0) + sign;
+    if (count > 0) classes.set(cls, count);
+    else classes.delete(cls);
+  }
+
   #count(lane: Lane, slot: Slot, sign: 1 | -1): void {
+    lane.held += sign * heldBytes(slot);
+    if (slot.state !== 'quarantined') this.#countClass(slot, sign);
     if (slot.state === 'dead') lane.dead += sign;
     else if (slot.state === 'quarantined') lane.quarantined += sign;
     else {

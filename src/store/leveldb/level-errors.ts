@@ -3,6 +3,11 @@
 
 import { LaybyError, messageOf } from '../../telemetry/error.ts';
 
+/** Found before LevelDB saw them. */
+export class FilesDamaged extends Error {
+  override name = 'FilesDamaged';
+}
+
 const causeOf = (thrown: unknown): unknown => (thrown instanceof Error ? (thrown.cause ?? thrown) : thrown);
 
 const codeOf = (thrown: unknown): string | undefined => {
@@ -14,8 +19,11 @@ export const isLocked = (thrown: unknown): boolean => codeOf(thrown) === 'LEVEL_
 
 /** Missing or damaged files: opening again will not help. */
 export const isDamaged = (thrown: unknown): boolean =>
+  thrown instanceof FilesDamaged ||
   codeOf(thrown) === 'LEVEL_CORRUPTION' ||
-  /does not exist \(create_if_missing|No such file|Input\/output error/.test(messageOf(causeOf(thrown)));
+  /does not exist \(create_if_missing|No such file|Invalid argument|Input\/output error/i.test(
+    messageOf(causeOf(thrown)),
+  );
 
 export const reasonOf = (thrown: unknown): string => messageOf(causeOf(thrown));
 

@@ -4,11 +4,11 @@
 // and is written behind. What becomes of entries later is written to the index alone. Opening (open.ts, recovery.ts)
 // indexes what the generations hold beyond the index's watermark.
 
-import { join } from 'node:path';
 import { LaybyError, messageOf } from '../../telemetry/error.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import type {
   Entry,
+  EntryBrief,
   EntryHead,
   EntryWriter,
   ListOptions,
@@ -18,13 +18,15 @@ import type {
   Totals,
   WriterOptions,
 } from '../store.ts';
+import type { Ballast } from './ballast.ts';
 import { BodyDamaged, readBody, readRecords } from './body-reader.ts';
 import type { Catalog } from './catalog.ts';
 import type { EntryRecord } from './entry-record.ts';
 import { directoryBytes } from './generation.ts';
 import type { GroupCommit, Placed } from './group-commit.ts';
+import type { HighWater } from './high-water.ts';
 import { storeClosed } from './level-errors.ts';
-import { listSlots } from './list-slots.ts';
+import { evictableSlots, listSlots } from './list-slots.ts';
 import type { MemoryBudget } from './memory-budget.ts';
 import type { Reclaim } from './reclaim.ts';
 import { type Slot, slotOf } from './slot.ts';
@@ -36,11 +38,13 @@ const MARK_BYTES = 64 * 1024 * 1024;
 
 export interface StoreParts {
   dir: string;
+  ballast: Ballast;
   catalog: Catalog;
   commits: GroupCommit;
   budget: MemoryBudget;
   space: Space;
   reclaim: Reclaim;
+  highWater: HighWater;
   newWriter: () => number;
   listeners: Set<(event: StoreEvent) => void>;
   log: Logger | undefined;
@@ -73,7 +77,10 @@ export class LevelStore implements Store, WriterHost {
     const { index } = this.#catalog;
     index.openWriters = () =>
       [...this.#writers].filter(({ body }) => body.extents.length > 0).map(({ body }) => body.writer);
-    index.onFlushed = () => parts.reclaim.check();
+    index.onFlushed = (flush) => {
+      parts.highWater.note({ flush });
+      parts.reclaim.check();
+    };
     this.#catalog.generations.settled = () => parts.reclaim.check();
     parts.commits.ready = () => index.room();
     parts.commits.failed = (cause) => {
@@ -88,8 +95,12 @@ export class LevelStore implements Store, WriterHost {
     const { index, generations } = this.#catalog;
     const before = this.#unmarked;
     for (const { record, at, recordBytes, moved } of placed)
-      if (!moved) this.#catalog.add(slotOf(record, at, recordBytes), true);
+      if (!moved) this.#catalog.add(slotOf(record, at, recordBytes), record);
     index.mark(position);
+    if (placed.some(({ moved }) => !moved)) {
+      const { seq, generation } = position;
+      this.#parts.highWater.note({ seq, generation });
+    }
     const written = generations.current?.written ?? 0;
     this.#unmarked = written;
     const crossed = Math.floor(written / MARK_BYTES) !== Math.floor(before / MARK_BYTES);
@@ -107,13 +118,12 @@ export class LevelStore implements Store, WriterHost {
   async begin(head: EntryHead, expected = 0, options: WriterOptions = {}): Promise<EntryWriter> {
     this.#open();
     this.#refuseTaken(head.id);
-    const refusal = this.space.refusal(expected);
-    if (refusal) {
-      await this.#parts.reclaim.squeeze(); // and the estimate may be a second old
-      await this.space.refresh();
-      const still = this.space.refusal(expected);
-      if (still) throw still;
+    if (this.lacking(expected) > 0) {
+      await this.makeRoom(expected); // and the estimate may be a second old
+      const refusal = this.space.refusal(expected);
+      if (refusal) throw refusal;
       this.#open();
+      this.#refuseTaken(head.id);
     }
     const writer = new BodyWriter(this, this.#parts.newWriter(), head, expected, options);
     this.#writers.add(writer);
@@ -253,26 +263,67 @@ export class LevelStore implements Store, WriterHost {
     this.#open();
     const changed = await this.#catalog.change(id, (slot) => {
       if (slot.state !== 'dead') return undefined;
-      const { lastError: _, reason: __, ...rest } = slot;
-      return { now: { ...rest, state: 'stored', attempts: 0 }, event: { kind: 'retried' } };
+      const { lastError: _, reason: __, expiry, ...rest } = slot;
+      const { ttl } = expiry ?? {};
+      const now: Slot = {
+        ...rest,
+        state: 'stored',
+        attempts: 0,
+        ...(ttl !== undefined && { expiry: { ttl, at: this.#catalog.clock.now() + ttl } }),
+      };
+      return { now, event: { kind: 'retried' } };
     });
     return changed !== undefined;
   }
 
   async drop(id: string, kind: 'dropped' | 'expired' | 'evicted', rule: string): Promise<boolean> {
     this.#open();
-    const changed = await this.#catalog.change(id, () => ({ now: undefined, event: { kind, detail: rule } }));
-    this.sending(id, false);
+    const changed = await this.#catalog.change(id, (slot) =>
+      kind !== 'dropped' && this.#catalog.stateOf(slot) === 'sending'
+        ? undefined
+        : { now: undefined, event: { kind, detail: rule } },
+    );
+    if (changed) this.sending(id, false);
     return changed !== undefined;
   }
 
-  async physicalBytes(): Promise<number> {
-    return directoryBytes(join(this.#parts.dir));
+  age({ committed }: Entry): number {
+    return committed ? Math.max(0, this.#catalog.clock.now() - (committed.clock ?? 0)) : 0;
   }
 
-  audit(id?: string): AsyncIterable<StoreEvent> {
+  async *expired(): AsyncGenerator<EntryBrief> {
     this.#open();
-    return this.#catalog.index.audit(id);
+    for await (const slot of this.#catalog.index.expired())
+      if (this.#catalog.stateOf(slot) === 'stored') yield this.#catalog.brief(slot);
+  }
+
+  async *evictable(below: number, destination?: string): AsyncGenerator<EntryBrief> {
+    this.#open();
+    for await (const slot of evictableSlots(this.#catalog, below, destination))
+      yield this.#catalog.brief(slot);
+  }
+
+  lacking(more: number): number {
+    return this.space.lacking(more);
+  }
+
+  async makeRoom(more: number): Promise<number> {
+    this.#open();
+    await this.space.refresh();
+    const lacking = this.lacking(more);
+    if (lacking === 0) return 0;
+    await this.#parts.reclaim.squeeze(lacking);
+    await this.space.refresh();
+    return this.lacking(more);
+  }
+
+  async physicalBytes(): Promise<number> {
+    return (await directoryBytes(this.#parts.dir)) - this.#parts.ballast.bytes;
+  }
+
+  audit(of: { id?: string; url?: string } = {}): AsyncIterable<StoreEvent> {
+    this.#open();
+    return this.#catalog.index.audit(of);
   }
 
   on(_event: 'event', listener: (event: StoreEvent) => void): void {
@@ -292,6 +343,8 @@ export class LevelStore implements Store, WriterHost {
       await this.#catalog.index.close();
     } finally {
       await this.#catalog.generations.close();
+      await this.#parts.ballast.close();
+      await this.#parts.highWater.close();
     }
   }
 }

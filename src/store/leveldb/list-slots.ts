@@ -40,6 +40,29 @@ export async function* listSlots(catalog: Catalog, options: ListOptions): AsyncG
   if (page.length > 0) yield page;
 }
 
+/** What may be evicted: the lowest class first, of one class the oldest first. */
+export async function* evictableSlots(
+  catalog: Catalog,
+  below: number,
+  destination?: string,
+): AsyncGenerator<Slot> {
+  const names = destination === undefined ? catalog.totals.destinations : [destination];
+  const classes = new Set(names.flatMap((name) => catalog.totals.classes(name)));
+  for (const lowest of [...classes].sort((a, b) => a - b)) {
+    if (lowest >= below) return;
+    const lanes = names
+      .filter((name) => catalog.totals.classes(name).includes(lowest))
+      .map((name) => {
+        const { dead = 0, oldest } = catalog.totals.totals().get(name) ?? {};
+        return catalog.index.lane(name, dead > 0 || !oldest ? 0 : oldest.seq - 1, FIRST_PAGE);
+      });
+    for await (const slot of merge(lanes)) {
+      const state = catalog.stateOf(slot);
+      if (slot.class === lowest && (state === 'stored' || state === 'dead')) yield slot;
+    }
+  }
+}
+
 async function* merge(lanes: AsyncGenerator<Slot>[]): AsyncGenerator<Slot> {
   const heads: { slot: Slot; lane: AsyncGenerator<Slot> }[] = [];
   const advance = async (lane: AsyncGenerator<Slot>): Promise<void> => {

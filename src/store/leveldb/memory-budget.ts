@@ -2,7 +2,10 @@
 // back-pressure on the apps. Buffers are used again, since the garbage collector is slow to see memory outside its heap.
 
 /** Also what sizes a writer's chunk: all writers together gather at most half of it. */
-export const BUDGET_BYTES = 16 * 1024 * 1024;
+export const BUDGET_BYTES = 8 * 1024 * 1024;
+
+/** What one that is let in takes, more or less: a piece as it comes from a socket. */
+const WOKEN_BYTES = 64 * 1024;
 
 /** Smaller ones come from Node's own pool and are not worth keeping. */
 const SMALLEST_KEPT = 16 * 1024;
@@ -14,6 +17,7 @@ export class MemoryBudget {
   readonly #free = new Map<number, ArrayBuffer[]>();
   #kept = 0;
   #taken = 0;
+  #waking = false;
   #waiting: PromiseWithResolvers<void>[] = [];
 
   constructor(limit = BUDGET_BYTES) {
@@ -47,7 +51,19 @@ export class MemoryBudget {
 
   give(bytes: number): void {
     this.#taken -= bytes;
-    while (this.#taken < this.#limit && this.#waiting.length > 0) this.#waiting.shift()!.resolve();
+    this.#wake();
+  }
+
+  /** A few at a time: were all woken at once, each would take the room that is there for one. */
+  #wake(): void {
+    for (let room = this.#limit - this.#taken; room > 0 && this.#waiting.length > 0; room -= WOKEN_BYTES)
+      this.#waiting.shift()!.resolve();
+    if (this.#waiting.length === 0 || this.#waking) return;
+    this.#waking = true;
+    setImmediate(() => {
+      this.#waking = false;
+      if (this.#taken < this.#limit) this.#wake(); // those before may have nothing to bring
+    });
   }
 
   /** undefined where there is room now. */

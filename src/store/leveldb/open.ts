@@ -2,24 +2,29 @@
 // what is to be recovered; then puts the parts together.
 
 import { randomInt } from 'node:crypto';
-import { mkdir, open, readFile, rename } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LaybyError, messageOf } from '../../telemetry/error.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import type { Damage, Store, StoreEvent } from '../store.ts';
+import { BALLAST_BYTES, Ballast, freeBytes } from './ballast.ts';
+import { type BootClock, bootClock } from './boot-clock.ts';
 import { Catalog } from './catalog.ts';
-import { EntryIndex, type Watermark } from './entry-index.ts';
+import { checkFormat } from './format.ts';
 import { directoryBytes, syncDirectory } from './generation.ts';
 import { Generations } from './generations.ts';
 import { GroupCommit } from './group-commit.ts';
-import { isDamaged, isLocked, reasonOf, storeFailed } from './level-errors.ts';
+import { HighWater, readMark } from './high-water.ts';
+import { INDEX_KEY, KeyRing } from './key-ring.ts';
+import { storeFailed } from './level-errors.ts';
 import { LevelStore } from './leveldb-store.ts';
 import { MemoryBudget } from './memory-budget.ts';
+import { openIndex } from './open-index.ts';
 import { Reclaim } from './reclaim.ts';
 import { Recovery } from './recovery.ts';
 import { Space, type SpaceOptions } from './space.ts';
+import { StoreClock } from './store-clock.ts';
 
-const VERSION = 1;
 const GENERATION_BYTES = 256 * 1024 * 1024;
 /** A small quota gets smaller generations: what is delivered gives disk back only by whole ones. */
 const GENERATIONS_IN_QUOTA = 8;
@@ -29,10 +34,14 @@ export interface StoreOptions extends SpaceOptions {
   log?: Logger | undefined;
   /** Bytes after which a new generation is started; default 256 MiB. Tests make it small. */
   generationBytes?: number | undefined;
+  /** The operator's key, 32 bytes: what comes in is encrypted. What was stored before stays as it is until it leaves. */
+  key?: Buffer | undefined;
+  /** The machine's clocks; tests bring their own. */
+  bootClock?: BootClock | undefined;
 }
 
 /** Opens the store in `dir`, or makes one. Errors: LAYBY_STORE_IN_USE (another process has it), LAYBY_STORE_NEWER (written by
- *  a newer Layby), LAYBY_STORE_FAILED (the disk). Damage is no error: it is in the report. */
+ *  a newer Layby), LAYBY_STORE_KEY_MISSING, LAYBY_STORE_KEY_WRONG, LAYBY_STORE_FAILED (the disk). Damage is no error: it is in the report. */
 export const openStore = async (dir: string, options: StoreOptions = {}): Promise<Store> => {
   const began = performance.now();
   try {
@@ -47,15 +56,21 @@ const assemble = async (dir: string, options: StoreOptions, began: number): Prom
   const { log, quota = Number.POSITIVE_INFINITY } = options;
   const fitting = Math.max(SMALLEST_GENERATION, quota / GENERATIONS_IN_QUOTA);
   const generationBytes = options.generationBytes ?? Math.min(GENERATION_BYTES, fitting);
-  await checkFormat(dir);
   const damage: Damage[] = [];
-  const { index, watermark } = await openIndex(dir, damage);
+  await checkFormat(dir, damage);
+  const mark = await readMark(dir);
+  const clock = new StoreClock(options.bootClock ?? bootClock);
+  const ballast = new Ballast(dir);
+  await ballast.load();
+  const ring = await KeyRing.open(dir, options.key);
+  if (ring.active && !ring.cipher(INDEX_KEY)) await ring.create(INDEX_KEY);
+  const { index, watermark, doubtful } = await openIndex(dir, clock, mark, damage, ring.cipher(INDEX_KEY));
+  if (watermark?.time) clock.found(watermark.time);
   const generationsDir = join(dir, 'generations');
   await mkdir(generationsDir, { recursive: true });
-  const generations = new Generations(generationsDir, generationBytes);
+  await syncDirectory(dir);
+  const generations = new Generations(generationsDir, generationBytes, ring);
   await generations.load();
-  if (!watermark && generations.numbers.length > 0)
-    damage.push({ reason: 'the index was missing or damaged; it was rebuilt from the generations' });
 
   const listeners = new Set<(event: StoreEvent) => void>();
   const tell = (event: StoreEvent): void => {
@@ -67,12 +82,29 @@ const assemble = async (dir: string, options: StoreOptions, began: number): Prom
       }
     }
   };
-  const catalog = new Catalog(index, generations, tell);
-  const recovery = new Recovery(catalog, watermark, damage);
+  const catalog = new Catalog(index, generations, clock, tell);
+  const recovery = new Recovery(catalog, { watermark, doubtful }, mark, damage);
   generations.lost = (number, reason) => recovery.lost(number, reason);
+  const mended = new Set<number>();
+  generations.mended = (number, reason) => {
+    mended.add(number);
+    damage.push({ reason });
+  };
   const { abandoned, position } = await recovery.run();
+  catalog.damaged = (found) => damage.push(found);
+  for (const number of mended) await catalog.checkRecords(number);
+  // What is found from here on is told at once: at the opening the report is all there is.
+  const alarm = (found: Damage): void => {
+    damage.push(found);
+    log?.error(found, 'damage found in the store');
+  };
+  catalog.damaged = alarm;
+  generations.mended = (number, reason) => {
+    alarm({ reason });
+    catalog.checkRecords(number).catch((cause) => alarm({ reason: messageOf(cause) }));
+  };
   generations.lost = async (number, reason) => {
-    log?.error({ number, reason }, 'a generation was set aside');
+    alarm({ reason });
     await catalog.loseGeneration(number, reason);
   };
   await generations.resume(position);
@@ -83,88 +115,38 @@ const assemble = async (dir: string, options: StoreOptions, began: number): Prom
   let writers = randomInt(1, 2 ** 16) * 2 ** 32;
   const newWriter = (): number => ++writers;
   const budget = new MemoryBudget();
-  const commits = new GroupCommit(generations, budget, position.seq + 1);
+  const commits = new GroupCommit(generations, budget, clock, position.seq + 1);
   const space = new Space(
     dir,
     options,
     async () => (await generations.bytes()) + (await directoryBytes(join(dir, 'index'))),
   );
+  space.onRefreshed = (free) => ballast.tend(free);
   await space.refresh();
+  index.mayReopen = async () =>
+    (await freeBytes(dir)) > BALLAST_BYTES ||
+    ((await ballast.drop()) && (await freeBytes(dir)) > BALLAST_BYTES / 2);
   generations.roomy = () => space.roomy;
-  const reclaim = new Reclaim(catalog, commits, { generationBytes, newWriter, budget, log });
+  const elbow = (): number => space.elbow;
+  const reclaim = new Reclaim(catalog, commits, { generationBytes, newWriter, budget, elbow, log });
   let entries = 0;
   for (const lane of catalog.totals.totals().values()) entries += lane.entries + lane.dead + lane.quarantined;
   const report = { took: performance.now() - began, entries, abandoned, damage };
-  const parts = { dir, catalog, commits, budget, space, reclaim, newWriter, listeners, log };
+  const highWater = await HighWater.open(dir, mark);
+  const parts = {
+    dir,
+    ballast,
+    catalog,
+    commits,
+    budget,
+    space,
+    reclaim,
+    newWriter,
+    listeners,
+    log,
+    highWater,
+  };
   const store = new LevelStore(parts, report);
   reclaim.check();
   return store;
-};
-
-const checkFormat = async (dir: string): Promise<void> => {
-  await mkdir(dir, { recursive: true });
-  const path = join(dir, 'format.json');
-  const text = await readFile(path, 'utf8').catch((cause) => {
-    if (cause.code === 'ENOENT') return undefined;
-    throw cause;
-  });
-  if (text === undefined) {
-    const handle = await open(`${path}.new`, 'w');
-    try {
-      await handle.writeFile(`${JSON.stringify({ version: VERSION })}\n`);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await rename(`${path}.new`, path);
-    await syncDirectory(dir);
-    return;
-  }
-  const version = versionOf(text);
-  if (version === undefined)
-    throw new LaybyError('LAYBY_STORE_FAILED', `${path} is not readable as a store's format`, {
-      remedy: `See that it holds {"version":${VERSION}}, or give another directory`,
-    });
-  if (version > VERSION)
-    throw new LaybyError(
-      'LAYBY_STORE_NEWER',
-      `The store in ${dir} has format ${version}, this Layby knows ${VERSION}`,
-      { remedy: 'Start the newer Layby again, and let it drain the store before you go back' },
-    );
-};
-
-const versionOf = (text: string): number | undefined => {
-  try {
-    const { version } = JSON.parse(text) as { version?: unknown };
-    return typeof version === 'number' ? version : undefined;
-  } catch {
-    return undefined;
-  }
-};
-
-/** Without a watermark the index is new. A damaged one is set aside as it is. */
-const openIndex = async (
-  dir: string,
-  damage: Damage[],
-): Promise<{ index: EntryIndex; watermark: Watermark | undefined }> => {
-  const path = join(dir, 'index');
-  let index: EntryIndex | undefined;
-  try {
-    index = await EntryIndex.open(path);
-    await index.verify();
-    const watermark = await index.readWatermark();
-    return { index, watermark };
-  } catch (cause) {
-    await index?.abandon();
-    if (isLocked(cause))
-      throw new LaybyError('LAYBY_STORE_IN_USE', `Another process has the store in ${dir} open`, {
-        remedy: 'Stop it, or give this one a directory of its own',
-        cause,
-      });
-    if (!isDamaged(cause)) throw cause;
-    const aside = `index.damaged-${Date.now()}`;
-    await rename(path, join(dir, aside));
-    damage.push({ reason: `the index was damaged (${reasonOf(cause)}) and set aside as ${aside}` });
-    return { index: await EntryIndex.open(path), watermark: undefined };
-  }
 };

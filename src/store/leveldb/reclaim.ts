@@ -17,11 +17,17 @@ const STRAGGLER_SHARE = 0.25;
 /** A current generation in which nothing lives is sealed from this size on; below, it is not worth a new one. */
 const SPENT_BYTES = 32 * 1024 * 1024;
 
+/** For want of room a generation is compacted when at least this share of it is dead: what is copied is at most seven times what
+ *  comes back. */
+const PRESSED_SHARE = 1 / 8;
+
 export interface ReclaimOptions {
   /** What a generation holds when it is full, bytes. */
   generationBytes: number;
   newWriter: () => number;
   budget: MemoryBudget;
+  /** Bytes of the disk that copies may take before what they replace is gone. */
+  elbow: () => number;
   log: Logger | undefined;
 }
 
@@ -35,7 +41,8 @@ export class Reclaim {
   readonly #stay = new Set<number>();
   #running: Promise<void> | undefined;
   #again = false;
-  #urgent = false;
+  /** Bytes wanted at once. */
+  #wanted = 0;
   #closed = false;
 
   constructor(catalog: Catalog, commits: GroupCommit, options: ReclaimOptions) {
@@ -57,9 +64,10 @@ export class Reclaim {
       });
   }
 
-  /** For want of room: also gives back a current generation in which nothing lives, however small. */
-  async squeeze(): Promise<void> {
-    this.#urgent = true;
+  /** For want of room: also gives back a current generation in which nothing lives, however small, and copies survivors out of
+   *  turn until `bytes` have come back, or as many as can. */
+  async squeeze(bytes: number): Promise<void> {
+    this.#wanted = Math.max(this.#wanted, bytes);
     this.check();
     await this.#running;
   }
@@ -73,22 +81,51 @@ export class Reclaim {
     while (this.#again && !this.#closed) {
       this.#again = false;
       const { current } = this.#generations;
-      const worth = this.#urgent ? 0 : Math.min(SPENT_BYTES, this.#options.generationBytes / 2);
-      this.#urgent = false;
-      if (current && current.written > worth && this.#generations.spent(current.number))
-        await this.#commits.roll();
-      await this.#removeSpent();
+      const wanted = this.#wanted;
+      this.#wanted = 0;
+      const worth = wanted > 0 ? 0 : Math.min(SPENT_BYTES, this.#options.generationBytes / 2);
+      const { number, written } = current ?? { number: 0, written: 0 };
+      const dead = written - this.#generations.live(number);
+      const pressed = wanted > 0 && dead > this.#options.generationBytes * PRESSED_SHARE;
+      if (written > worth && (pressed || this.#generations.spent(number))) await this.#commits.roll();
+      const freed = await this.#removeSpent();
+      if (wanted > freed) await this.#compact(wanted - freed);
       await this.#copyStragglers();
     }
   }
 
-  async #removeSpent(): Promise<void> {
+  /** Out of turn, the emptiest first. */
+  async #compact(wanted: number): Promise<void> {
+    const { generationBytes, elbow } = this.#options;
+    const candidates: { number: number; live: number; dead: number }[] = [];
+    for (const number of this.#generations.sealed) {
+      const live = this.#generations.live(number);
+      const dead = (await this.#generations.bytesOf(number)) - live;
+      if (live > 0 && dead > generationBytes * PRESSED_SHARE && !this.#generations.pinned(number))
+        candidates.push({ number, live, dead });
+    }
+    for (const { number, live, dead } of candidates.sort((a, b) => a.live - b.live)) {
+      if (wanted <= 0 || this.#closed || live > elbow()) return;
+      if (!(await this.#evacuate(number, Number.POSITIVE_INFINITY))) continue;
+      await this.#removeSpent();
+      wanted -= dead;
+    }
+  }
+
+  /** Resolves with the bytes that came back. */
+  async #removeSpent(): Promise<number> {
     const spent = this.#generations.sealed.filter((number) => this.#generations.spent(number));
-    if (spent.length === 0) return;
+    if (spent.length === 0) return 0;
+    let freed = 0;
     // The index on the disk must have forgotten their entries first, or the next opening would miss them.
     await this.#index.flushed();
-    for (const number of spent)
-      if (await this.#generations.remove(number)) this.#options.log?.debug({ number }, 'generation removed');
+    for (const number of spent) {
+      const bytes = await this.#generations.bytesOf(number);
+      if (!(await this.#generations.remove(number))) continue;
+      freed += bytes;
+      this.#options.log?.debug({ number }, 'generation removed');
+    }
+    return freed;
   }
 
   async #share(number: number): Promise<number> {
@@ -114,13 +151,14 @@ export class Reclaim {
     for (;;) {
       const number = await this.#straggler();
       if (number === undefined || this.#closed) return;
-      if (!(await this.#evacuate(number))) this.#stay.add(number);
+      const bound = this.#options.generationBytes * STRAGGLER_SHARE * 2;
+      if (!(await this.#evacuate(number, bound))) this.#stay.add(number);
       await this.#removeSpent();
     }
   }
 
-  async #evacuate(number: number): Promise<boolean> {
-    const bound = this.#options.generationBytes * STRAGGLER_SHARE * 2;
+  /** Copies all that lives in it forward, where that is `bound` bytes at most. */
+  async #evacuate(number: number, bound: number): Promise<boolean> {
     const survivors: Slot[] = [];
     let bytes = 0;
     for (const destination of this.#catalog.totals.destinations)

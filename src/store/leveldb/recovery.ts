@@ -1,14 +1,17 @@
-// What opening does with what it finds: counts what the index holds, indexes what the generations hold beyond its watermark
-// (all of it, where the index is new), and reports what is missing by number. It deletes nothing.
+// What opening does with what it finds: counts what the index holds, indexes what the generations hold beyond its watermark, and
+// reports what is missing by number. Where the index is new, or its sum shows that something of it is lost, it is compared with
+// all that the generations hold: an entry that nobody is known to have got is sent again rather than lost. It deletes nothing.
 
-import type { Damage } from '../store.ts';
+import type { Damage, StoreEvent } from '../store.ts';
 import type { Catalog } from './catalog.ts';
 import type { Watermark } from './entry-index.ts';
-import { decodeEntryRecord, decodeOpening, type EntryRecord } from './entry-record.ts';
+import { decodeEntryRecord, decodeOpening } from './entry-record.ts';
 import type { Generation } from './generation.ts';
-import { decodeKey, encodeKey, type GenerationKey, KIND } from './keys.ts';
-import { reasonOf } from './level-errors.ts';
-import { slotOf } from './slot.ts';
+import type { Mark } from './high-water.ts';
+import { encodeKey, KIND } from './keys.ts';
+import { isDamaged, reasonOf } from './level-errors.ts';
+import type { OpenedIndex } from './open-index.ts';
+import { type Slot, slotOf } from './slot.ts';
 
 /** Keys looked at in one go. */
 const PAGE = 1024;
@@ -24,39 +27,55 @@ export interface Recovered {
 export class Recovery {
   readonly #catalog: Catalog;
   readonly #damage: Damage[];
-  readonly #rebuild: boolean;
+  readonly #found: Watermark | undefined;
   readonly #watermark: Watermark;
+  readonly #mark: Mark | undefined;
   readonly #unfinished: Set<number>;
+  /** The index is compared with all that the generations hold. */
+  #compare: boolean;
+  /** The slots of the index by seq, with the generation of the record; only where it is compared. */
+  readonly #known = new Map<number, { generation: number; id: string }>();
+  /** What became of entries, by seq, as far as the audit trail goes; only where the index is compared. */
+  #fates: ReadonlyMap<number, StoreEvent> = new Map();
   /** Slots whose value is damaged, by seq; their entries are looked for. */
   readonly #wanted = new Map<number, string>();
+  readonly #missingGenerations = new Set<number>();
   #expected: number;
+  #again = 0;
 
-  /** Without a watermark the index is rebuilt from all generations. */
-  constructor(catalog: Catalog, watermark: Watermark | undefined, damage: Damage[]) {
+  /** Without a watermark, or where it is `doubtful`, the index is compared with all generations. */
+  constructor(
+    catalog: Catalog,
+    { watermark, doubtful }: Omit<OpenedIndex, 'index'>,
+    mark: Mark | undefined,
+    damage: Damage[],
+  ) {
     this.#catalog = catalog;
     this.#damage = damage;
-    this.#rebuild = watermark === undefined;
+    this.#found = watermark;
+    this.#compare = doubtful || watermark === undefined;
     this.#watermark = watermark ?? { seq: 0, generation: 0, counter: 0, open: [] };
+    this.#mark = mark;
     this.#unfinished = new Set(this.#watermark.open);
     this.#expected = this.#watermark.seq + 1;
   }
 
   async run(): Promise<Recovered> {
     const { generations } = this.#catalog;
-    generations.reserve(this.#watermark.generation);
+    generations.reserve(Math.max(this.#watermark.generation, this.#mark?.generation ?? 0));
     await this.#countSlots();
+    if (this.#compare) await this.#prepare();
     let { generation, counter } = this.#watermark;
     const numbers = generations.numbers;
     for (const number of numbers) {
-      const known = number < this.#watermark.generation;
-      if (known && this.#wanted.size === 0) continue;
-      const last = await generations.use(number, (opened) => this.#scan(opened, numbers, known));
-      if (!known && last !== undefined) [generation, counter] = [number, last];
+      if (number < this.#watermark.generation && !this.#compare) continue;
+      const last = await generations.use(number, (opened) => this.#scan(opened, numbers));
+      if (last === undefined || number < generation) continue;
+      counter = number === generation ? Math.max(counter, last) : last;
+      generation = number;
     }
-    for (const [seq, destination] of this.#wanted) {
-      this.#catalog.index.forget(destination, seq);
-      this.#damage.push({ seq, reason: 'its place in the index is damaged and its record was not found' });
-    }
+    this.#lookAtTheEnd(numbers);
+    for (const number of this.#missingGenerations) await this.lost(number, `generation ${number} is missing`);
     return {
       abandoned: this.#unfinished.size,
       position: { seq: this.#expected - 1, generation, counter },
@@ -64,17 +83,61 @@ export class Recovery {
   }
 
   async #countSlots(): Promise<void> {
-    const missing = new Set<number>();
-    for await (const { destination, seq, slot } of this.#catalog.index.slots()) {
+    const { index, generations } = this.#catalog;
+    let slots = 0;
+    for await (const { destination, seq, slot } of index.slots()) {
+      slots++;
       if (!slot) {
         this.#wanted.set(seq, destination);
         continue;
       }
+      index.count(slot);
       this.#catalog.count(slot);
       if (slot.state === 'quarantined') continue;
-      for (const [number] of slot.parts) if (!this.#catalog.generations.has(number)) missing.add(number);
+      for (const [number] of slot.parts) if (!generations.has(number)) this.#missingGenerations.add(number);
     }
-    for (const number of missing) await this.lost(number, `generation ${number} is missing`);
+    if (!this.#found) {
+      const first = slots === 0 && generations.numbers.length === 0 && !this.#mark;
+      if (!first)
+        this.#damage.push({
+          reason: 'the index was missing or damaged; it was rebuilt from the generations',
+        });
+    } else if (this.#wanted.size > 0 || !index.isSound(this.#found)) {
+      this.#compare = true;
+      this.#damage.push({ reason: 'the index was damaged; it was compared with the generations' });
+    }
+  }
+
+  /** What is in the index is written anew, and what the audit trail knows to be over is taken out. */
+  async #prepare(): Promise<void> {
+    const { index } = this.#catalog;
+    this.#expected = 1;
+    this.#fates = await index.fates();
+    const over: string[] = [];
+    for await (const { destination, seq, slot } of index.slots()) {
+      if (!slot) continue;
+      this.#known.set(seq, { generation: slot.at.generation, id: slot.id });
+      index.rewrite({ ...slot, destination });
+      if (isOver(this.#fates.get(seq))) over.push(slot.id);
+      await index.room();
+    }
+    await index.dropStrayIds((id, seq) => this.#known.get(seq)?.id === id);
+    for (const id of over) await this.#catalog.change(id, () => ({ now: undefined }));
+  }
+
+  /** Numbers that were given, and of which nothing is left anywhere. */
+  #lookAtTheEnd(numbers: number[]): void {
+    const { index } = this.#catalog;
+    const mark = this.#mark;
+    // Where its generation is gone altogether, it had been removed as it should be: nothing in it was left to send.
+    if (mark && (!this.#compare || numbers.includes(mark.generation))) this.#missing(mark.seq + 1);
+    this.#expected = Math.max(this.#expected, (mark?.seq ?? 0) + 1, this.#watermark.seq + 1);
+    for (const [seq, destination] of this.#wanted) {
+      index.forget(destination, seq);
+      this.#damage.push({ seq, reason: 'its place in the index is damaged and its record was not found' });
+    }
+    if (this.#again > NAMED)
+      this.#damage.push({ reason: `${this.#again} entries were found again; they may be sent twice` });
   }
 
   /** Quarantines and reports what a lost generation held. */
@@ -86,39 +149,36 @@ export class Recovery {
   }
 
   /** Resolves with the last counter seen. */
-  async #scan(generation: Generation, numbers: number[], known: boolean): Promise<number> {
-    const { db, number } = generation;
-    const ahead = this.#watermark.generation === number ? this.#watermark.counter : 0;
-    const seen = this.#wanted.size > 0 ? 0 : ahead;
+  async #scan(generation: Generation, numbers: number[]): Promise<number> {
+    const { number } = generation;
+    const ahead = this.#watermark.generation === number && !this.#compare ? this.#watermark.counter : 0;
     let last = ahead;
     try {
-      if (!known && ahead === 0) await this.#begin(generation, numbers);
+      if (ahead === 0) this.#begin(number, await openingOf(generation), numbers);
       const end = await this.#firstSeqAfter(number, numbers);
-      const keys = db.keys({ gt: encodeKey(seen, 255 as GenerationKey['kind'], 0) });
-      for (;;) {
-        const page = (await keys.nextv(PAGE)).map(decodeKey).filter((key) => key !== undefined);
-        if (page.length === 0) break;
-        last = Math.max(last, page.at(-1)!.counter);
-        for (const { kind, writer, counter } of page)
-          if (kind === KIND.chunk && !known && counter > ahead) this.#unfinished.add(writer);
+      for await (const page of generation.keys(ahead + 1, PAGE)) {
+        last = Math.max(last, page.at(-1)?.counter ?? last);
+        for (const { kind, writer } of page) if (kind === KIND.chunk) this.#unfinished.add(writer);
         const records = page.filter(({ kind }) => kind === KIND.entry || kind === KIND.copied);
-        const values = await db.getMany(records.map((key) => encodeKey(key.counter, key.kind, key.writer)));
+        const values = await generation.values(
+          records.map((key) => encodeKey(key.counter, key.kind, key.writer)),
+        );
         for (const [i, key] of records.entries())
-          await this.#take(generation.number, key, values[i], { end, fresh: !known && key.counter > ahead });
+          await this.#take({ generation: number, ...key }, values[i], end);
         await this.#catalog.index.room();
       }
     } catch (cause) {
-      this.#damage.push({ reason: `generation ${number} cannot be read to its end: ${reasonOf(cause)}` });
+      if (!isDamaged(cause)) throw cause;
+      this.#damage.push({ reason: `generation ${number} cannot be read whole: ${reasonOf(cause)}` });
     }
     return last;
   }
 
   /** Numbers between the end of the generation before and the first of this one are missing. */
-  async #begin({ db, number }: Generation, numbers: number[]): Promise<void> {
-    const first = decodeOpening(await db.get(encodeKey(1, KIND.opening, 0)));
+  #begin(number: number, first: number | undefined, numbers: number[]): void {
     if (first === undefined) return;
-    // When the index is rebuilt, a removed generation leaves a hole that is none.
-    if (this.#rebuild && !numbers.includes(number - 1)) this.#expected = Math.max(this.#expected, first);
+    // When all generations are looked at, a removed one leaves a hole that is none.
+    if (this.#compare && !numbers.includes(number - 1)) this.#expected = Math.max(this.#expected, first);
     this.#missing(first);
   }
 
@@ -126,64 +186,73 @@ export class Recovery {
    *  never acknowledged, and gave its numbers back. */
   async #firstSeqAfter(number: number, numbers: number[]): Promise<number> {
     for (const later of numbers.slice(numbers.indexOf(number) + 1)) {
-      const first = await this.#catalog.generations.use(later, ({ db }) =>
-        db.get(encodeKey(1, KIND.opening, 0)),
-      );
-      const seq = decodeOpening(first);
+      const seq = await this.#catalog.generations.use(later, openingOf);
       if (seq !== undefined) return seq;
     }
     return Number.POSITIVE_INFINITY;
   }
 
-  async #take(
-    generation: number,
-    key: GenerationKey,
-    value: Buffer | undefined,
-    { end, fresh }: { end: number; fresh: boolean },
-  ): Promise<void> {
+  async #take(place: Slot['at'], value: Buffer | undefined, end: number): Promise<void> {
     const record = decodeEntryRecord(value);
     if (typeof record === 'string') {
-      if (fresh)
-        this.#damage.push({ reason: `${record} (generation ${generation}, counter ${key.counter})` });
+      const { generation, counter } = place;
+      this.#damage.push({ reason: `${record} (generation ${generation}, counter ${counter})` });
       return;
     }
-    const place = { generation, ...key };
-    const recordBytes = value!.length;
-    if (fresh) this.#unfinished.delete(key.writer);
-    if (this.#wanted.get(record.seq) === record.head.destination) {
-      this.#wanted.delete(record.seq);
-      this.#catalog.add(slotOf(record, place, recordBytes), false);
-      return;
+    this.#catalog.clock.found(record.committed);
+    this.#unfinished.delete(place.writer);
+    const { seq } = record;
+    const slot = slotOf(record, place, value!.length);
+    if (this.#compare && !(await this.#isNews(slot))) return;
+    const wanted = this.#wanted.delete(seq);
+    if (!wanted && place.kind === KIND.copied && !this.#compare) return;
+    if (!wanted && place.kind === KIND.entry) {
+      if (seq >= end || seq < this.#expected) return;
+      this.#missing(seq);
+      this.#expected = seq + 1;
     }
-    if (!fresh) return;
-    if (key.kind === KIND.copied) {
-      if (this.#rebuild) await this.#takeCopied(record, place, recordBytes);
-      return;
-    }
-    if (record.seq >= end || record.seq < this.#expected) return;
-    this.#missing(record.seq);
-    this.#expected = record.seq + 1;
-    this.#catalog.add(slotOf(record, place, recordBytes), false);
+    this.#catalog.add(this.#compare ? this.#asItWas(slot) : slot, undefined);
+    if (this.#compare) this.#known.set(seq, { generation: place.generation, id: slot.id });
+    if (!this.#compare || !this.#found) return;
+    if (++this.#again <= NAMED)
+      this.#damage.push({
+        id: slot.id,
+        seq,
+        reason: 'the index had lost it; it was found again and may be sent twice',
+      });
   }
 
-  async #takeCopied(
-    record: EntryRecord,
-    place: GenerationKey & { generation: number },
-    recordBytes: number,
-  ): Promise<void> {
-    const slot = slotOf(record, place, recordBytes);
-    const moved = await this.#catalog.change(slot.id, (now) => ({
-      now: { ...now, at: slot.at, parts: slot.parts },
-    }));
-    if (!moved) this.#catalog.add(slot, false);
+  /** Whether the index knows nothing of an entry that may still have to be sent. */
+  async #isNews(slot: Slot): Promise<boolean> {
+    const { seq, id, at, parts } = slot;
+    const known = this.#known.get(seq);
+    if (!known) return !isOver(this.#fates.get(seq));
+    const lost = !this.#catalog.generations.has(known.generation);
+    if (lost && known.id === id) await this.#catalog.change(id, (now) => ({ now: { ...now, at, parts } }));
+    return false;
+  }
+
+  #asItWas(slot: Slot): Slot {
+    const fate = this.#fates.get(slot.seq);
+    if (fate?.kind !== 'dead' && fate?.kind !== 'quarantined') return slot;
+    return { ...slot, state: fate.kind, ...(fate.detail !== undefined && { reason: fate.detail }) };
   }
 
   #missing(next: number): void {
-    const count = next - this.#expected;
-    if (count > NAMED)
-      this.#damage.push({ reason: `the entries ${this.#expected} to ${next - 1} are missing` });
-    else
-      for (let seq = this.#expected; seq < next; seq++) this.#damage.push({ seq, reason: 'it is missing' });
+    const gone: number[] = [];
+    for (let seq = this.#expected; seq < next && gone.length <= NAMED; seq++)
+      if (!this.#known.has(seq) && !this.#wanted.has(seq) && !isOver(this.#fates.get(seq))) gone.push(seq);
+    if (gone.length > NAMED)
+      this.#damage.push({ reason: `entries from ${gone[0]} to ${next - 1} are missing` });
+    else for (const seq of gone) this.#damage.push({ seq, reason: 'it is missing' });
     this.#expected = Math.max(this.#expected, next);
   }
 }
+
+const isOver = (fate: StoreEvent | undefined): boolean =>
+  fate !== undefined && /^(?:delivered|dropped|expired|evicted)$/.test(fate.kind);
+
+const openingOf = async (generation: Generation): Promise<number | undefined> => {
+  const [opening] = await generation.values([encodeKey(1, KIND.opening, 0)]);
+  return decodeOpening(opening);
+};

@@ -20,7 +20,12 @@ export interface Slot {
   attempts: number;
   lastError?: string;
   reason?: string;
+  /** Its time to live, ms, and when that is over by the store's clock. */
+  expiry?: { ttl: number; at: number };
 }
+
+/** Body and record, bytes. */
+export const heldBytes = ({ parts }: Slot): number => parts.reduce((sum, [, bytes]) => sum + bytes, 0);
 
 export const slotOf = (
   record: EntryRecord,
@@ -37,6 +42,9 @@ export const slotOf = (
   parts: partsOf(record.extents, at.generation, recordBytes),
   state: 'stored',
   attempts: 0,
+  ...(record.head.ttl !== undefined && {
+    expiry: { ttl: record.head.ttl, at: (record.committed.clock ?? 0) + record.head.ttl },
+  }),
 });
 
 /** As the index holds it: destination and seq stand in the key; an array takes half the time and space of an object. */
@@ -50,7 +58,10 @@ export type PackedSlot = [
   state: Slot['state'],
   attempts: number,
   lastError?: string | null,
-  reason?: string,
+  reason?: string | null,
+  /** Since format 2. */
+  ttl?: number,
+  expiresAt?: number,
 ];
 
 export const packSlot = (slot: Slot): PackedSlot => {
@@ -65,13 +76,15 @@ export const packSlot = (slot: Slot): PackedSlot => {
     slot.state,
     slot.attempts,
   ];
-  if (slot.lastError !== undefined || slot.reason !== undefined) packed.push(slot.lastError ?? null);
-  if (slot.reason !== undefined) packed.push(slot.reason);
+  const { lastError, reason, expiry } = slot;
+  if (lastError !== undefined || reason !== undefined || expiry) packed.push(lastError ?? null);
+  if (reason !== undefined || expiry) packed.push(reason ?? null);
+  if (expiry) packed.push(expiry.ttl, expiry.at);
   return packed;
 };
 
 export const unpackSlot = (place: { destination: string; seq: number }, packed: PackedSlot): Slot => {
-  const [id, bytes, cls, receivedAt, at, parts, state, attempts, lastError, reason] = packed;
+  const [id, bytes, cls, receivedAt, at, parts, state, attempts, lastError, reason, ttl, expiresAt] = packed;
   const [generation, counter, kind, writer] = at;
   return {
     id,
@@ -84,6 +97,7 @@ export const unpackSlot = (place: { destination: string; seq: number }, packed: 
     state,
     attempts,
     ...(typeof lastError === 'string' && { lastError }),
-    ...(reason !== undefined && { reason }),
+    ...(typeof reason === 'string' && { reason }),
+    ...(ttl !== undefined && expiresAt !== undefined && { expiry: { ttl, at: expiresAt } }),
   };
 };

@@ -31,6 +31,8 @@ export class Space {
   #expected = 0;
   #at = 0;
   #refreshing: Promise<void> | undefined;
+  /** Told the bytes free on the disk. */
+  onRefreshed: (free: number) => void = () => {};
 
   constructor(dir: string, options: SpaceOptions, measure: () => Promise<number>) {
     this.#dir = dir;
@@ -56,6 +58,7 @@ export class Space {
     this.#spare = this.#free - reserve;
     this.#taken -= before;
     this.#at = performance.now();
+    this.onRefreshed(this.#free);
   }
 
   get roomy(): boolean {
@@ -72,6 +75,17 @@ export class Space {
     this.#taken += bytes;
     const due = this.#taken > REFRESH_BYTES || performance.now() - this.#at > REFRESH_AFTER;
     if (due) this.refresh().catch(() => {}); // the old estimate stands until the next one
+  }
+
+  /** Bytes by which `more` do not fit. */
+  lacking(more: number): number {
+    const coming = this.#taken + this.#expected + more;
+    return Math.max(0, this.#used + coming - this.#quota, coming - this.#spare);
+  }
+
+  /** Bytes of the disk that copying may use for a moment, the reserve included. */
+  get elbow(): number {
+    return this.#free - this.#taken - REOPEN_BYTES;
   }
 
   /** Why `bytes` more do not fit, as LAYBY_STORE_FULL; undefined where they do. */

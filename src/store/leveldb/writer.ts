@@ -32,6 +32,8 @@ export class BodyWriter implements EntryWriter {
   readonly #md5: boolean;
   #bytes = 0;
   #pieces: Buffer[] = [];
+  /** The memory of pieces that are nobody else's. */
+  readonly #owned: Set<ArrayBufferLike> | undefined;
   #gathered = 0;
   #expected: number;
   #hashes: { sha256: Hash; md5: Hash | undefined } | undefined;
@@ -45,6 +47,7 @@ export class BodyWriter implements EntryWriter {
     this.#host = host;
     this.#expected = expected;
     this.#md5 = options.md5 ?? false;
+    this.#owned = options.owned ? new Set() : undefined;
     host.space.expect(expected);
   }
 
@@ -64,6 +67,8 @@ export class BodyWriter implements EntryWriter {
     this.#bytes += piece.length;
     this.#gathered += piece.length;
     this.#pieces.push(piece);
+    // A small one is a part of Node's pool, and others are in it.
+    if (piece.length === piece.buffer.byteLength) this.#owned?.add(piece.buffer);
     while (this.#gathered >= this.#chunkBytes && !this.#over) {
       // A failure is found at the next write or at the commit, through the body.
       this.#host.commits.submit(this.body, [this.#cut(this.#chunkBytes)]).catch((cause) => this.fail(cause));
@@ -131,13 +136,17 @@ export class BodyWriter implements EntryWriter {
   }
 
   #cut(bytes: number): Buffer {
-    const chunk = encodeChunk(this.#host.budget, this.body.writer, this.#pieces, bytes);
+    const chunk = encodeChunk(this.#host.budget, this.body.writer, this.#pieces, bytes, this.#free);
     this.#gathered -= bytes;
     this.#hashes ??= { sha256: createHash('sha256'), md5: this.#md5 ? createHash('md5') : undefined };
     this.#hashes.sha256.update(payloadOf(chunk));
     this.#hashes.md5?.update(payloadOf(chunk));
     return chunk;
   }
+
+  readonly #free = ({ buffer }: Buffer): void => {
+    if (this.#owned?.delete(buffer)) (buffer as ArrayBuffer).transfer(0);
+  };
 
   /** A body of one chunk is hashed in one call, which is a third cheaper; a small one goes into the record. */
   #lastChunks(draft: Draft): Buffer[] {
@@ -148,7 +157,7 @@ export class BodyWriter implements EntryWriter {
       if (this.#hashes.md5) draft.md5 = this.#hashes.md5.digest('hex');
       return chunks;
     }
-    const chunk = encodeChunk(this.#host.budget, writer, this.#pieces, this.#gathered);
+    const chunk = encodeChunk(this.#host.budget, writer, this.#pieces, this.#gathered, this.#free);
     draft.sha256 = hash('sha256', payloadOf(chunk), 'hex');
     if (this.#md5) draft.md5 = hash('md5', payloadOf(chunk), 'hex');
     if (this.#gathered === 0) return [];

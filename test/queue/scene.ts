@@ -1,0 +1,121 @@
+// The queue as a program inside the test, on Unix sockets, with a policy on the disk and no control plane; and in the place of
+// the sidecar's egress listener a server that is the destination, or says that there is no link.
+
+import { mkdirSync, rmSync } from 'node:fs';
+import { mkdtemp } from 'node:fs/promises';
+import { createServer, type IncomingHttpHeaders, request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { saveLastGood } from '../../src/policy/last-good.ts';
+import type { Destination, Policy } from '../../src/policy/policy.ts';
+import { policyVersion } from '../../src/policy/version.ts';
+import { type QueueOptions, startQueue } from '../../src/queue/queue.ts';
+import { logger } from '../../src/telemetry/log.ts';
+import { listen } from '../../src/wire/http.ts';
+
+export interface Answer {
+  status: number;
+  headers: IncomingHttpHeaders;
+  text: string;
+}
+
+export const destinationOf = (name: string, store: Partial<Destination['store']> = {}): Destination => ({
+  name,
+  hosts: [`${name}.example`],
+  upstream: { url: `https://${name}.example` },
+  store: {
+    mode: 'always',
+    methods: ['PUT', 'POST'],
+    receipt: 'redirect',
+    order: 'none',
+    class: 'normal',
+    whenFull: 'refuse',
+    ...store,
+  },
+  replay: { concurrency: 4, retry: { max: 200 } },
+});
+
+/** `dir`: where the store goes. */
+export const scene = async (
+  dir: string,
+  destinations: Destination[],
+  options: Pick<QueueOptions, 'quota' | 'reserve' | 'storeKey'> = {},
+) => {
+  const sockets = await mkdtemp(join(tmpdir(), 'layby-queue-'));
+  const at = (name: string) => ({ unix: join(sockets, name) });
+  const log = logger('queue');
+  log.level = process.env.LAYBY_LOG ?? 'silent';
+  const policy: Policy = { version: policyVersion(destinations), destinations };
+  mkdirSync(dir, { recursive: true });
+  await saveLastGood(dir, policy);
+
+  const link = { up: false };
+  const arrived = new Map<string, number>();
+  let changed = () => {};
+  const egress = createServer(async (incoming, response) => {
+    let bytes = 0;
+    for await (const piece of incoming) bytes += piece.length;
+    if (!link.up) {
+      response.writeHead(503, { 'layby-no-link': 'UF' }).end();
+      return;
+    }
+    arrived.set(incoming.url!, bytes);
+    response.writeHead(200).end();
+    changed();
+  });
+  await listen(egress, at('egress'));
+  const start = () =>
+    startQueue({
+      dir,
+      listen: at('queue'),
+      admin: at('admin'),
+      egress: at('egress'),
+      control: at('control'),
+      log,
+      ...options,
+    });
+  let queue = await start();
+  const call = (socket: string, method: string, host: string, path: string, body?: Buffer) =>
+    new Promise<Answer>((resolve, reject) => {
+      const sent = request(
+        {
+          socketPath: at(socket).unix,
+          method,
+          path,
+          headers: { host, ...(body && { 'content-length': body.length }) },
+        },
+        async (response) => {
+          let text = '';
+          for await (const piece of response) text += piece;
+          resolve({ status: response.statusCode!, headers: response.headers, text });
+        },
+      );
+      sent.on('error', reject);
+      sent.end(body);
+    });
+  return {
+    /** Where the queue takes requests. */
+    socket: at('queue').unix,
+    link,
+    arrived,
+    put: (path: string, body: Buffer, host = `${destinations[0]!.name}.example`) =>
+      call('queue', 'PUT', host, path, body),
+    admin: (path: string) => call('admin', 'GET', 'queue', path),
+    /** Resolves when `done` holds; asked whenever something arrived. */
+    until: (done: () => boolean) =>
+      new Promise<void>((resolve) => {
+        changed = () => done() && resolve();
+        changed();
+      }),
+    restart: async () => {
+      await queue.close();
+      queue = await start();
+    },
+    stop: async () => {
+      await queue.close();
+      egress.closeAllConnections();
+      egress.close();
+      rmSync(sockets, { recursive: true });
+    },
+  };
+};
