@@ -1,4 +1,4 @@
-// Ids of entries: UUIDv7 (RFC 9562), so that they sort by time and nobody guesses one. Randomness is drawn for many at once:
+// Ids of entries that came by failover, where the sidecar gave none: UUIDv7 (RFC 9562). Randomness is drawn for many at once:
 // asking the system for each costs more than all else about an id.
 
 import { randomFillSync } from 'node:crypto';

@@ -2,13 +2,7 @@
 // Envoy's, ours, or a signature that would be too old by the time it is used.
 
 import type { Destination } from '../policy/policy.ts';
-import {
-  DESTINATION_HEADER,
-  ENTRY_HEADER,
-  HOST_HEADER,
-  NO_LINK_HEADER,
-  PATIENCE_HEADER,
-} from '../wire/names.ts';
+import { OWN_HEADERS } from '../wire/names.ts';
 
 const HOP_BY_HOP = new Set([
   'connection',
@@ -24,15 +18,7 @@ const HOP_BY_HOP = new Set([
 ]);
 
 /** Made anew on the way out: the URL has the host, the entry has the length. */
-const REMADE = new Set([
-  'host',
-  'content-length',
-  HOST_HEADER,
-  DESTINATION_HEADER,
-  ENTRY_HEADER,
-  PATIENCE_HEADER,
-  NO_LINK_HEADER,
-]);
+const REMADE = new Set(['host', 'content-length', ...OWN_HEADERS]);
 
 /** S3 refuses a signature after 15 minutes; the egress listener signs anew. */
 const SIGNATURE = new Set(['authorization', 'x-amz-date', 'x-amz-content-sha256', 'x-amz-security-token']);

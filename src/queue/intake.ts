@@ -1,13 +1,14 @@
 // A request of an app, as it comes from a sidecar: stored, cut through, or refused with a reason.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { validate as isUuid } from 'uuid';
 import type { Egress } from '../egress/egress.ts';
 import { destinationFor } from '../policy/match.ts';
 import { CLASSES, type Destination, type Policy } from '../policy/policy.ts';
-import type { EntryHead, EntryWriter, Store } from '../store/store.ts';
+import type { Entry, EntryHead, EntryWriter, Store } from '../store/store.ts';
 import { LaybyError, messageOf } from '../telemetry/error.ts';
 import type { Logger } from '../telemetry/log.ts';
-import { HOST_HEADER, STATUS_PREFIX } from '../wire/names.ts';
+import { HOST_HEADER, REQUEST_HEADER, STATUS_PREFIX } from '../wire/names.ts';
 import type { Backlog } from './backlog.ts';
 import { BodyTorn, readBody } from './body.ts';
 import { cutThrough } from './cut-through.ts';
@@ -149,10 +150,22 @@ export class Intake {
       return 'receipt';
     } catch (error) {
       await writer?.abort();
-      throw error;
+      const again = await this.#storedBefore(request, error);
+      if (!again) throw error;
+      await after?.held();
+      RECEIPTS[receipt](response, again);
+      return 'receipt';
     } finally {
       after?.done();
     }
+  }
+
+  /** The queue died between the commit and the receipt, and the sidecar asks again: it is owed the receipt, not a second entry. */
+  async #storedBefore(request: IncomingMessage, error: unknown): Promise<Entry | undefined> {
+    const id = requestId(request);
+    if (!id || !(error instanceof LaybyError) || error.code !== 'LAYBY_ENTRY_EXISTS') return undefined;
+    await readBody(request, () => undefined);
+    return this.#options.store.get(id);
   }
 
   /** The link may be there, nothing older waits, and the destination can take the body as it comes. */
@@ -200,7 +213,7 @@ function originalPath(path: string, destination: Destination, failedOver: boolea
 function headOf(request: IncomingMessage, destination: Destination, url: string): EntryHead {
   const { order, class: className, ttl } = destination.store;
   return {
-    id: entryId(),
+    id: requestId(request) ?? entryId(),
     destination: destination.name,
     method: request.method ?? 'GET',
     url,
@@ -210,6 +223,12 @@ function headOf(request: IncomingMessage, destination: Destination, url: string)
     receivedAt: Date.now(),
     ...(ttl === undefined ? {} : { ttl }),
   };
+}
+
+/** The id that the sidecar gave the request. */
+function requestId(request: IncomingMessage): string | undefined {
+  const id = request.headers[REQUEST_HEADER];
+  return typeof id === 'string' && isUuid(id) ? id : undefined;
 }
 
 /** Host without port and path without query: the same resource, whatever the method. */

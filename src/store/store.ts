@@ -8,7 +8,7 @@ export type EntryState = 'stored' | 'sending' | 'dead' | 'quarantined';
 
 /** What is known of a request before its body is read. */
 export interface EntryHead {
-  /** UUIDv7, also the idempotency key. */
+  /** A UUID, also the idempotency key. */
   id: string;
   destination: string;
   method: string;

@@ -4,6 +4,9 @@
 export const ENTRY_HEADER = 'layby-entry';
 /** Sidecar → queue, after the direct way failed: the authority that the app had called. The destination sees it as well. */
 export const HOST_HEADER = 'layby-host';
+/** Sidecar → queue, where the request goes to no destination: its id, and so the entry's. A request that the sidecar sends
+ *  again, since the queue died before its answer, is recognised by it. */
+export const REQUEST_HEADER = 'layby-request';
 /** Queue → egress listener: the name of the destination. Taken off there. */
 export const DESTINATION_HEADER = 'layby-destination';
 
@@ -23,3 +26,13 @@ export const PROBLEM_BASE = 'https://layby.dev/problems/';
 
 /** Methods whose repetition a destination can recognise by an `Idempotency-Key` only. */
 export const NOT_IDEMPOTENT = ['POST', 'PATCH'];
+
+/** Headers that an app cannot set: what comes from one under these names is taken off. */
+export const OWN_HEADERS = [
+  ENTRY_HEADER,
+  HOST_HEADER,
+  REQUEST_HEADER,
+  DESTINATION_HEADER,
+  PATIENCE_HEADER,
+  NO_LINK_HEADER,
+];

@@ -75,14 +75,21 @@ export const scene = async (
       ...options,
     });
   let queue = await start();
-  const call = (socket: string, method: string, host: string, path: string, body?: Buffer) =>
+  const call = (
+    socket: string,
+    method: string,
+    host: string,
+    path: string,
+    body?: Buffer,
+    headers: Record<string, string> = {},
+  ) =>
     new Promise<Answer>((resolve, reject) => {
       const sent = request(
         {
           socketPath: at(socket).unix,
           method,
           path,
-          headers: { host, ...(body && { 'content-length': body.length }) },
+          headers: { host, ...(body && { 'content-length': body.length }), ...headers },
         },
         async (response) => {
           let text = '';
@@ -98,8 +105,8 @@ export const scene = async (
     socket: at('queue').unix,
     link,
     arrived,
-    put: (path: string, body: Buffer, host = `${destinations[0]!.name}.example`) =>
-      call('queue', 'PUT', host, path, body),
+    put: (path: string, body: Buffer, host = `${destinations[0]!.name}.example`, headers = {}) =>
+      call('queue', 'PUT', host, path, body, headers),
     admin: (path: string) => call('admin', 'GET', 'queue', path),
     /** Resolves when `done` holds; asked whenever something arrived. */
     until: (done: () => boolean) =>

@@ -6,7 +6,9 @@ import {
   HOST_HEADER,
   IMPATIENT,
   NOT_IDEMPOTENT,
+  OWN_HEADERS,
   PATIENCE_HEADER,
+  REQUEST_HEADER,
   STATUS_PREFIX,
 } from '../../wire/names.ts';
 import * as bounds from './bounds.ts';
@@ -34,9 +36,7 @@ const oneOf = (methods: string[]) => ({
 });
 
 /** Never set by an app: what an app sends under these names is taken off. */
-const internalHeaders = {
-  request_headers_to_remove: [HOST_HEADER, DESTINATION_HEADER, PATIENCE_HEADER],
-};
+const internalHeaders = { request_headers_to_remove: OWN_HEADERS };
 
 /** A queue that is being restarted is waited for: it is back within a second. */
 const waitForQueue = {
@@ -47,7 +47,13 @@ const waitForQueue = {
 
 const toQueue = (match: Match) => ({
   match,
-  ...internalHeaders,
+  request_headers_to_remove: OWN_HEADERS.filter((name) => name !== REQUEST_HEADER),
+  request_headers_to_add: [
+    {
+      header: { key: REQUEST_HEADER, value: '%UNIQUE_ID%' },
+      append_action: 'OVERWRITE_IF_EXISTS_OR_ADD',
+    },
+  ],
   route: { cluster: QUEUE_CLUSTER, timeout: '0s', retry_policy: waitForQueue },
 });
 
@@ -86,7 +92,7 @@ const directThenQueue = (destination: Destination, match: Match, added: object[]
   ...signed(destination),
   // The host is rewritten for the destination before the first try, so the queue is told what the app had called. Its
   // presence also tells the queue that the direct way failed.
-  request_headers_to_remove: [DESTINATION_HEADER, PATIENCE_HEADER],
+  request_headers_to_remove: OWN_HEADERS.filter((name) => name !== HOST_HEADER),
   request_headers_to_add: [
     ...added,
     // Signing rewrites the host earlier than this: see signing.ts.

@@ -136,7 +136,7 @@ export class LevelStore implements Store, WriterHost {
   #refuseTaken(id: string): void {
     if (!this.#claimed.has(id) && !this.#catalog.index.has(id)) return;
     throw new LaybyError('LAYBY_ENTRY_EXISTS', `Entry ${id} is stored already`, {
-      remedy: 'Give each entry an id of its own (UUIDv7)',
+      remedy: 'Give each entry an id of its own (a UUID)',
     });
   }
 
