@@ -114,7 +114,10 @@ t.test(
   async (t) => {
     const headers = ['TE: trailers', 'Proxy-Authorization: Basic x', 'Trailer: X-Sum'];
     const end = ['Transfer-Encoding: chunked', 'Connection: close'];
-    const sent = request('POST', '/', [...headers, 'Layby-Entry: mine', ...end]).replace('Raw.Example', 'never.example');
+    const sent = request('POST', '/', [...headers, 'Layby-Entry: mine', ...end]).replace(
+      'Raw.Example',
+      'never.example',
+    );
     await rawCall(layby.outbound, `${sent}5\r\nhello\r\n0\r\nX-Sum: 42\r\n\r\n`);
     const raw = await destination.next();
     for (const header of lowered(headers)) t.ok(headOf(raw).includes(header), header);
