@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Starts Layby: the built program where there is one, else the source, on a Node that is new enough.
 
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -20,6 +20,12 @@ function bundledNode() {
   }
 }
 
+/** Who kills me kills Layby: on Linux with util-linux the kernel sees to it, however I end. */
+function withMe() {
+  const guard = ['setpriv', '--pdeathsig', 'KILL', '--'];
+  return spawnSync(guard[0], [...guard.slice(1), 'true']).status === 0 ? guard : [];
+}
+
 if (major > NEEDS[0] || (major === NEEDS[0] && minor >= NEEDS[1])) {
   const source = new URL('../src/cli/main.ts', import.meta.url);
   const built = new URL('../dist/cli/main.js', import.meta.url);
@@ -32,7 +38,12 @@ if (major > NEEDS[0] || (major === NEEDS[0] && minor >= NEEDS[1])) {
     );
     process.exit(1);
   }
-  const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: 'inherit' });
+  const command = [...withMe(), node, fileURLToPath(import.meta.url), ...process.argv.slice(2)];
+  const child = spawn(command[0], command.slice(1), {
+    stdio: 'inherit',
+    // What ends with npm (src/cli/until-signal.ts) sees me as its parent.
+    env: { ...process.env, LAYBY_LAUNCHED: '1' },
+  });
   // A terminal sends Ctrl-C to both; what comes by kill is passed on.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
   child.on('exit', (code, signal) => process.exit(code ?? (signal ? 1 : 0)));

@@ -4,10 +4,12 @@ import { messageOf } from '../telemetry/error.ts';
 
 /** The terminal, npm and the launcher each pass one Ctrl-C on: what comes within this time is the same word, ms. */
 const ECHO_MS = 1_000;
+/** How soon it is noticed that npm has gone, ms. */
+const ORPHAN_CHECK_MS = 200;
 /** An end that takes longer hangs, ms. */
 const LONGEST_END_MS = 5_000;
 
-/** Resolves at the first SIGINT or SIGTERM. Whoever asks again, later, does not want to wait: the process exits with 1. */
+/** Resolves at the first SIGINT or SIGTERM, and under npm when npm is gone. Whoever asks again, later, does not want to wait: the process exits with 1. */
 export const untilSignal = (): Promise<void> =>
   new Promise((resolve) => {
     let told: number | undefined;
@@ -21,7 +23,19 @@ export const untilSignal = (): Promise<void> =>
     };
     process.on('SIGINT', tell);
     process.on('SIGTERM', tell);
+    if (process.env.npm_command || process.env.LAYBY_LAUNCHED) whenOrphaned(tell);
   });
+
+/** npm and npx start a program through a shell, and a signal to them ends the shell alone: nobody would stop what runs on. */
+function whenOrphaned(tell: () => void): void {
+  const parent = process.ppid;
+  const timer = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(timer);
+    tell();
+  }, ORPHAN_CHECK_MS);
+  timer.unref();
+}
 
 /** Ends in order, then exits with 0; an end that hangs is cut. */
 export async function end(close: () => Promise<void>): Promise<never> {

@@ -41,8 +41,8 @@ const internalHeaders = { request_headers_to_remove: OWN_HEADERS };
 /** A queue that is being restarted is waited for: it is back within a second. */
 const waitForQueue = {
   retry_on: 'connect-failure,refused-stream,reset,reset-before-request',
-  num_retries: 12,
-  retry_back_off: { base_interval: '0.05s', max_interval: '0.5s' },
+  num_retries: 30,
+  retry_back_off: { base_interval: '0.1s', max_interval: '0.5s' },
 };
 
 const toQueue = (match: Match) => ({
