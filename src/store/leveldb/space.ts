@@ -8,8 +8,10 @@ const RESERVE_BYTES = 256 * 1024 * 1024;
 const RESERVE_SHARE = 0.05;
 /** What LevelDB may have to write to open a database again: one memory table, and the files around it. */
 const REOPEN_BYTES = 32 * 1024 * 1024;
-/** The estimate is refreshed after this much time (ms) or this many bytes taken, whichever comes first. */
+/** The estimate is refreshed after this much time (ms), or when this share of what was left is taken, whichever comes first:
+ *  counting looks at every file, which cost large bodies a tenth of their speed, and matters only where the end is near. */
 const REFRESH_AFTER = 1000;
+const REFRESH_SHARE = 1 / 8;
 const REFRESH_BYTES = 16 * 1024 * 1024;
 
 export interface SpaceOptions {
@@ -73,7 +75,10 @@ export class Space {
   /** Bytes on their way to the disk. */
   took(bytes: number): void {
     this.#taken += bytes;
-    const due = this.#taken > REFRESH_BYTES || performance.now() - this.#at > REFRESH_AFTER;
+    const left = Math.min(this.#quota - this.#used, this.#spare);
+    const due =
+      this.#taken > Math.max(REFRESH_BYTES, left * REFRESH_SHARE) ||
+      performance.now() - this.#at > REFRESH_AFTER;
     if (due) this.refresh().catch(() => {}); // the old estimate stands until the next one
   }
 
