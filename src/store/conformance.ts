@@ -113,7 +113,7 @@ const scenarios: Record<string, Scenario> = {
     await writer.abort();
     t.equal(await store.get(head.id), undefined);
     t.same(await idsOf(store.list()), []);
-    await t.rejects(writer.write(Buffer.from('x')), { code: 'LAYBY_WRITER_ENDED' });
+    await t.rejects(async () => writer.write(Buffer.from('x')), { code: 'LAYBY_WRITER_ENDED' });
     await t.rejects(writer.commit(), { code: 'LAYBY_WRITER_ENDED' });
     const entry = await put(store, 'next');
     t.equal(entry.seq, 1, 'it takes no number');
@@ -370,7 +370,7 @@ const scenarios: Record<string, Scenario> = {
     const entry = await under;
     await store.close();
     await store.close();
-    await t.rejects(writer.write(Buffer.from('more')), { code: 'LAYBY_STORE_CLOSED' });
+    await t.rejects(async () => writer.write(Buffer.from('more')), { code: 'LAYBY_STORE_CLOSED' });
     await writer.abort();
     await t.rejects(store.begin(newHead()), { code: 'LAYBY_STORE_CLOSED' });
     await t.rejects(store.get(entry.id), { code: 'LAYBY_STORE_CLOSED' });

@@ -84,9 +84,10 @@ export interface EntryWriter {
   readonly head: EntryHead;
   /** Bytes written so far. */
   readonly bytes: number;
-  /** Takes a piece of the body; the store owns the buffer from then on. Resolves when the next piece may come: that is the
-   *  back-pressure that bounds memory. Rejects with LAYBY_STORE_FULL or LAYBY_STORE_FAILED; the writer is then aborted. */
-  write(piece: Buffer): Promise<void>;
+  /** Takes a piece of the body; the store owns the buffer from then on. A promise resolves when the next piece may come, which
+   *  is the back-pressure that bounds memory; undefined: it may come at once. Rejects with LAYBY_STORE_FULL or
+   *  LAYBY_STORE_FAILED; the writer is then aborted. Never throws. */
+  write(piece: Buffer): Promise<void> | undefined;
   /** Resolves after the fsync that makes the whole entry safe, and not before (law 1). Rejects with LAYBY_ENTRY_EXISTS (the id
    *  is stored), LAYBY_STORE_FAILED or LAYBY_STORE_FULL; the writer is then over. */
   commit(trailers?: string[]): Promise<Entry>;

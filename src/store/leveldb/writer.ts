@@ -55,9 +55,17 @@ export class BodyWriter implements EntryWriter {
     return this.#bytes;
   }
 
-  async write(piece: Buffer): Promise<void> {
+  write(piece: Buffer): Promise<void> | undefined {
+    try {
+      return this.#write(piece);
+    } catch (failure) {
+      return Promise.reject(failure);
+    }
+  }
+
+  #write(piece: Buffer): Promise<void> | undefined {
     this.#check();
-    if (piece.length === 0) return;
+    if (piece.length === 0) return undefined;
     const beyond = Math.max(0, piece.length - this.#expected);
     const refusal = this.#host.space.refusal(beyond);
     if (refusal) this.fail(refusal);
@@ -69,12 +77,19 @@ export class BodyWriter implements EntryWriter {
     this.#pieces.push(piece);
     // A small one is a part of Node's pool, and others are in it.
     if (piece.length === piece.buffer.byteLength) this.#owned?.add(piece.buffer);
+    return this.#gathered >= this.#chunkBytes ? this.#cutAll() : undefined;
+  }
+
+  /** Hands over whole chunks; a promise where the next one must wait. */
+  #cutAll(): Promise<void> | undefined {
     while (this.#gathered >= this.#chunkBytes && !this.#over) {
       // A failure is found at the next write or at the commit, through the body.
       this.#host.commits.submit(this.body, [this.#cut(this.#chunkBytes)]).catch((cause) => this.fail(cause));
-      await this.#host.budget.room();
+      const room = this.#host.budget.room();
+      if (room) return room.then(() => this.#cutAll() ?? this.#check());
     }
     this.#check();
+    return undefined;
   }
 
   async commit(trailers: string[] = []): Promise<Entry> {
