@@ -55,6 +55,8 @@ export interface Plan {
   /** Files to write. */
   json: string | undefined;
   markdown: string | undefined;
+  /** Of the benchmark's own flags, those that were given. */
+  flags: Set<string>;
 }
 
 const FULL = { rounds: 5, duration: 2_000 };
@@ -67,11 +69,12 @@ const USAGE = `  --quick           ${QUICK.rounds} rounds of ${QUICK.duration / 
   --json FILE       write the results, as an array of {bench, case, subject, metric, unit, min, median, max}
   --markdown FILE   write the tables into this page: between its markers, or at its end`;
 
-/** The common flags. Ends the process on --help and on flags that do not exist. */
-export function planFromArguments(): Plan {
+/** The common flags, and `own`, which take no value. Ends the process on --help and on flags that do not exist. */
+export function planFromArguments(own: string[] = []): Plan {
   try {
     const { values } = parseArgs({
       options: {
+        ...Object.fromEntries(own.map((flag) => [flag, { type: 'boolean' as const }])),
         quick: { type: 'boolean', default: false },
         rounds: { type: 'string' },
         only: { type: 'string' },
@@ -93,6 +96,7 @@ export function planFromArguments(): Plan {
       dir: values.dir,
       json: values.json,
       markdown: values.markdown,
+      flags: new Set(own.filter((flag) => flag in values)),
     };
   } catch (error) {
     console.error(`${(error as Error).message}\n${USAGE}`);

@@ -17,6 +17,12 @@ export interface Load {
   duration: number;
   /** Any other status ends the run with an error. */
   status: number;
+  /** Default: `PUT /bench/clip-{n}.mp4`. `{n}` stands for a number of its own for each request. */
+  line?: string;
+  /** Beside Host and Content-Length, each with its line end; default: a video's type and a user agent. */
+  headers?: string;
+  /** What stands before the bytes in each body, base64. */
+  prefix?: string;
 }
 
 export interface LoadResult {
@@ -32,6 +38,7 @@ const DIGITS = 12;
 /** A longer body is written in pieces of this size, all of them the same memory. */
 const PIECE = 1024 * 1024;
 const HEAD_END = Buffer.from('\r\n\r\n');
+const LAST_CHUNK = Buffer.from('0\r\n\r\n');
 
 let requests = 0;
 
@@ -50,10 +57,17 @@ class Client {
 
   constructor(load: Load) {
     this.#load = load;
-    const path = '/bench/clip-';
-    const head = `PUT ${path}${'0'.repeat(DIGITS)}.mp4 HTTP/1.1\r\nHost: ${load.host}\r\nContent-Type: video/mp4\r\nUser-Agent: layby-bench\r\nContent-Length: ${load.bytes}\r\n\r\n`;
-    this.#numberAt = 'PUT '.length + path.length;
-    this.#request = Buffer.concat([Buffer.from(head), piece.subarray(0, Math.min(load.bytes, PIECE))]);
+    const line = load.line ?? 'PUT /bench/clip-{n}.mp4';
+    const headers = load.headers ?? 'Content-Type: video/mp4\r\nUser-Agent: layby-bench\r\n';
+    const prefix = Buffer.from(load.prefix ?? '', 'base64');
+    const length = prefix.length + load.bytes;
+    const head = `${line.replace('{n}', '0'.repeat(DIGITS))} HTTP/1.1\r\nHost: ${load.host}\r\n${headers}Content-Length: ${length}\r\n\r\n`;
+    this.#numberAt = line.indexOf('{n}');
+    this.#request = Buffer.concat([
+      Buffer.from(head),
+      prefix,
+      piece.subarray(0, Math.min(load.bytes, PIECE)),
+    ]);
     this.#socket = connect('unix' in load.to ? { path: load.to.unix } : { ...load.to, noDelay: true });
     const fail = (why: string) =>
       this.#answered?.reject(new Error(`${formatAddress(load.to)}: ${why}, after ${requests} requests`));
@@ -62,15 +76,19 @@ class Client {
     this.#socket.on('close', () => fail('the connection was closed'));
   }
 
-  /** Answers must be empty, as all receipts are. */
   #read(bytes: Buffer, fail: (why: string) => void): void {
     this.#received = this.#received.length === 0 ? bytes : Buffer.concat([this.#received, bytes]);
-    if (this.#received.indexOf(HEAD_END) < 0) return;
-    const status = Number(this.#received.toString('latin1', 9, 12));
-    if (status !== this.#load.status) {
+    const end = this.#received.indexOf(HEAD_END);
+    if (end < 0) return;
+    const head = this.#received.toString('latin1', 0, end);
+    if (Number(head.slice(9, 12)) !== this.#load.status) {
       fail(this.#received.toString('latin1', 0, 500));
       return;
     }
+    const length = /content-length: (\d+)/i.exec(head)?.[1];
+    if (length === undefined && /chunked/i.test(head)) {
+      if (!this.#received.subarray(-LAST_CHUNK.length).equals(LAST_CHUNK)) return;
+    } else if (this.#received.length < end + HEAD_END.length + Number(length ?? 0)) return;
     this.#received = Buffer.alloc(0);
     this.#answered?.resolve();
   }
