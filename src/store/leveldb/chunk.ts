@@ -29,7 +29,7 @@ export const encodeChunk = (
   }
   const whole = pieces.splice(0, taken);
   if (done) whole.forEach(done);
-  value.writeUInt32LE(crc32c(value.subarray(HEADER), writer % 2 ** 32), 0);
+  value.writeUInt32LE(crc32c(value.subarray(HEADER), writer >>> 0), 0);
   return value;
 };
 
@@ -42,7 +42,7 @@ export const decodeChunk = (writer: number, value: Buffer | undefined, bytes: nu
   if (value.length !== HEADER + bytes)
     return `a chunk has ${value.length - HEADER} bytes instead of ${bytes}`;
   const payload = payloadOf(value);
-  return crc32c(payload, writer % 2 ** 32) === value.readUInt32LE(0)
+  return crc32c(payload, writer >>> 0) === value.readUInt32LE(0)
     ? payload
     : 'the CRC32C of a chunk does not match';
 };
