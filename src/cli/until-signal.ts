@@ -1,5 +1,6 @@
 // A program that runs until it is told to end.
 
+import { readFileSync } from 'node:fs';
 import { messageOf } from '../telemetry/error.ts';
 
 /** The terminal, npm and the launcher each pass one Ctrl-C on: what comes within this time is the same word, ms. */
@@ -26,15 +27,28 @@ export const untilSignal = (): Promise<void> =>
     if (process.env.npm_command || process.env.LAYBY_LAUNCHED) whenOrphaned(tell);
   });
 
-/** npm and npx start a program through a shell, and a signal to them ends the shell alone: nobody would stop what runs on. */
+/** npm and npx start a program through a shell. A signal to npm may end npm alone, or npm and the shell: nobody would stop what
+ *  runs on. */
 function whenOrphaned(tell: () => void): void {
-  const parent = process.ppid;
+  const npm = ancestors();
   const timer = setInterval(() => {
-    if (process.ppid === parent) return;
+    if (ancestors() === npm) return;
     clearInterval(timer);
     tell();
   }, ORPHAN_CHECK_MS);
   timer.unref();
+}
+
+/** The parent and its parent, by pid; the parent alone where there is no /proc. */
+function ancestors(): string {
+  const parent = process.ppid;
+  try {
+    const stat = readFileSync(`/proc/${parent}/stat`, 'utf8');
+    // pid (name) state ppid …; the name may have anything in it.
+    return `${parent} ${stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]}`;
+  } catch {
+    return String(parent);
+  }
 }
 
 /** Ends in order, then exits with 0; an end that hangs is cut. */

@@ -5,6 +5,7 @@ import { accessSync, constants, mkdirSync, realpathSync, statSync } from 'node:f
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { LaybyError, messageOf } from '../telemetry/error.ts';
 import type { Address } from '../wire/address.ts';
 import { listen } from '../wire/http.ts';
@@ -12,6 +13,9 @@ import { listen } from '../wire/http.ts';
 /** sun_path has 108 bytes, the last of them zero. */
 const SOCKET_PATH_BYTES = 107;
 const LONGEST_NAME = 'envoy-admin.sock';
+
+/** One that is just ending is waited for, ms. */
+const ENDING_MS = 1_500;
 
 export interface RunDir {
   path: string;
@@ -63,13 +67,17 @@ export const dataUnusable = (data: string, cause: unknown): LaybyError =>
  *  Errors: LAYBY_DATA_IN_USE. */
 export async function lockRunDir(runDir: RunDir, data: string): Promise<Server> {
   const server = createServer((socket) => socket.destroy());
-  try {
-    await listen(server, { unix: runDir.lock });
-  } catch (error) {
-    throw new LaybyError('LAYBY_DATA_IN_USE', `another \`layby up\` is running on ${data}`, {
-      remedy: 'end it, or choose another directory with --data DIR',
-      cause: error,
-    });
+  for (const deadline = Date.now() + ENDING_MS; ; await sleep(50)) {
+    try {
+      await listen(server, { unix: runDir.lock });
+      break;
+    } catch (error) {
+      if (Date.now() < deadline) continue;
+      throw new LaybyError('LAYBY_DATA_IN_USE', `another \`layby up\` is running on ${data}`, {
+        remedy: 'end it, or choose another directory with --data DIR',
+        cause: error,
+      });
+    }
   }
   server.unref();
   return server;
