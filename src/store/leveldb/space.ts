@@ -9,7 +9,7 @@ const RESERVE_SHARE = 0.05;
 /** What LevelDB may have to write to open a database again: one memory table, and the files around it. */
 const REOPEN_BYTES = 32 * 1024 * 1024;
 /** The estimate is refreshed after this much time (ms), or when this share of what was left is taken, whichever comes first:
- *  counting looks at every file, which cost large bodies a tenth of their speed, and matters only where the end is near. */
+ *  counting looks at every file, which took a twelfth of the main thread for large bodies, and matters only where the end is near. */
 const REFRESH_AFTER = 1000;
 const REFRESH_SHARE = 1 / 8;
 const REFRESH_BYTES = 16 * 1024 * 1024;
