@@ -46,9 +46,14 @@ const assignment = (cluster: string, address: object) => ({
   endpoints: [{ lb_endpoints: [{ endpoint: { address } }] }],
 });
 
-/** TCP_USER_TIMEOUT (level IPPROTO_TCP 6, name 18), ms. */
-const userTimeout = (ms: number) => ({
-  socket_options: [{ description: 'TCP_USER_TIMEOUT', level: 6, name: 18, int_value: ms }],
+/** Level and name are Linux's. TCP_USER_TIMEOUT (ms) bounds the silence. SO_LINGER {on, 0 s} makes a close discard what the
+ *  kernel has not sent yet: otherwise a request that was given up, and went another way, would still arrive when the link is
+ *  back, after newer ones of its key (law 3). */
+const socketOptions = (userTimeoutMs: number) => ({
+  socket_options: [
+    { description: 'TCP_USER_TIMEOUT', level: 6, name: 18, int_value: userTimeoutMs },
+    { description: 'SO_LINGER', level: 1, name: 13, buf_value: 'AQAAAAAAAAA=' },
+  ],
 });
 
 function upstreamCluster(
@@ -67,7 +72,7 @@ function upstreamCluster(
     connect_timeout: bounds.CONNECT_TIMEOUT,
     load_assignment: assignment(name, envoyAddress({ host, port })),
     circuit_breakers: bounds.CIRCUIT,
-    upstream_bind_config: userTimeout(ms),
+    upstream_bind_config: socketOptions(ms),
     // A peer that went silent while we wait for its answer is found by probes; TCP_USER_TIMEOUT sees only our own bytes.
     upstream_connection_options: { tcp_keepalive: probes },
     typed_extension_protocol_options: httpOptions,
