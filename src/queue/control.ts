@@ -92,7 +92,8 @@ export class Control {
       }
     });
     call.on('error', (error) => {
-      if (attached) log.warn({ err: messageOf(error) }, 'control plane lost; going on with the last policy');
+      if (attached && !this.#closed)
+        log.warn({ err: messageOf(error) }, 'control plane lost; going on with the last policy');
     });
     call.on('status', () => {
       backlog.detach();

@@ -64,7 +64,7 @@ export class AdsServer extends EventEmitter<{ settled: [] }> {
     });
     this.#streams.add(stream);
     call.on('data', (request: DiscoveryRequest) => {
-      const { acks, nacks } = stream;
+      const { acks, nacks, upToDate } = stream;
       try {
         stream.request(request, (node) =>
           sidecarOf({ id: node?.id ?? '', metadata: plainStruct(node?.metadata) }),
@@ -73,6 +73,8 @@ export class AdsServer extends EventEmitter<{ settled: [] }> {
         this.#log.error({ err: error, node: request.node?.id }, 'xds request failed');
         call.destroy(error as Error);
       }
+      if (!upToDate && stream.upToDate)
+        this.#log.info({ node: stream.id }, 'sidecar has taken its configuration');
       this.acks += stream.acks - acks;
       this.nacks += stream.nacks - nacks;
     });

@@ -114,16 +114,19 @@ export class SotwStream {
     );
   }
 
+  /** Everything that it subscribes to is acknowledged as it is served now. */
+  get upToDate(): boolean {
+    const sidecar = this.#sidecar;
+    // A listener takes no calls before it has its routes.
+    if (!sidecar || !this.#subscriptions.has('listener') || !this.#subscriptions.has('route')) return false;
+    return [...this.#subscriptions].every(
+      ([type, subscription]) => subscription.acked === this.#options.snapshot(type, sidecar).version,
+    );
+  }
+
   status(): StreamStatus {
     const types: StreamStatus['types'] = {};
     for (const [type, subscription] of this.#subscriptions) types[type] = subscription.status();
-    const upToDate =
-      this.#subscriptions.has('listener') &&
-      [...this.#subscriptions].every(
-        ([type, subscription]) =>
-          this.#sidecar !== undefined &&
-          subscription.status().acked === this.#options.snapshot(type, this.#sidecar).version,
-      );
-    return { id: this.id, connectedAt: this.connectedAt, upToDate, types };
+    return { id: this.id, connectedAt: this.connectedAt, upToDate: this.upToDate, types };
   }
 }

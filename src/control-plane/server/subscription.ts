@@ -79,6 +79,11 @@ export class Subscription {
     return !this.#waiting && (this.#acked === version || this.#nack?.version === version);
   }
 
+  /** The version that the client took last. */
+  get acked(): string | undefined {
+    return this.#acked;
+  }
+
   status(): SubscriptionStatus {
     return {
       names: this.#names === '*' ? '*' : [...this.#names],
