@@ -66,11 +66,12 @@ export const dataUnusable = (data: string, cause: unknown): LaybyError =>
 /** One mesh for one data directory. The lock is a listening socket: it ends with the process, however that ends.
  *  Errors: LAYBY_DATA_IN_USE. */
 export async function lockRunDir(runDir: RunDir, data: string): Promise<Server> {
-  const server = createServer((socket) => socket.destroy());
   for (const deadline = Date.now() + ENDING_MS; ; await sleep(50)) {
+    const server = createServer((socket) => socket.destroy());
     try {
       await listen(server, { unix: runDir.lock });
-      break;
+      server.unref();
+      return server;
     } catch (error) {
       if (Date.now() < deadline) continue;
       throw new LaybyError('LAYBY_DATA_IN_USE', `another \`layby up\` is running on ${data}`, {
@@ -79,6 +80,4 @@ export async function lockRunDir(runDir: RunDir, data: string): Promise<Server> 
       });
     }
   }
-  server.unref();
-  return server;
 }
