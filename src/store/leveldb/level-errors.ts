@@ -27,13 +27,16 @@ export const isDamaged = (thrown: unknown): boolean =>
 
 export const reasonOf = (thrown: unknown): string => messageOf(causeOf(thrown));
 
-export const storeFailed = (what: string, cause: unknown): LaybyError =>
-  cause instanceof LaybyError
-    ? cause
-    : new LaybyError('LAYBY_STORE_FAILED', `${what}: ${reasonOf(cause)}`, {
-        remedy: 'Send it again; see that the disk has room and is healthy',
-        cause,
-      });
+/** LAYBY_STORE_FULL where the disk's end was met in spite of the reserve, LAYBY_STORE_FAILED otherwise. */
+export const storeFailed = (what: string, cause: unknown): LaybyError => {
+  if (cause instanceof LaybyError) return cause;
+  const reason = reasonOf(cause);
+  const code = /no space left|quota exceeded/i.test(reason) ? 'LAYBY_STORE_FULL' : 'LAYBY_STORE_FAILED';
+  return new LaybyError(code, `${what}: ${reason}`, {
+    remedy: 'Send it again; see that the disk has room and is healthy',
+    cause,
+  });
+};
 
 export const storeClosed = (): LaybyError =>
   new LaybyError('LAYBY_STORE_CLOSED', 'The store is closed', { remedy: 'Open it again' });
