@@ -4,6 +4,7 @@
 import { Readable } from 'node:stream';
 import type { Pool } from 'undici';
 import type { Destination } from '../policy/policy.ts';
+import { upstreamPath } from '../policy/upstream.ts';
 import type { EntryHead } from '../store/store.ts';
 import type { Address } from '../wire/address.ts';
 import { headerOf } from '../wire/headers.ts';
@@ -47,8 +48,7 @@ export interface OutgoingBody {
 /** Path and query as the upstream is to see them. */
 export function outgoingPath(destination: Destination, url: string): string {
   const path = url.slice(url.indexOf('/', url.indexOf('//') + 2));
-  const prefix = new URL(destination.upstream.url).pathname.replace(/\/+$/, '');
-  return prefix + (destination.upstream.sign ? canonicalPath(path) : path);
+  return upstreamPath(destination) + (destination.upstream.sign ? canonicalPath(path) : path);
 }
 
 function outgoingHeaders(destination: Destination, head: EntryHead, bytes: number | undefined): string[] {

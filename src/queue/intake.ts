@@ -5,6 +5,7 @@ import { validate as isUuid } from 'uuid';
 import type { Egress } from '../egress/egress.ts';
 import { destinationFor } from '../policy/match.ts';
 import { CLASSES, type Destination, type Policy } from '../policy/policy.ts';
+import { upstreamPath } from '../policy/upstream.ts';
 import type { Entry, EntryHead, EntryWriter, Store } from '../store/store.ts';
 import { LaybyError, messageOf } from '../telemetry/error.ts';
 import type { Logger } from '../telemetry/log.ts';
@@ -101,7 +102,8 @@ export class Intake {
     const { name } = destination;
     const passOnly = isMultipart(destination, url);
     const framed = framedBody(request, destination);
-    const expected = request.headers['content-length'];
+    const length = request.headers['content-length'];
+    const expected = length === undefined ? undefined : Number(length);
     const receipt = receiptFor(destination, request);
     const online = !failedOver && this.#mayCutThrough(destination, request);
     if (framed || (passOnly && !online)) {
@@ -114,12 +116,10 @@ export class Intake {
     let writer: EntryWriter | undefined;
     let after = storing;
     try {
-      writer = await room.begin(
-        destination,
-        headOf(request, destination, url),
-        expected === undefined ? undefined : Number(expected),
-        { md5: receipt === 's3', owned: !online },
-      );
+      writer = await room.begin(destination, headOf(request, destination, url), expected, {
+        md5: receipt === 's3',
+        owned: !online,
+      });
       if (online) {
         const result = await cutThrough({
           request,
@@ -127,7 +127,7 @@ export class Intake {
           destination,
           writer,
           egress: this.#options.egress,
-          expected: expected === undefined ? undefined : Number(expected),
+          expected,
         });
         if (result === 'answered') return 'cut_through';
         if (passOnly) {
@@ -206,7 +206,7 @@ export class Intake {
 /** The sidecar puts the path of the upstream's URL before the app's when it tries the destination first. */
 function originalPath(path: string, destination: Destination, failedOver: boolean): string {
   if (!failedOver) return path;
-  const prefix = new URL(destination.upstream.url).pathname.replace(/\/+$/, '');
+  const prefix = upstreamPath(destination);
   return path.startsWith(prefix) ? path.slice(prefix.length) || '/' : path;
 }
 

@@ -3,6 +3,7 @@
 
 import { isIP } from 'node:net';
 import type { Destination } from '../../policy/policy.ts';
+import { upstreamPath } from '../../policy/upstream.ts';
 import type { Address } from '../../wire/address.ts';
 import * as bounds from './bounds.ts';
 import { envoyAddress } from './envoy-address.ts';
@@ -29,7 +30,7 @@ export function upstreamOf(destination: Destination): {
     host: url.hostname.replace(/^\[|\]$/g, ''),
     port: url.port ? Number(url.port) : tls ? 443 : 80,
     authority: url.host,
-    path: url.pathname.replace(/\/+$/, ''),
+    path: upstreamPath(destination),
   };
 }
 

@@ -1,0 +1,7 @@
+// What an upstream's URL says besides its host.
+
+import type { Destination } from './policy.ts';
+
+/** The path that goes before the app's; empty where the URL has none. */
+export const upstreamPath = ({ upstream }: Destination): string =>
+  new URL(upstream.url).pathname.replace(/\/+$/, '');
