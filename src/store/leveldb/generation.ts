@@ -45,6 +45,8 @@ export class Generation {
   written = 0;
   /** Nothing in it yet, so the opening record is still due. */
   fresh = false;
+  /** A batch could not be written: it takes no more. */
+  failed = false;
   /** Set before anything is read or written, where this one is encrypted. */
   cipher: Cipher | undefined;
   readonly #logs: LogNames;

@@ -84,6 +84,11 @@ export class Generations {
     return this.#current;
   }
 
+  /** Whether the current one takes another batch. */
+  get hasRoom(): boolean {
+    return this.#current !== undefined && this.#current.written < this.#limit;
+  }
+
   #path(number: number): string {
     return join(this.#dir, String(number).padStart(8, '0'));
   }
@@ -108,7 +113,7 @@ export class Generations {
 
   /** The generation for the next batch. Only the commit loop may call it. */
   async writable(): Promise<Generation> {
-    if (this.#current && this.#current.written >= this.#limit) this.seal();
+    if (this.#current && !this.hasRoom) this.seal();
     if (this.#current) return this.#current;
     const number = this.#next;
     const dir = this.#path(number);

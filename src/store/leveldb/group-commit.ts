@@ -1,6 +1,9 @@
 // The one loop that writes bodies. It takes what all writers have waiting, up to a bound, gives keys and numbers, writes one
 // synced batch, and answers all of them: at 64 waiting one fsync serves 64 entries. An entry's seq is given while its batch
 // is formed; a batch that fails gives its numbers back, so there are no gaps.
+//
+// While a batch is with LevelDB, a second one may follow that holds chunks only: nobody is told anything because of it, and
+// LevelDB does not wait for this thread. Batches land in their order, and what follows a failed one counts as failed.
 
 import { setImmediate as afterIo } from 'node:timers/promises';
 import type { EntryHead } from '../store.ts';
@@ -22,6 +25,8 @@ import type { StoreClock } from './store-clock.ts';
 /** One batch: large enough that the fsync costs little, small enough that a receipt does not wait long behind it. */
 const BATCH_BYTES = 8 * 1024 * 1024;
 const BATCH_ENTRIES = 4096;
+/** Chunks that are worth a batch of their own while another is under way; fewer wait and share the next fsync. */
+const FOLLOW_BYTES = 1024 * 1024;
 
 /** A body on the disk so far. */
 export interface Body {
@@ -71,6 +76,11 @@ export class GroupCommit {
   #queue: Submission[] = [];
   #running: Promise<void> | undefined;
   #roll: PromiseWithResolvers<void> | undefined;
+  /** The batches that are with LevelDB; resolves when all have landed. */
+  #flight: Promise<void> | undefined;
+  #flying = 0;
+  /** Resolved when something came that may be worth a second batch. */
+  #more: PromiseWithResolvers<void> | undefined;
   #nextSeq: number;
   /** Awaited before each batch: the index must not fall behind without bound. */
   ready: () => Promise<void> | undefined = () => undefined;
@@ -92,6 +102,7 @@ export class GroupCommit {
     const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, draft?.inline?.length ?? 0);
     this.#budget.take(bytes);
     this.#queue.push({ body, chunks, bytes, draft, resolve, reject });
+    this.#more?.resolve();
     this.#wake();
     return promise;
   }
@@ -120,20 +131,44 @@ export class GroupCommit {
       // Those who were just answered come back with their next entries in this turn; they belong into one batch.
       await afterIo();
       if (this.#roll) {
+        await this.#flight;
         this.#generations.seal();
         this.#roll.resolve();
         this.#roll = undefined;
       }
       const batch = this.#take();
       if (batch.length > 0) await this.#write(batch);
+      await this.#landed();
     } while (this.#queue.length > 0 || this.#roll);
+    await this.#flight;
+  }
+
+  /** Resolves when the next batch may be formed: nothing is under way, or one that another may follow. */
+  async #landed(): Promise<void> {
+    while (this.#flight && !this.#mayFollow()) {
+      this.#more = Promise.withResolvers<void>();
+      await Promise.race([this.#flight, this.#more.promise]);
+    }
+    this.#more = undefined;
+  }
+
+  #mayFollow(): boolean {
+    if (this.#flying > 1 || this.#roll || !this.#generations.hasRoom) return false;
+    let bytes = 0;
+    for (const submission of this.#queue) {
+      if (submission.draft) return false;
+      bytes += submission.bytes;
+      if (bytes >= FOLLOW_BYTES) return true;
+    }
+    return false;
   }
 
   #take(): Submission[] {
     let bytes = 0;
     let count = 0;
-    for (const { bytes: more } of this.#queue) {
+    for (const { bytes: more, draft } of this.#queue) {
       if (count > 0 && (bytes + more > BATCH_BYTES || count === BATCH_ENTRIES)) break;
+      if (draft && this.#flight) break;
       bytes += more;
       count++;
     }
@@ -144,37 +179,57 @@ export class GroupCommit {
     });
   }
 
+  /** Resolves when the batch is with LevelDB. */
   async #write(batch: Submission[]): Promise<void> {
     const firstSeq = this.#nextSeq;
     let generation: Generation | undefined;
+    let written: Promise<void>;
     try {
       await this.ready();
       generation = await this.#generations.writable();
-      await generation.write(this.#form(batch, generation));
+      written = generation.write(this.#form(batch, generation));
     } catch (cause) {
-      this.#nextSeq = firstSeq;
-      // What the failed batch left is unknown, and LevelDB refuses every later write: go on in a new generation.
-      if (generation) this.#generations.seal(true);
-      const failure = storeFailed('The store could not write', cause);
-      for (const submission of batch) {
-        submission.body.failure = failure;
-        this.#reject(submission, failure);
-      }
-      this.failed(failure);
-      return;
+      written = Promise.reject(cause);
     }
-    generation.fresh = false;
-    const placed = batch.flatMap((submission) => submission.placed ?? []);
-    const position = {
+    const position = generation && {
       seq: this.#nextSeq - 1,
       generation: generation.number,
       counter: generation.counter - 1,
     };
+    const before = this.#flight;
+    this.#flying++;
+    const flight = Promise.allSettled([written, before]).then(([result]) => {
+      this.#flying--;
+      if (this.#flight === flight) this.#flight = undefined;
+      if (result.status === 'fulfilled' && !generation!.failed) this.#safe(batch, position!);
+      else
+        this.#failed(batch, firstSeq, generation, result.status === 'rejected' ? result.reason : undefined);
+    });
+    this.#flight = flight;
+  }
+
+  #safe(batch: Submission[], position: { seq: number; generation: number; counter: number }): void {
+    const placed = batch.flatMap((submission) => submission.placed ?? []);
     this.committed(placed, position);
     for (const submission of batch) {
       this.#give(submission);
       submission.resolve(submission.placed);
     }
+  }
+
+  /** What the failed batch left is unknown, and LevelDB refuses every later write: it goes on in a new generation. */
+  #failed(batch: Submission[], firstSeq: number, generation: Generation | undefined, cause: unknown): void {
+    this.#nextSeq = Math.min(this.#nextSeq, firstSeq);
+    if (generation && !generation.failed) {
+      generation.failed = true;
+      this.#generations.seal(true);
+    }
+    const failure = storeFailed('The store could not write', cause);
+    for (const submission of batch) {
+      submission.body.failure = failure;
+      this.#reject(submission, failure);
+    }
+    this.failed(failure);
   }
 
   #form(batch: Submission[], generation: Generation): Put[] {
@@ -186,6 +241,7 @@ export class GroupCommit {
     };
     const committed = this.#clock.reading();
     if (generation.fresh) put(KIND.opening, 0, encodeOpening(this.#nextSeq));
+    generation.fresh = false;
     for (const submission of batch) {
       const { body, draft } = submission;
       for (const chunk of submission.chunks) {

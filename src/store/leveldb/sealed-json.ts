@@ -8,7 +8,7 @@ import type { Cipher } from './cipher.ts';
 /** No CRC32C in hex begins with it. */
 const SECRET = '!';
 
-const sum = (json: string, key: string): number => crc32c(json, key === '' ? 0 : crc32c(key));
+const sum = (json: string, key: string): number => crc32c(key + json);
 
 export const seal = (value: unknown, key = ''): string => {
   const json = JSON.stringify(value);
