@@ -19,6 +19,9 @@ import {
 import { chunkedAgent, sendChunked } from './chunked.ts';
 import { canonicalPath } from './path.ts';
 
+/** An empty body of these goes without a length, as clients send them. */
+const BODILESS: ReadonlySet<string> = new Set(['DELETE', 'GET', 'HEAD', 'OPTIONS', 'TRACE']);
+
 /** A destination that took everything and says nothing for so long counts as lost; ms. */
 const ANSWER_PATIENCE_MS = 120_000;
 
@@ -56,7 +59,7 @@ function outgoingHeaders(destination: Destination, head: EntryHead, bytes: numbe
   if (NOT_IDEMPOTENT.includes(head.method) && headerOf(headers, 'idempotency-key') === undefined) {
     headers.push('idempotency-key', head.id);
   }
-  if (bytes !== undefined && !(bytes === 0 && head.method === 'DELETE')) {
+  if (bytes !== undefined && !(bytes === 0 && BODILESS.has(head.method))) {
     headers.push('content-length', String(bytes));
   }
   return headers;

@@ -10,56 +10,8 @@ import type { Answer, Egress } from '../egress/egress.ts';
 import type { Destination } from '../policy/policy.ts';
 import type { EntryWriter } from '../store/store.ts';
 import { readBody } from './body.ts';
-
-/** A rendezvous of one piece: the app is read as fast as the slower of disk and link. */
-class Relay {
-  #piece: Buffer | undefined;
-  #ended = false;
-  #closed = false;
-  #wake: (() => void) | undefined;
-  #taken: (() => void) | undefined;
-
-  /** Resolves when the piece was taken, or when nobody takes pieces any more. */
-  push(piece: Buffer): Promise<void> | undefined {
-    if (this.#closed) return undefined;
-    this.#piece = piece;
-    this.#wake?.();
-    return new Promise((resolve) => {
-      this.#taken = resolve;
-    });
-  }
-
-  end(): void {
-    this.#ended = true;
-    this.#wake?.();
-  }
-
-  /** The way out is gone. */
-  close(): void {
-    this.#closed = true;
-    this.#taken?.();
-    this.#wake?.();
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<Buffer> {
-    for (;;) {
-      if (this.#piece) {
-        const piece = this.#piece;
-        this.#piece = undefined;
-        yield piece;
-        this.#taken?.();
-      } else if (this.#ended) {
-        return;
-      } else if (this.#closed) {
-        throw new Error('the request was given up');
-      } else {
-        await new Promise<void>((resolve) => {
-          this.#wake = resolve;
-        });
-      }
-    }
-  }
-}
+import { Relay } from './relay.ts';
+import { relayAnswer } from './relay-answer.ts';
 
 export interface CutThrough {
   request: IncomingMessage;
@@ -121,26 +73,4 @@ export async function cutThrough(cut: CutThrough): Promise<'answered' | { broken
   if (!answer) return { broken: broken ?? 'no answer' };
   await writer.abort();
   return relayAnswer(answer, response);
-}
-
-const HOP_BY_HOP = new Set(['connection', 'keep-alive', 'transfer-encoding', 'upgrade']);
-
-async function relayAnswer(answer: Answer, response: ServerResponse): Promise<'answered'> {
-  const headers: string[] = [];
-  for (let i = 0; i < answer.headers.length; i += 2) {
-    if (!HOP_BY_HOP.has(answer.headers[i]!.toLowerCase()))
-      headers.push(answer.headers[i]!, answer.headers[i + 1]!);
-  }
-  response.sendDate = false;
-  response.writeHead(answer.status, headers);
-  try {
-    for await (const piece of answer.body) {
-      if (!response.write(piece)) await new Promise((resolve) => response.once('drain', resolve));
-    }
-    response.end();
-  } catch {
-    // The answer broke off: so does ours.
-    response.destroy();
-  }
-  return 'answered';
 }

@@ -1,42 +1,23 @@
-// A request of an app, as it comes from a sidecar: stored, cut through, or refused with a reason.
+// The door of the queue: whose a request is, and which room answers it. Status pages: entries-page.ts; S3's own ways: s3/;
+// what may be stored: storing.ts; what may not: reads.ts.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { validate as isUuid } from 'uuid';
-import type { Egress } from '../egress/egress.ts';
 import { destinationFor } from '../policy/match.ts';
-import { CLASSES, type Destination, type Policy } from '../policy/policy.ts';
-import { upstreamPath } from '../policy/upstream.ts';
-import type { Entry, EntryHead, EntryWriter, Store } from '../store/store.ts';
+import type { Destination, Policy } from '../policy/policy.ts';
 import { LaybyError, messageOf } from '../telemetry/error.ts';
-import type { Logger } from '../telemetry/log.ts';
-import { HOST_HEADER, REQUEST_HEADER, STATUS_PREFIX } from '../wire/names.ts';
-import type { Backlog } from './backlog.ts';
-import { BodyTorn, readBody } from './body.ts';
-import { cutThrough } from './cut-through.ts';
+import { HOST_HEADER, STATUS_PREFIX } from '../wire/names.ts';
+import { type Arrival, arrivalOf, type Outcome, type Surroundings } from './arrival.ts';
+import { BodyTorn } from './body.ts';
 import { serveEntryPage } from './entries-page.ts';
-import { entryId } from './entry-id.ts';
-import { endToEndHeaders } from './headers.ts';
-import { sendProblem } from './problem.ts';
-import { RECEIPTS, receiptFor } from './receipts/receipt.ts';
-import type { Room } from './room.ts';
-import { framedBody, isMultipart, NO_LINK, sendS3Error } from './s3/refusal.ts';
+import { RETRY_AFTER_S, sendProblem } from './problem.ts';
+import { refuseRead } from './reads.ts';
+import { isPlain, isS3, serveS3 } from './s3/serve.ts';
+import { storeRequest } from './storing.ts';
 
-/** What the counters call the ways that a request can end. */
-export type Outcome = 'receipt' | 'cut_through' | 'page' | 'read' | 'refused' | 'torn' | 'failed';
-
-export interface IntakeOptions {
-  store: Store;
-  room: Room;
-  backlog: Backlog;
-  egress: Egress;
-  log: Logger;
+export interface IntakeOptions extends Surroundings {
   policy: () => Policy | undefined;
-  linkUp: (destination: string) => boolean;
   count: (destination: string, outcome: Outcome) => void;
 }
-
-/** Seconds that a refused app may wait before it asks again. */
-const RETRY_AFTER_S = 2;
 
 export class Intake {
   #options: IntakeOptions;
@@ -56,7 +37,9 @@ export class Intake {
       const policy = this.#options.policy();
       destination = policy && destinationFor(policy, authority);
       outcome = destination
-        ? await this.#serve(request, response, destination, authority, failedOverFrom !== undefined)
+        ? await this.#serve(
+            arrivalOf(request, response, destination, authority, failedOverFrom !== undefined),
+          )
         : refuseUnknown(request, response, authority, policy !== undefined);
     } catch (error) {
       outcome = this.#failed(request, response, error);
@@ -64,118 +47,19 @@ export class Intake {
     this.#options.count(destination?.name ?? '', outcome);
   }
 
-  async #serve(
-    request: IncomingMessage,
-    response: ServerResponse,
-    destination: Destination,
-    authority: string,
-    failedOver: boolean,
-  ): Promise<Outcome> {
-    const path = originalPath(request.url ?? '/', destination, failedOver);
+  async #serve(arrival: Arrival): Promise<Outcome> {
+    const { request, response, destination, path } = arrival;
     if (path.startsWith(STATUS_PREFIX)) {
       await serveEntryPage(request, response, this.#options.store, destination);
       return 'page';
     }
+    if (isS3(arrival) && !isPlain(arrival)) {
+      const outcome = await serveS3(this.#options, arrival);
+      if (outcome) return outcome;
+    }
     const { mode, methods } = destination.store;
-    if (mode === 'never' || !methods.includes(request.method ?? '')) {
-      request.resume();
-      sendProblem(response, {
-        status: 503,
-        type: 'no-link',
-        title: 'The destination cannot be reached now, and this request is not one to be stored',
-        detail: `${request.method} is not stored for ${destination.name}`,
-        retryAfter: RETRY_AFTER_S,
-      });
-      return 'read';
-    }
-    return this.#store(request, response, destination, `http://${authority}${path}`, failedOver);
-  }
-
-  async #store(
-    request: IncomingMessage,
-    response: ServerResponse,
-    destination: Destination,
-    url: string,
-    failedOver: boolean,
-  ): Promise<Outcome> {
-    const { room, backlog } = this.#options;
-    const { name } = destination;
-    const passOnly = isMultipart(destination, url);
-    const framed = framedBody(request, destination);
-    const length = request.headers['content-length'];
-    const expected = length === undefined ? undefined : Number(length);
-    const receipt = receiptFor(destination, request);
-    const online = !failedOver && this.#mayCutThrough(destination, request);
-    if (framed || (passOnly && !online)) {
-      request.resume();
-      sendS3Error(response, framed ?? NO_LINK);
-      return 'refused';
-    }
-    // Said before the body is read, so that the hold is in force by the time the receipt is due.
-    const storing = online ? undefined : backlog.storing(name, failedOver);
-    let writer: EntryWriter | undefined;
-    let after = storing;
-    try {
-      writer = await room.begin(destination, headOf(request, destination, url), expected, {
-        md5: receipt === 's3',
-        owned: !online,
-      });
-      if (online) {
-        const result = await cutThrough({
-          request,
-          response,
-          destination,
-          writer,
-          egress: this.#options.egress,
-          expected,
-        });
-        if (result === 'answered') return 'cut_through';
-        if (passOnly) {
-          await writer.abort();
-          sendS3Error(response, NO_LINK);
-          return 'refused';
-        }
-        this.#options.log.info(
-          { id: writer.head.id, destination: name, why: result.broken },
-          'lost in the middle',
-        );
-        after = backlog.storing(name, true);
-      } else {
-        const spool = writer;
-        await readBody(request, (piece) => spool.write(piece));
-      }
-      const entry = await writer.commit(request.rawTrailers);
-      await after!.held();
-      RECEIPTS[receipt](response, entry);
-      return 'receipt';
-    } catch (error) {
-      await writer?.abort();
-      const again = await this.#storedBefore(request, error);
-      if (!again) throw error;
-      await after?.held();
-      RECEIPTS[receipt](response, again);
-      return 'receipt';
-    } finally {
-      after?.done();
-    }
-  }
-
-  /** The queue died between the commit and the receipt, and the sidecar asks again: it is owed the receipt, not a second entry. */
-  async #storedBefore(request: IncomingMessage, error: unknown): Promise<Entry | undefined> {
-    const id = requestId(request);
-    if (!id || !(error instanceof LaybyError) || error.code !== 'LAYBY_ENTRY_EXISTS') return undefined;
-    await readBody(request, () => undefined);
-    return this.#options.store.get(id);
-  }
-
-  /** The link may be there, nothing older waits, and the destination can take the body as it comes. */
-  #mayCutThrough(destination: Destination, request: IncomingMessage): boolean {
-    const { backlog, linkUp } = this.#options;
-    const { name, store, upstream } = destination;
-    if (store.mode !== 'failover' || !linkUp(name) || backlog.isFailing(name)) return false;
-    if (backlog.isPending(name) && store.order !== 'none') return false;
-    // S3 takes no body of unknown length (411).
-    return upstream.sign === undefined || request.headers['content-length'] !== undefined;
+    const storable = mode !== 'never' && methods.includes(request.method ?? '');
+    return storable ? storeRequest(this.#options, arrival) : refuseRead(arrival);
   }
 
   #failed(request: IncomingMessage, response: ServerResponse, error: unknown): Outcome {
@@ -201,40 +85,6 @@ export class Intake {
     });
     return full ? 'refused' : 'failed';
   }
-}
-
-/** The sidecar puts the path of the upstream's URL before the app's when it tries the destination first. */
-function originalPath(path: string, destination: Destination, failedOver: boolean): string {
-  if (!failedOver) return path;
-  const prefix = upstreamPath(destination);
-  return path.startsWith(prefix) ? path.slice(prefix.length) || '/' : path;
-}
-
-function headOf(request: IncomingMessage, destination: Destination, url: string): EntryHead {
-  const { order, class: className, ttl } = destination.store;
-  return {
-    id: requestId(request) ?? entryId(),
-    destination: destination.name,
-    method: request.method ?? 'GET',
-    url,
-    headers: endToEndHeaders(request.rawHeaders, destination),
-    orderKey: order === 'none' ? '' : order === 'strict' ? '*' : orderKey(url),
-    class: CLASSES.indexOf(className),
-    receivedAt: Date.now(),
-    ...(ttl === undefined ? {} : { ttl }),
-  };
-}
-
-/** The id that the sidecar gave the request. */
-function requestId(request: IncomingMessage): string | undefined {
-  const id = request.headers[REQUEST_HEADER];
-  return typeof id === 'string' && isUuid(id) ? id : undefined;
-}
-
-/** Host without port and path without query: the same resource, whatever the method. */
-export function orderKey(url: string): string {
-  const match = /^http:\/\/([^/]*?)(?::\d+)?(\/[^?]*)/.exec(url);
-  return match ? match[1]!.toLowerCase() + match[2]! : url;
 }
 
 function refuseUnknown(

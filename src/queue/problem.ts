@@ -3,6 +3,9 @@
 import type { ServerResponse } from 'node:http';
 import { PROBLEM_BASE } from '../wire/names.ts';
 
+/** Seconds that a refused app may wait before it asks again. */
+export const RETRY_AFTER_S = 2;
+
 export interface Problem {
   status: number;
   /** The last part of the type's URI; docs/errors.md has one paragraph for each. */

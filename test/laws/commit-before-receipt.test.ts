@@ -1,6 +1,6 @@
 // Law 1, seen in the system calls of the running product: the receipt is written after the fsync of everything it promises.
 //
-// Seen to fail: with `RECEIPTS[receipt](response, entry)` in src/queue/intake.ts moved before `await writer.commit(…)` (given the
+// Seen to fail: with `RECEIPTS[receipt](response, entry)` in src/queue/storing.ts moved before `await writer.commit(…)` (given the
 // id from the writer's head), each receipt comes before the sync of its entry and the test names it.
 
 import { join } from 'node:path';

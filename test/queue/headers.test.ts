@@ -1,6 +1,6 @@
 import t from 'tap';
+import { orderKey } from '../../src/queue/arrival.ts';
 import { endToEndHeaders } from '../../src/queue/headers.ts';
-import { orderKey } from '../../src/queue/intake.ts';
 import { destination } from '../policy/destination.ts';
 
 const signed = destination({

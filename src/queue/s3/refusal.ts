@@ -2,7 +2,6 @@
 // is wrong. Errors are S3's XML, without Retry-After (several clients hang for as long as it says).
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Destination } from '../../policy/policy.ts';
 
 export interface S3Refusal {
   status: number;
@@ -11,10 +10,7 @@ export interface S3Refusal {
 }
 
 /** A part of a multipart upload belongs to an upload id that only the server can give: it is passed on, never stored. */
-export const isMultipart = (destination: Destination, url: string): boolean =>
-  isS3(destination) && /[?&](uploads|uploadId)(=|&|$)/.test(url);
-
-const isS3 = (destination: Destination): boolean => destination.upstream.sign?.aws.service === 's3';
+export const isMultipart = (url: string): boolean => /[?&](uploads|uploadId)(=|&|$)/.test(url);
 
 export const NO_LINK: S3Refusal = {
   status: 503,
@@ -24,8 +20,7 @@ export const NO_LINK: S3Refusal = {
 };
 
 /** The body is framed in signed or checksummed chunks: what is signed anew here would store the frames as data. */
-export function framedBody(request: IncomingMessage, destination: Destination): S3Refusal | undefined {
-  if (!isS3(destination)) return undefined;
+export function framedBody(request: IncomingMessage): S3Refusal | undefined {
   const framed =
     String(request.headers['x-amz-content-sha256'] ?? '').startsWith('STREAMING-') ||
     /\baws-chunked\b/i.test(request.headers['content-encoding'] ?? '');

@@ -1,0 +1,97 @@
+// A request of an app at the queue's door: whose it is, what the app had called, and what is to be stored of it.
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { validate as isUuid } from 'uuid';
+import type { Egress } from '../egress/egress.ts';
+import { CLASSES, type Destination } from '../policy/policy.ts';
+import { upstreamPath } from '../policy/upstream.ts';
+import type { EntryHead, Store } from '../store/store.ts';
+import type { Logger } from '../telemetry/log.ts';
+import { REQUEST_HEADER } from '../wire/names.ts';
+import type { Backlog } from './backlog.ts';
+import { entryId } from './entry-id.ts';
+import { endToEndHeaders } from './headers.ts';
+import type { Room } from './room.ts';
+
+/** What the counters call the ways that a request can end. */
+export type Outcome = 'receipt' | 'cut_through' | 'page' | 'read' | 'refused' | 'torn' | 'failed';
+
+export interface Arrival {
+  request: IncomingMessage;
+  response: ServerResponse;
+  destination: Destination;
+  /** Path and query as the app called them. */
+  path: string;
+  /** `http://authority/path?query`, as the app called it. */
+  url: string;
+  /** The sidecar tried the destination first, and did not reach it. */
+  failedOver: boolean;
+  /** Body length, bytes, where the app said it. */
+  expected: number | undefined;
+}
+
+/** What is around a request in the queue. */
+export interface Surroundings {
+  store: Store;
+  room: Room;
+  backlog: Backlog;
+  egress: Egress;
+  log: Logger;
+  linkUp: (destination: string) => boolean;
+}
+
+export function arrivalOf(
+  request: IncomingMessage,
+  response: ServerResponse,
+  destination: Destination,
+  authority: string,
+  failedOver: boolean,
+): Arrival {
+  const path = originalPath(request.url ?? '/', destination, failedOver);
+  const length = request.headers['content-length'];
+  const chunked = request.headers['transfer-encoding'] !== undefined;
+  return {
+    request,
+    response,
+    destination,
+    path,
+    url: `http://${authority}${path}`,
+    failedOver,
+    // RFC 9112 section 6.3: a request with neither header has no body.
+    expected: length !== undefined ? Number(length) : chunked ? undefined : 0,
+  };
+}
+
+/** The sidecar puts the path of the upstream's URL before the app's when it tries the destination first. */
+function originalPath(path: string, destination: Destination, failedOver: boolean): string {
+  if (!failedOver) return path;
+  const prefix = upstreamPath(destination);
+  return path.startsWith(prefix) ? path.slice(prefix.length) || '/' : path;
+}
+
+export function headOf({ request, destination, url }: Arrival): EntryHead {
+  const { order, class: className, ttl } = destination.store;
+  return {
+    id: requestId(request) ?? entryId(),
+    destination: destination.name,
+    method: request.method ?? 'GET',
+    url,
+    headers: endToEndHeaders(request.rawHeaders, destination),
+    orderKey: order === 'none' ? '' : order === 'strict' ? '*' : orderKey(url),
+    class: CLASSES.indexOf(className),
+    receivedAt: Date.now(),
+    ...(ttl === undefined ? {} : { ttl }),
+  };
+}
+
+/** The id that the sidecar gave the request. */
+export function requestId(request: IncomingMessage): string | undefined {
+  const id = request.headers[REQUEST_HEADER];
+  return typeof id === 'string' && isUuid(id) ? id : undefined;
+}
+
+/** Host without port and path without query: the same resource, whatever the method. */
+export function orderKey(url: string): string {
+  const match = /^http:\/\/([^/]*?)(?::\d+)?(\/[^?]*)/.exec(url);
+  return match ? match[1]!.toLowerCase() + match[2]! : url;
+}

@@ -1,0 +1,74 @@
+// A request that may be stored: it is cut through where the way is free, else spooled and committed; then comes the receipt.
+
+import type { IncomingMessage } from 'node:http';
+import type { Entry, EntryWriter } from '../store/store.ts';
+import { LaybyError } from '../telemetry/error.ts';
+import { type Arrival, headOf, type Outcome, requestId, type Surroundings } from './arrival.ts';
+import { readBody } from './body.ts';
+import { cutThrough } from './cut-through.ts';
+import { RECEIPTS, receiptFor } from './receipts/receipt.ts';
+
+/** Rejects with BodyTorn, and with the store's errors: nothing was stored then. */
+export async function storeRequest(around: Surroundings, arrival: Arrival): Promise<Outcome> {
+  const { room, backlog, egress, log } = around;
+  const { request, response, destination, expected, failedOver } = arrival;
+  const { name } = destination;
+  const receipt = receiptFor(destination, request);
+  const online = mayPass(around, arrival);
+  // Said before the body is read, so that the hold is in force by the time the receipt is due.
+  const storing = online ? undefined : backlog.storing(name, failedOver);
+  let writer: EntryWriter | undefined;
+  let after = storing;
+  try {
+    writer = await room.begin(destination, headOf(arrival), expected, {
+      md5: receipt === 's3',
+      owned: !online,
+    });
+    if (online) {
+      const result = await cutThrough({ request, response, destination, writer, egress, expected });
+      if (result === 'answered') return 'cut_through';
+      log.info({ id: writer.head.id, destination: name, why: result.broken }, 'lost in the middle');
+      after = backlog.storing(name, true);
+    } else {
+      const spool = writer;
+      await readBody(request, (piece) => spool.write(piece));
+    }
+    const entry = await writer.commit(request.rawTrailers);
+    await after!.held();
+    RECEIPTS[receipt](response, entry);
+    return 'receipt';
+  } catch (error) {
+    await writer?.abort();
+    const again = await storedBefore(around, request, error);
+    if (!again) throw error;
+    await after?.held();
+    RECEIPTS[receipt](response, again);
+    return 'receipt';
+  } finally {
+    after?.done();
+  }
+}
+
+/** The queue died between the commit and the receipt, and the sidecar asks again: it is owed the receipt, not a second entry. */
+async function storedBefore(
+  { store }: Surroundings,
+  request: IncomingMessage,
+  error: unknown,
+): Promise<Entry | undefined> {
+  const id = requestId(request);
+  if (!id || !(error instanceof LaybyError) || error.code !== 'LAYBY_ENTRY_EXISTS') return undefined;
+  await readBody(request, () => undefined);
+  return store.get(id);
+}
+
+/** The link may be there, nothing older waits, and the destination can take the body as it comes. */
+export function mayPass(
+  { backlog, linkUp }: Surroundings,
+  { destination, failedOver, expected }: Arrival,
+): boolean {
+  const { name, store, upstream } = destination;
+  if (failedOver || store.mode !== 'failover' || !linkUp(name) || backlog.isFailing(name)) return false;
+  if (backlog.isPending(name) && store.order !== 'none') return false;
+  // S3 takes no body of unknown length (411).
+  return upstream.sign === undefined || expected !== undefined;
+}
