@@ -1,0 +1,170 @@
+// How the index is read: what is not on the disk yet lies over what is, newest first. entry-index.ts says how both come about.
+
+import type { Level } from 'level';
+import type { StoreEvent } from '../store.ts';
+import { AuditTrail } from './audit-trail.ts';
+import type { Cipher } from './cipher.ts';
+import { Layer, runningKey } from './index-layers.ts';
+import { decodeExpiryKey, decodeLaneKey, expiryKey, idKey, laneEnd, laneKey } from './keys.ts';
+import { unseal, unsealText } from './sealed-json.ts';
+import { type PackedSlot, type Slot, unpackSlot } from './slot.ts';
+import type { StoreClock } from './store-clock.ts';
+
+const PAGE = 256;
+/** Rows read in one go where all of them are. */
+const ROWS = 1000;
+
+export abstract class IndexReads {
+  protected abstract db: Level<string, string>;
+  protected readonly cipher: Cipher | undefined;
+  protected readonly clock: StoreClock;
+  protected readonly trail: AuditTrail;
+  protected pending = new Layer();
+  protected inFlight = new Layer();
+  /** As they were at the opening. */
+  protected readonly ids = { sound: 0, damaged: 0 };
+  /** No entry's time is over before; what stands there are the graves of those that have left. */
+  protected expiryFloor = 0;
+
+  protected constructor(clock: StoreClock, cipher: Cipher | undefined) {
+    this.clock = clock;
+    this.cipher = cipher;
+    this.trail = new AuditTrail(cipher);
+  }
+
+  /** The times to live were looked at, and no entry's is over. */
+  protected abstract ticked(now: number): void;
+
+  /** Every slot on the disk, by lane and seq; only its key where the value is damaged. For opening, before any change. */
+  async *slots(): AsyncGenerator<{ destination: string; seq: number; slot: Slot | undefined }> {
+    for await (const page of this.#rows({ gt: 'l/', lt: 'l0' }))
+      for (const [key, value] of page) {
+        const place = decodeLaneKey(key);
+        if (place) yield { ...place, slot: this.#slotFrom(place, value) };
+      }
+  }
+
+  /** Slots whose time to live is over, by when it was; those of the last moments (a flush behind) come with the next call. */
+  async *expired(): AsyncGenerator<Slot> {
+    const now = this.clock.now();
+    let floor = now + 1;
+    for (const layer of [this.inFlight, this.pending])
+      for (const [key, id] of layer.expiries) if (id) floor = Math.min(floor, decodeExpiryKey(key));
+    const range = { gte: expiryKey(this.expiryFloor, 0), lt: expiryKey(now + 1, 0) };
+    this.expiryFloor = floor; // what is put meanwhile lowers it
+    try {
+      for await (const [key, id] of this.db.iterator(range)) {
+        floor = decodeExpiryKey(key);
+        const slot = await this.find(id);
+        // The key has no checksum, the slot has: only where they agree has its time come.
+        if (!slot || runningKey(slot) !== key) continue;
+        this.expiryFloor = Math.min(this.expiryFloor, floor);
+        yield slot;
+      }
+      floor = now + 1;
+    } finally {
+      this.expiryFloor = Math.min(this.expiryFloor, floor);
+    }
+    this.ticked(now);
+  }
+
+  /** Whether the id is taken now. Synchronous (0.3 µs), so nothing can come between the answer and what follows from it. */
+  has(id: string): boolean {
+    for (const layer of [this.pending, this.inFlight])
+      if (layer.ids.has(id)) return layer.ids.get(id) !== undefined;
+    return this.db.status === 'open' && this.db.getSync(idKey(id)) !== undefined;
+  }
+
+  async find(id: string): Promise<Slot | undefined> {
+    for (const layer of [this.pending, this.inFlight])
+      if (layer.ids.has(id)) {
+        const place = layer.ids.get(id);
+        return place && layer.lanes.get(place.destination)!.get(place.seq);
+      }
+    const key = idKey(id);
+    const place = unseal<{ destination: string; seq: number }>(await this.db.get(key), key);
+    if (!place) return undefined;
+    for (const layer of [this.pending, this.inFlight]) {
+      const lane = layer.lanes.get(place.destination);
+      if (lane?.has(place.seq)) return lane.get(place.seq);
+    }
+    return this.#slotFrom(place, await this.db.get(laneKey(place.destination, place.seq)));
+  }
+
+  /** One lane in seq order, page by page; each page is the state of one moment. */
+  async *lane(destination: string, after = 0, first = PAGE): AsyncGenerator<Slot> {
+    for (let limit = Math.min(first, PAGE); ; limit = PAGE) {
+      const overlaid = new Map<number, Slot | undefined>();
+      for (const layer of [this.inFlight, this.pending])
+        for (const [seq, slot] of layer.lanes.get(destination) ?? [])
+          if (seq > after) overlaid.set(seq, slot);
+      // The iterator takes its snapshot here, in the same breath as the layers above.
+      const range = { gt: laneKey(destination, after), lt: laneEnd(destination), limit };
+      const rows = await this.db.iterator(range).all();
+      const page = new Map<number, Slot>();
+      let last = Number.POSITIVE_INFINITY;
+      for (const [key, value] of rows) {
+        const { seq } = decodeLaneKey(key)!;
+        const slot = this.#slotFrom({ destination, seq }, value);
+        if (slot) page.set(seq, slot);
+        if (rows.length === limit) last = seq;
+      }
+      for (const [seq, slot] of overlaid) {
+        if (seq > last) continue;
+        if (slot) page.set(seq, slot);
+        else page.delete(seq);
+      }
+      yield* [...page.values()].sort((a, b) => a.seq - b.seq);
+      if (last === Number.POSITIVE_INFINITY) return;
+      after = last;
+    }
+  }
+
+  /** The last line of each entry in the audit trail, by seq. For opening. */
+  async fates(): Promise<Map<number, StoreEvent>> {
+    const fates = new Map<number, StoreEvent>();
+    for await (const event of this.trail.read(this.db, {})) fates.set(event.seq, event);
+    return fates;
+  }
+
+  audit(of: { id?: string; url?: string }): AsyncGenerator<StoreEvent> {
+    return this.trail.read(this.db, of);
+  }
+
+  /** Reads through all keys, so that an unreadable table is found before anything relies on it; and what ids lead to. */
+  async verify(): Promise<void> {
+    for (const range of [{ lt: 'i/' }, { gt: 'i0' }]) {
+      const keys = this.db.keys(range);
+      try {
+        while ((await keys.nextv(ROWS)).length > 0);
+      } finally {
+        await keys.close();
+      }
+    }
+    for await (const page of this.#rows({ gt: 'i/', lt: 'i0' }))
+      for (const [key, value] of page)
+        if (unsealText(value, key) === undefined) this.ids.damaged++;
+        else this.ids.sound++;
+  }
+
+  /** An iterator's own loop costs more for each row than LevelDB does. */
+  async *#rows(range: { gt: string; lt: string }): AsyncGenerator<[key: string, value: string][]> {
+    // Of LevelDB, which would stop a page at 16 KiB.
+    const options: object = { highWaterMarkBytes: 1024 * 1024 };
+    const rows = this.db.iterator({ ...range, ...options });
+    try {
+      for (;;) {
+        const page = await rows.nextv(ROWS);
+        if (page.length === 0) return;
+        yield page;
+      }
+    } finally {
+      await rows.close();
+    }
+  }
+
+  #slotFrom(place: { destination: string; seq: number }, value: string | undefined): Slot | undefined {
+    const packed = unseal<PackedSlot>(value, laneKey(place.destination, place.seq), this.cipher);
+    return packed && unpackSlot(place, packed);
+  }
+}
