@@ -5,6 +5,7 @@ import { validate as isUuid } from 'uuid';
 import type { Egress } from '../egress/egress.ts';
 import { CLASSES, type Destination } from '../policy/policy.ts';
 import { upstreamPath } from '../policy/upstream.ts';
+import { resourceOf } from '../store/resource.ts';
 import type { EntryHead, Store } from '../store/store.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { REQUEST_HEADER } from '../wire/names.ts';
@@ -77,7 +78,7 @@ export function headOf({ request, destination, url }: Arrival): EntryHead {
     method: request.method ?? 'GET',
     url,
     headers: endToEndHeaders(request.rawHeaders, destination),
-    orderKey: order === 'none' ? '' : order === 'strict' ? '*' : orderKey(url),
+    orderKey: order === 'none' ? '' : order === 'strict' ? '*' : resourceOf(url),
     class: CLASSES.indexOf(className),
     receivedAt: Date.now(),
     ...(ttl === undefined ? {} : { ttl }),
@@ -88,10 +89,4 @@ export function headOf({ request, destination, url }: Arrival): EntryHead {
 export function requestId(request: IncomingMessage): string | undefined {
   const id = request.headers[REQUEST_HEADER];
   return typeof id === 'string' && isUuid(id) ? id : undefined;
-}
-
-/** Host without port and path without query: the same resource, whatever the method. */
-export function orderKey(url: string): string {
-  const match = /^http:\/\/([^/]*?)(?::\d+)?(\/[^?]*)/.exec(url);
-  return match ? match[1]!.toLowerCase() + match[2]! : url;
 }

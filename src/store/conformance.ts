@@ -300,6 +300,48 @@ const scenarios: Record<string, Scenario> = {
     t.match(await all(store.audit({ id: two.id })), [{ kind: 'stored', method: 'PUT', url: /clip-17/ }]);
   }),
 
+  'what waits for a resource is found by any of its URLs, the newest first, whatever the order key': opened(
+    async (t, store) => {
+      const url = 'http://Cam.example:8080/clip?part=1';
+      const ids = async (of: string, destination = 'dashcam') => idsOf(store.waitingFor(destination, of));
+      t.equal(store.occupied('dashcam', url), false);
+      const entries: Entry[] = [];
+      for (let i = 0; i < 40; i++)
+        entries.push(
+          await put(store, `${i}`, { url: i % 2 === 0 ? url : 'http://cam.example/clip', orderKey: '' }),
+        );
+      await put(store, 'other', { url: 'http://cam.example/clip2' });
+      await put(store, 'elsewhere', { url, destination: 'b/ü' });
+      const newest = entries.map(({ id }) => id).reverse();
+      t.same(await ids('http://cam.example/clip?x'), newest);
+      t.equal((await ids(url, 'b/ü')).length, 1);
+      t.same(await ids('http://cam.example/clip3'), []);
+      t.equal(await store.occupied('dashcam', url), true);
+      t.equal(await store.occupied('dashcam', 'http://cam.example/clip3'), false);
+
+      store.sending(newest[0]!, true);
+      t.match(await all(store.waitingFor('dashcam', url)), [{ state: 'sending' }], 'also what is being sent');
+      await store.dead(newest[1]!, 'no');
+      await store.delivered(newest[2]!, '200');
+      t.same(await ids(url), [newest[0], ...newest.slice(3)], 'a dead letter does not wait');
+      await store.retry(newest[1]!);
+      t.same((await ids(url)).slice(0, 3), [newest[0], newest[1], newest[3]]);
+      for (const id of newest) await store.delivered(id, '200');
+      t.same(await ids(url), []);
+      t.equal(await store.occupied('dashcam', url), false);
+    },
+  ),
+
+  'what left a moment ago occupies its resource until that is on the disk': opened(async (t, store) => {
+    const url = 'http://cam.example/clip';
+    const { id } = await put(store, 'x', { url });
+    const leaving = store.delivered(id, '200');
+    while ((await all(store.waitingFor('dashcam', url))).length > 0);
+    t.equal(await store.occupied('dashcam', url), true, 'a crash now would bring it back');
+    await leaving;
+    t.equal(await store.occupied('dashcam', url), false);
+  }),
+
   'totals name the oldest entry that waits, whatever the order in which entries leave': opened(
     async (t, store) => {
       const entries = await Promise.all(Array.from({ length: 40 }, (_, i) => put(store, `${i}`)));
@@ -358,6 +400,10 @@ const scenarios: Record<string, Scenario> = {
     t.match(after.totals().get('dashcam'), { entries: 1, dead: 1, oldest: { id: big.id } });
     t.match(after.totals().get('other'), { entries: 1, bytes: 5 });
     t.same(await all(after.audit()), trail);
+    t.same(await idsOf(after.waitingFor('other', small.url)), [small.id]);
+    t.equal(await after.occupied('dashcam', big.url), true);
+    await after.delivered(big.id, 'ok');
+    t.same(await idsOf(after.waitingFor('dashcam', big.url)), [], 'the dead letter does not wait');
     t.equal((await put(after, 'next')).seq, 5, 'numbers go on');
     await after.close();
   },

@@ -172,6 +172,11 @@ export interface Store {
   read(entry: Entry, range?: { start?: number; end?: number }): AsyncIterable<Buffer>;
   /** In seq order. Memory does not grow with the number of entries. */
   list(options?: ListOptions): AsyncIterable<Entry>;
+  /** Entries that wait or are being sent for the resource of this URL (resource.ts), whatever their method, the newest first. */
+  waitingFor(destination: string, url: string): AsyncIterable<Entry>;
+  /** Whether something waits for the resource of this URL, or has left it so lately that a crash would bring it back. false
+   *  without a promise, and without a look at the disk, for nearly all resources that nothing waits for. */
+  occupied(destination: string, url: string): Promise<boolean> | false;
   /** Counted while storing, not by scanning. */
   totals(): ReadonlyMap<string, Totals>;
   /** Persists a failed try: attempts and lastError. The entry waits again. */

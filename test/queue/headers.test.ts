@@ -1,6 +1,6 @@
 import t from 'tap';
-import { orderKey } from '../../src/queue/arrival.ts';
 import { endToEndHeaders } from '../../src/queue/headers.ts';
+import { resourceOf } from '../../src/store/resource.ts';
 import { destination } from '../policy/destination.ts';
 
 const signed = destination({
@@ -62,8 +62,8 @@ t.test('a signature that will be made anew is not stored, and only that', async 
 t.test(
   'the order key is the resource: host without port, path without query, whatever the method',
   async (t) => {
-    t.equal(orderKey('http://A.example:15001/x/y?z=1'), 'a.example/x/y');
-    t.equal(orderKey('http://a.example/x/y'), 'a.example/x/y');
-    t.equal(orderKey('http://[::1]:80/x'), '[::1]/x');
+    t.equal(resourceOf('http://A.example:15001/x/y?z=1'), 'a.example/x/y');
+    t.equal(resourceOf('http://a.example/x/y'), 'a.example/x/y');
+    t.equal(resourceOf('http://[::1]:80/x'), '[::1]/x');
   },
 );

@@ -291,7 +291,7 @@ t.test('a damaged format is no newer format', async (t) => {
   const before = await openStore(dir);
   const entries = await fill(before, 2, 100);
   await before.close();
-  await flip(dir, Buffer.from('2,"crc32c"'));
+  await flip(dir, Buffer.from('3,"crc32c"'));
 
   const store = await openStore(dir);
   t.match(store.report.damage, [{ reason: /format\.json was damaged/ }]);

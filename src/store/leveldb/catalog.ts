@@ -8,6 +8,7 @@ import type { EntryRecord } from './entry-record.ts';
 import type { Generations } from './generations.ts';
 import { KeyedLock } from './keyed-lock.ts';
 import { LaneTotals } from './lane-totals.ts';
+import { resourceSum } from './resources.ts';
 import { heldBytes, type Slot } from './slot.ts';
 import type { StoreClock } from './store-clock.ts';
 
@@ -136,6 +137,30 @@ export class Catalog {
         if (page.length === TOGETHER) await check();
       }
       await check();
+    }
+  }
+
+  /** Gives slots of an older format the resource that only their record says. For opening. */
+  async sortByResource(): Promise<void> {
+    for (const destination of this.totals.destinations) {
+      let page: Slot[] = [];
+      const sort = async (): Promise<void> => {
+        const slots = page;
+        page = [];
+        const records = await readRecords(this.generations, slots);
+        for (const [i, before] of slots.entries()) {
+          const record = records[i];
+          if (typeof record !== 'object') continue; // found again, with its reason, when it is to be sent
+          this.index.put({ ...before, resource: resourceSum(record.head.url) }, before);
+        }
+        await this.index.room();
+      };
+      for await (const slot of this.index.lane(destination)) {
+        if (slot.state === 'quarantined' || slot.resource !== undefined) continue;
+        page.push(slot);
+        if (page.length === TOGETHER) await sort();
+      }
+      await sort();
     }
   }
 

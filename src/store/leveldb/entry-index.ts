@@ -19,6 +19,7 @@ import { Layer, runningKey } from './index-layers.ts';
 import { IndexReads } from './index-reads.ts';
 import { idKey, laneKey, WATERMARK_KEY } from './keys.ts';
 import { LogNames } from './log-names.ts';
+import { ResourceCounts, rowKey, rowsOf, rowsOfSlot } from './resources.ts';
 import { seal, sealSecret, unseal } from './sealed-json.ts';
 import { packSlot, type Slot } from './slot.ts';
 import type { Reading, StoreClock } from './store-clock.ts';
@@ -50,6 +51,7 @@ export class EntryIndex extends IndexReads {
   readonly #logs: LogNames;
   protected override db: Level<string, string>;
   readonly #tally = new Tally();
+  readonly #counts = new ResourceCounts();
   #flush = 0;
   #watermark: Position = { seq: 0, generation: 0, counter: 0 };
   #marked = false;
@@ -105,6 +107,14 @@ export class EntryIndex extends IndexReads {
   /** A slot that was on the disk at the opening. */
   count(slot: Slot): void {
     this.#tally.add(slot);
+    const rows = rowsOfSlot(slot);
+    if (rows) this.#counts.add(rows);
+  }
+
+  #uncount(slot: Slot): void {
+    this.#tally.remove(slot);
+    const rows = rowsOfSlot(slot);
+    if (rows) this.#counts.remove(rows);
   }
 
   /** Whether what was counted is what was written, and each slot is found by its id. */
@@ -119,10 +129,17 @@ export class EntryIndex extends IndexReads {
     this.pending.set(slot.destination, slot.seq, slot.id, slot);
     const key = runningKey(slot);
     if (key) this.pending.expiries.set(key, slot.id);
+    const rows = rowsOfSlot(slot);
+    if (rows) this.pending.touch(rows, slot.destination, slot.seq);
   }
 
-  /** Ids that lead to no slot of theirs go. For opening. */
-  async dropStrayIds(isAt: (id: string, seq: number) => boolean): Promise<void> {
+  /** Ids that lead to no slot of theirs go, and rows of resources that have none. For opening. */
+  async dropStrays(isAt: (id: string, seq: number) => boolean, has: (seq: number) => boolean): Promise<void> {
+    for await (const key of this.db.keys({ gt: 'r/', lt: 'r0' })) {
+      const [, destination, , seq] = key.split('/');
+      if (destination !== undefined && seq !== undefined && !has(Number(seq)))
+        this.pending.touch(key.slice(0, -seq.length), decodeURIComponent(destination), Number(seq));
+    }
     for await (const [key, value] of this.db.iterator({ gt: 'i/', lt: 'i0' })) {
       const id = key.slice(idKey('').length);
       const place = unseal<{ seq: number }>(value, key);
@@ -132,8 +149,13 @@ export class EntryIndex extends IndexReads {
 
   /** `before`: the slot as it was. */
   put(slot: Slot, before?: Slot): void {
-    if (before) this.#tally.remove(before);
-    this.#tally.add(slot);
+    if (before) this.#uncount(before);
+    this.count(slot);
+    const rows = rowsOfSlot(slot);
+    const rowsBefore = before && rowsOfSlot(before);
+    if (rows !== rowsBefore)
+      for (const changed of [rows, rowsBefore])
+        if (changed) this.pending.touch(changed, slot.destination, slot.seq);
     this.pending.set(slot.destination, slot.seq, slot.id, slot);
     const key = runningKey(slot);
     const was = before && runningKey(before);
@@ -145,7 +167,9 @@ export class EntryIndex extends IndexReads {
   }
 
   remove(slot: Slot): void {
-    this.#tally.remove(slot);
+    this.#uncount(slot);
+    const rows = rowsOfSlot(slot);
+    if (rows) this.pending.touch(rows, slot.destination, slot.seq);
     this.pending.set(slot.destination, slot.seq, slot.id, undefined);
     const key = runningKey(slot);
     if (key) this.pending.expiries.set(key, undefined);
@@ -154,6 +178,13 @@ export class EntryIndex extends IndexReads {
   /** A slot that cannot be read and whose entry was not found again. */
   forget(destination: string, seq: number): void {
     this.pending.set(destination, seq, '', undefined);
+  }
+
+  /** Whether an entry may wait for a resource (its sum), or has left and would be back after a crash. Synchronous, and without a
+   *  look at the disk; `resource` says what really waits. */
+  mayWait(destination: string, sum: number): boolean {
+    const rows = rowsOf(destination, sum);
+    return this.#counts.has(rows) || this.pending.resources.has(rows) || this.inFlight.resources.has(rows);
   }
 
   record(event: StoreEvent): void {
@@ -230,6 +261,12 @@ export class EntryIndex extends IndexReads {
       if (id === undefined) del(key);
       else put(key, id);
     }
+    for (const [rows, { destination, seqs }] of this.inFlight.resources)
+      for (const seq of seqs) {
+        const slot = this.inFlight.lanes.get(destination)?.get(seq);
+        if (slot && rowsOfSlot(slot) === rows) put(rowKey(rows, seq), '');
+        else del(rowKey(rows, seq));
+      }
     this.trail.write({ put, del });
     const time = this.clock.reading();
     const watermark: Watermark = {

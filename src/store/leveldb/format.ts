@@ -8,8 +8,9 @@ import { LaybyError } from '../../telemetry/error.ts';
 import type { Damage } from '../store.ts';
 import { syncDirectory } from './generation.ts';
 
-/** 2: the store's time, times to live and a sum of the slots in the index, encryption. 1 is opened, and becomes 2. */
-const VERSION = 2;
+/** 2: the store's time, times to live and a sum of the slots in the index, encryption. 3: entries are found by their resource.
+ *  Older ones are opened, and become 3. */
+const VERSION = 3;
 const FILE = 'format.json';
 
 const textOf = (version: number): string =>

@@ -8,6 +8,8 @@ export class Layer {
   readonly ids = new Map<string, { destination: string; seq: number } | undefined>();
   /** Of entries whose time to live runs: the id; undefined for one whose time runs no more. */
   readonly expiries = new Map<string, string | undefined>();
+  /** What came or left, by the beginning of its rows. */
+  readonly resources = new Map<string, { destination: string; seqs: Set<number> }>();
 
   set(destination: string, seq: number, id: string, slot: Slot | undefined): void {
     const lane = this.lanes.get(destination) ?? new Map<number, Slot | undefined>();
@@ -25,6 +27,14 @@ export class Layer {
     }
     for (const [id, place] of newer.ids) this.ids.set(id, place);
     for (const [key, id] of newer.expiries) this.expiries.set(key, id);
+    for (const [rows, { destination, seqs }] of newer.resources)
+      for (const seq of seqs) this.touch(rows, destination, seq);
+  }
+
+  touch(rows: string, destination: string, seq: number): void {
+    const touched = this.resources.get(rows);
+    if (touched) touched.seqs.add(seq);
+    else this.resources.set(rows, { destination, seqs: new Set([seq]) });
   }
 }
 

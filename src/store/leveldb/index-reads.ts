@@ -6,11 +6,14 @@ import { AuditTrail } from './audit-trail.ts';
 import type { Cipher } from './cipher.ts';
 import { Layer, runningKey } from './index-layers.ts';
 import { decodeExpiryKey, decodeLaneKey, expiryKey, idKey, laneEnd, laneKey } from './keys.ts';
+import { rowKey, rowsOf, rowsOfSlot, seqOfRow } from './resources.ts';
 import { unseal, unsealText } from './sealed-json.ts';
 import { type PackedSlot, type Slot, unpackSlot } from './slot.ts';
 import type { StoreClock } from './store-clock.ts';
 
 const PAGE = 256;
+/** Rows of one resource that are read at once: most callers want the newest alone. */
+const FEW = 16;
 /** Rows read in one go where all of them are. */
 const ROWS = 1000;
 
@@ -84,11 +87,7 @@ export abstract class IndexReads {
     const key = idKey(id);
     const place = unseal<{ destination: string; seq: number }>(await this.db.get(key), key);
     if (!place) return undefined;
-    for (const layer of [this.pending, this.inFlight]) {
-      const lane = layer.lanes.get(place.destination);
-      if (lane?.has(place.seq)) return lane.get(place.seq);
-    }
-    return this.#slotFrom(place, await this.db.get(laneKey(place.destination, place.seq)));
+    return this.#slotAt(place.destination, place.seq);
   }
 
   /** One lane in seq order, page by page; each page is the state of one moment. */
@@ -118,6 +117,47 @@ export abstract class IndexReads {
       if (last === Number.POSITIVE_INFINITY) return;
       after = last;
     }
+  }
+
+  /** What waits for a resource (its sum), the newest first. */
+  async *resource(destination: string, sum: number): AsyncGenerator<Slot> {
+    const rows = rowsOf(destination, sum);
+    let before = Number.MAX_SAFE_INTEGER;
+    for (;;) {
+      const seqs = new Set<number>();
+      for (const layer of [this.inFlight, this.pending])
+        for (const seq of layer.resources.get(rows)?.seqs ?? []) if (seq < before) seqs.add(seq);
+      const range = { gt: rows, lt: rowKey(rows, before), reverse: true, limit: FEW };
+      const keys = await this.db.keys(range).all();
+      const last = keys.length === FEW ? seqOfRow(keys.at(-1)!) : 0;
+      for (const key of keys) seqs.add(seqOfRow(key));
+      for (const seq of [...seqs].sort((a, b) => b - a)) {
+        if (seq < last) break;
+        const slot = await this.#slotAt(destination, seq);
+        if (slot && rowsOfSlot(slot) === rows) yield slot;
+      }
+      if (last === 0) return;
+      before = last;
+    }
+  }
+
+  /** Of a resource (its sum) something has left, and the disk does not know it yet. */
+  hasJustLeft(destination: string, sum: number): boolean {
+    const rows = rowsOf(destination, sum);
+    for (const layer of [this.pending, this.inFlight])
+      for (const seq of layer.resources.get(rows)?.seqs ?? []) {
+        const slot = layer.lanes.get(destination)?.get(seq);
+        if (!slot || rowsOfSlot(slot) !== rows) return true;
+      }
+    return false;
+  }
+
+  async #slotAt(destination: string, seq: number): Promise<Slot | undefined> {
+    for (const layer of [this.pending, this.inFlight]) {
+      const lane = layer.lanes.get(destination);
+      if (lane?.has(seq)) return lane.get(seq);
+    }
+    return this.#slotFrom({ destination, seq }, await this.db.get(laneKey(destination, seq)));
   }
 
   /** The last line of each entry in the audit trail, by seq. For opening. */

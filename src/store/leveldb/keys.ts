@@ -31,7 +31,7 @@ export const decodeKey = (key: Buffer): GenerationKey | undefined => {
 };
 
 const SEQ_DIGITS = 16; // of Number.MAX_SAFE_INTEGER
-const digits = (n: number): string => String(n).padStart(SEQ_DIGITS, '0');
+export const digits = (n: number): string => String(n).padStart(SEQ_DIGITS, '0');
 
 /** `/` cannot occur in an encoded destination and sorts just before `0`, which therefore ends the lane. */
 export const laneKey = (destination: string, seq: number): string =>

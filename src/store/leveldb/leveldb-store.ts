@@ -6,6 +6,7 @@
 
 import { LaybyError, messageOf } from '../../telemetry/error.ts';
 import type { Logger } from '../../telemetry/log.ts';
+import { resourceOf } from '../resource.ts';
 import type {
   Entry,
   EntryBrief,
@@ -29,6 +30,7 @@ import { storeClosed } from './level-errors.ts';
 import { evictableSlots, listSlots } from './list-slots.ts';
 import type { MemoryBudget } from './memory-budget.ts';
 import type { Reclaim } from './reclaim.ts';
+import { resourceSum } from './resources.ts';
 import { type Slot, slotOf } from './slot.ts';
 import type { Space } from './space.ts';
 import { BodyWriter, type WriterHost } from './writer.ts';
@@ -223,6 +225,27 @@ export class LevelStore implements Store, WriterHost {
         if (options.state === undefined || options.state === again.state) yield again;
       }
     }
+  }
+
+  async *waitingFor(destination: string, url: string): AsyncGenerator<Entry> {
+    this.#open();
+    const resource = resourceOf(url);
+    for await (const slot of this.#catalog.index.resource(destination, resourceSum(url))) {
+      const found = await this.#load(slot.id);
+      if (found?.record && found.slot.state === 'stored' && resourceOf(found.record.head.url) === resource)
+        yield this.#catalog.entry(found.slot, found.record);
+    }
+  }
+
+  occupied(destination: string, url: string): Promise<boolean> | false {
+    this.#open();
+    return this.#catalog.index.mayWait(destination, resourceSum(url)) && this.#occupied(destination, url);
+  }
+
+  async #occupied(destination: string, url: string): Promise<boolean> {
+    if (this.#catalog.index.hasJustLeft(destination, resourceSum(url))) return true;
+    for await (const _ of this.waitingFor(destination, url)) return true;
+    return false;
   }
 
   totals(): ReadonlyMap<string, Totals> {

@@ -90,9 +90,10 @@ const assemble = async (dir: string, options: StoreOptions, began: number): Prom
     mended.add(number);
     damage.push({ reason });
   };
-  const { abandoned, position } = await recovery.run();
+  const { abandoned, position, unsorted } = await recovery.run();
   catalog.damaged = (found) => damage.push(found);
   for (const number of mended) await catalog.checkRecords(number);
+  if (unsorted) await catalog.sortByResource();
   // What is found from here on is told at once: at the opening the report is all there is.
   const alarm = (found: Damage): void => {
     damage.push(found);

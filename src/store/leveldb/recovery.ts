@@ -21,6 +21,8 @@ const NAMED = 1000;
 export interface Recovered {
   /** Writers without an entry. */
   abandoned: number;
+  /** Some slots lack their resource: see Catalog.sortByResource. */
+  unsorted: boolean;
   position: Omit<Watermark, 'open'>;
 }
 
@@ -42,6 +44,8 @@ export class Recovery {
   readonly #missingGenerations = new Set<number>();
   #expected: number;
   #again = 0;
+  /** Slots of an older format do not say their resource. */
+  #unsorted = false;
 
   /** Without a watermark, or where it is `doubtful`, the index is compared with all generations. */
   constructor(
@@ -78,6 +82,7 @@ export class Recovery {
     for (const number of this.#missingGenerations) await this.lost(number, `generation ${number} is missing`);
     return {
       abandoned: this.#unfinished.size,
+      unsorted: this.#unsorted,
       position: { seq: this.#expected - 1, generation, counter },
     };
   }
@@ -94,6 +99,7 @@ export class Recovery {
       index.count(slot);
       this.#catalog.count(slot);
       if (slot.state === 'quarantined') continue;
+      if (slot.resource === undefined) this.#unsorted = true;
       for (const [number] of slot.parts) if (!generations.has(number)) this.#missingGenerations.add(number);
     }
     if (!this.#found) {
@@ -121,7 +127,10 @@ export class Recovery {
       if (isOver(this.#fates.get(seq))) over.push(slot.id);
       await index.room();
     }
-    await index.dropStrayIds((id, seq) => this.#known.get(seq)?.id === id);
+    await index.dropStrays(
+      (id, seq) => this.#known.get(seq)?.id === id,
+      (seq) => this.#known.has(seq),
+    );
     for (const id of over) await this.#catalog.change(id, () => ({ now: undefined }));
   }
 

@@ -3,6 +3,7 @@
 import type { EntryRecord } from './entry-record.ts';
 import { partsOf } from './entry-record.ts';
 import type { GenerationKey } from './keys.ts';
+import { resourceSum } from './resources.ts';
 
 export interface Slot {
   id: string;
@@ -22,6 +23,8 @@ export interface Slot {
   reason?: string;
   /** Its time to live, ms, and when that is over by the store's clock. */
   expiry?: { ttl: number; at: number };
+  /** CRC32C of its resource (resources.ts). Absent where it was stored before format 3 and is quarantined. */
+  resource?: number;
 }
 
 /** Body and record, bytes. */
@@ -42,6 +45,7 @@ export const slotOf = (
   parts: partsOf(record.extents, at.generation, recordBytes),
   state: 'stored',
   attempts: 0,
+  resource: resourceSum(record.head.url),
   ...(record.head.ttl !== undefined && {
     expiry: { ttl: record.head.ttl, at: (record.committed.clock ?? 0) + record.head.ttl },
   }),
@@ -53,7 +57,7 @@ export type PackedSlot = [
   bytes: number,
   cls: number,
   receivedAt: number,
-  at: [generation: number, counter: number, kind: Slot['at']['kind'], writer: number],
+  at: [generation: number, counter: number, kind: Slot['at']['kind'], writer: number, resource?: number],
   parts: Slot['parts'],
   state: Slot['state'],
   attempts: number,
@@ -71,7 +75,10 @@ export const packSlot = (slot: Slot): PackedSlot => {
     slot.bytes,
     slot.class,
     slot.receivedAt,
-    [generation, counter, kind, writer],
+    // The resource stands there since format 3, where it needs no place holders.
+    slot.resource === undefined
+      ? [generation, counter, kind, writer]
+      : [generation, counter, kind, writer, slot.resource],
     slot.parts,
     slot.state,
     slot.attempts,
@@ -85,7 +92,7 @@ export const packSlot = (slot: Slot): PackedSlot => {
 
 export const unpackSlot = (place: { destination: string; seq: number }, packed: PackedSlot): Slot => {
   const [id, bytes, cls, receivedAt, at, parts, state, attempts, lastError, reason, ttl, expiresAt] = packed;
-  const [generation, counter, kind, writer] = at;
+  const [generation, counter, kind, writer, resource] = at;
   return {
     id,
     ...place,
@@ -98,6 +105,7 @@ export const unpackSlot = (place: { destination: string; seq: number }, packed: 
     attempts,
     ...(typeof lastError === 'string' && { lastError }),
     ...(typeof reason === 'string' && { reason }),
+    ...(resource !== undefined && { resource }),
     ...(ttl !== undefined && expiresAt !== undefined && { expiry: { ttl, at: expiresAt } }),
   };
 };
