@@ -22,16 +22,19 @@ const DESTINATION = 'bench';
 const LAUNCHER = fileURLToPath(new URL('../bin/layby.js', import.meta.url));
 const START_MS = 30_000;
 
-/** Nothing listens on its upstream, and nothing is sent there while the link is down. */
-const POLICY = `apiVersion: layby.dev/v1alpha1
+const policyTo = (upstream: string): string => `apiVersion: layby.dev/v1alpha1
 kind: Destination
 metadata: { name: ${DESTINATION} }
 spec:
   hosts: [${HOST}]
-  upstream: { url: "http://127.0.0.1:9" }
+  upstream: { url: "${upstream}" }
 `;
 
+/** Nothing listens on its upstream, and nothing is sent there while the link is down. */
+const NOWHERE = policyTo('http://127.0.0.1:9');
+
 export interface Running {
+  pid: number;
   /** Where apps call. */
   outbound: Address;
   /** Rejects when it ends during the run; resolves after `stop`. */
@@ -64,6 +67,7 @@ function run(command: string, args: string[], options: SpawnOptions) {
   lost.catch(() => {}); // whoever wants to know awaits it
   return {
     child,
+    pid: child.pid!,
     ended,
     lost,
     stop: async () => {
@@ -74,24 +78,33 @@ function run(command: string, args: string[], options: SpawnOptions) {
   };
 }
 
-async function freeAddress(): Promise<Address> {
+export async function freeAddress(): Promise<Address> {
   const probe = createServer();
   const address = await listen(probe, { host: '127.0.0.1', port: 0 });
   await new Promise((closed) => probe.close(closed));
   return address;
 }
 
+interface LaybyOptions {
+  /** The URL of the destination; default: nowhere, and the link is down. */
+  upstream?: string;
+  /** A command line to run it by, as into a namespace. */
+  inside?: string[];
+}
+
 /** `layby up` with all defaults, and its log in a file: a pipe would cost this process time. */
-export async function startLayby(dir: string, envoy: string): Promise<Mesh> {
+export async function startLayby(dir: string, envoy: string, options: LaybyOptions = {}): Promise<Mesh> {
+  const { upstream, inside = [] } = options;
   const [outbound, admin] = [await freeAddress(), await freeAddress()];
   const data = join(dir, 'data');
   const policy = join(dir, 'policy.yaml');
-  await writeFile(policy, POLICY);
+  await writeFile(policy, upstream === undefined ? NOWHERE : policyTo(upstream));
   const log = openSync(join(dir, 'layby.log'), 'w');
   const flags = ['--data', data, '--policy', policy, '--envoy', envoy];
-  const { child, ended, lost, stop } = run(
-    process.execPath,
-    [LAUNCHER, 'up', ...flags, '--outbound', formatAddress(outbound), '--admin', formatAddress(admin)],
+  const [command, ...args] = [...inside, process.execPath, LAUNCHER, 'up', ...flags];
+  const { child, pid, ended, lost, stop } = run(
+    command!,
+    [...args, '--outbound', formatAddress(outbound), '--admin', formatAddress(admin)],
     { stdio: ['ignore', 'pipe', log] },
   );
   const ready = new Promise<true>((resolve) => {
@@ -101,16 +114,18 @@ export async function startLayby(dir: string, envoy: string): Promise<Mesh> {
   });
   if (!(await Promise.race([ready, ended.then(() => false)])))
     throw new Error(`layby up did not start; see ${dir}/layby.log`);
-  const cut = run(process.execPath, [LAUNCHER, 'link', 'down', '--admin', formatAddress(admin)], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
-  if ((await cut.ended).code !== 0) throw new Error('layby link down failed');
-  return { outbound, queue: makeRunDir(data).queue, lost, stop };
+  if (upstream === undefined) {
+    const cut = run(process.execPath, [LAUNCHER, 'link', 'down', '--admin', formatAddress(admin)], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    });
+    if ((await cut.ended).code !== 0) throw new Error('layby link down failed');
+  }
+  return { pid, outbound, queue: makeRunDir(data).queue, lost, stop };
 }
 
 /** The resources as static ones: no control plane takes part, and the hold is in force from the start. */
 function staticBootstrap(outbound: Address, queue: Address, admin: string): object {
-  const policy = parsePolicy([{ path: 'bench', text: POLICY }]);
+  const policy = parsePolicy([{ path: 'bench', text: NOWHERE }]);
   const { clusters, listeners, routes } = resourcesFor(policy, { outbound, trustedCa: '' }, queue);
   const untyped = ({ '@type': _, ...fields }: Resource) => fields;
   const inline = (key: string, value: unknown): unknown =>
@@ -128,7 +143,7 @@ function staticBootstrap(outbound: Address, queue: Address, admin: string): obje
 const isManager = (value: unknown): value is object =>
   typeof value === 'object' && value !== null && 'rds' in value;
 
-/** `admin`: a path for its admin socket. */
+/** Envoy with the product's resources in front of `queue`. */
 export async function startEnvoyBefore(
   queue: Address,
   envoy: string,
@@ -136,14 +151,33 @@ export async function startEnvoyBefore(
   name: string,
 ): Promise<Running> {
   const outbound = await freeAddress();
+  return startEnvoy({
+    ...{ envoy, dir, name, outbound },
+    bootstrap: (admin) => staticBootstrap(outbound, queue, admin),
+  });
+}
+
+export interface EnvoyOptions {
+  envoy: string;
+  dir: string;
+  /** Of its files in `dir`. */
+  name: string;
+  outbound: Address;
+  /** `admin`: a path for its admin socket. */
+  bootstrap: (admin: string) => object;
+  /** A command line to run it by, as into a namespace. */
+  inside?: string[];
+}
+
+export async function startEnvoy(options: EnvoyOptions): Promise<Running> {
+  const { envoy, dir, name, outbound, bootstrap, inside = [] } = options;
   const admin = join(dir, `${name}-admin.sock`);
   const config = join(dir, `${name}-envoy.json`);
-  await writeFile(config, JSON.stringify(staticBootstrap(outbound, queue, admin), undefined, 2));
-  const { ended, lost, stop } = run(
-    envoy,
-    ['-c', config, '--disable-hot-restart', '--log-level', 'warn', '--drain-time-s', '1'],
-    { stdio: ['ignore', 'ignore', openSync(join(dir, `${name}-envoy.log`), 'w')] },
-  );
+  await writeFile(config, JSON.stringify(bootstrap(admin), undefined, 2));
+  const [command, ...args] = [...inside, envoy, '-c', config, '--disable-hot-restart'];
+  const { pid, ended, lost, stop } = run(command!, [...args, '--log-level', 'warn', '--drain-time-s', '1'], {
+    stdio: ['ignore', 'ignore', openSync(join(dir, `${name}-envoy.log`), 'w')],
+  });
   const pool = poolTo({ unix: admin }, { connections: 1 });
   let failed = false;
   void ended.then(() => {
@@ -155,7 +189,7 @@ export async function startEnvoyBefore(
         throw new Error(`Envoy did not start; see ${dir}/${name}-envoy.log`);
       const answer = await pool.request({ path: '/ready', method: 'GET' }).catch(() => undefined);
       await answer?.body.dump();
-      if (answer?.statusCode === 200) return { outbound, lost, stop };
+      if (answer?.statusCode === 200) return { pid, outbound, lost, stop };
       await new Promise((again) => setTimeout(again, 20));
     }
   } finally {

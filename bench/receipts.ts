@@ -1,8 +1,6 @@
 // `npm run bench`: what a receipt costs, with the link down. Through Envoy, as apps call; at the queue, to see what Envoy costs;
 // beside the same way without the store, and beside what LevelDB and the disk can do at all.
 
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { envoyVersion, findEnvoy } from '../src/parts/envoy.ts';
 import { messageOf } from '../src/telemetry/error.ts';
@@ -11,8 +9,9 @@ import { type Case, planFromArguments, runBench, type Subject } from './harness.
 import type { Limit, LimitResult } from './limits.ts';
 import type { Load, LoadResult } from './load-http.ts';
 import { HOST, startEnvoyBefore, startLayby } from './mesh.ts';
+import { Scratch } from './scratch.ts';
 import type { Serve } from './servers.ts';
-import { Worker } from './worker.ts';
+import type { Worker } from './worker.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -112,36 +111,18 @@ function caseOf(shape: Shape, ways: Ways, { load, limits, dir }: Instruments): C
 
 const plan = planFromArguments();
 const envoy = await findEnvoy({ onFetch: (name) => console.error(`fetching ${name} (once)`) });
-const dir = await mkdtemp(join(plan.dir ?? tmpdir(), 'layby-bench-'));
-const stops: (() => Promise<void>)[] = [];
-const stopAll = async (): Promise<void> => {
-  for (const stop of stops.splice(0).reverse()) await stop();
-  if (process.exitCode === 1) console.error(`bench: the logs are in ${dir}`);
-  else await rm(dir, { recursive: true, force: true });
-};
-for (const signal of ['SIGINT', 'SIGTERM'] as const)
-  process.once(signal, () => void stopAll().finally(() => process.exit(130)));
-
-const worker = <Question extends object, Answer>(file: string, env?: NodeJS.ProcessEnv) => {
-  const made = new Worker<Question, Answer>(file, env);
-  stops.push(() => made.stop());
-  return made;
-};
-
-const keep = <Part extends { stop(): Promise<void> }>(part: Part): Part => {
-  stops.push(() => part.stop());
-  return part;
-};
+const scratch = await Scratch.make(plan.dir);
+const { dir } = scratch;
 
 try {
   const at = (name: string): Address => ({ unix: join(dir, name) });
-  const load = worker<Load, LoadResult>('./load-http.ts');
+  const load = scratch.worker<Load, LoadResult>('./load-http.ts');
   // As many threads as appends at once: libuv has 4 by default.
-  const limits = worker<Limit, LimitResult>('./limits.ts', { UV_THREADPOOL_SIZE: '32' });
-  await worker<Serve, void>('./servers.ts').ask({ kind: 'no-store', at: at('no-store.sock') });
-  await worker<Serve, void>('./servers.ts').ask({ kind: 'sink', at: at('sink.sock') });
-  const layby = keep(await startLayby(dir, envoy));
-  const noStore = keep(await startEnvoyBefore(at('no-store.sock'), envoy, dir, 'no-store'));
+  const limits = scratch.worker<Limit, LimitResult>('./limits.ts', { UV_THREADPOOL_SIZE: '32' });
+  await scratch.worker<Serve, void>('./servers.ts').ask({ kind: 'no-store', at: at('no-store.sock') });
+  await scratch.worker<Serve, void>('./servers.ts').ask({ kind: 'sink', at: at('sink.sock') });
+  const layby = scratch.keep(await startLayby(dir, envoy));
+  const noStore = scratch.keep(await startEnvoyBefore(at('no-store.sock'), envoy, dir, 'no-store'));
   const ways: Ways = {
     layby: { [ENVOY]: layby.outbound, [QUEUE]: layby.queue },
     noStore: { [ENVOY]: noStore.outbound, [QUEUE]: at('no-store.sock') },
@@ -157,6 +138,6 @@ try {
   console.error(`bench: ${messageOf(error)}`);
   process.exitCode = 1;
 } finally {
-  await stopAll();
+  await scratch.stop();
 }
 process.exit();

@@ -1,9 +1,6 @@
 // `npm run bench:store`: what the store costs by itself, beside LevelDB alone and plain files; and what a receipt costs over HTTP, beside
 // what else keeps uploads on a disk. Peers that are not installed are skipped by name.
 
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { envoyVersion, findEnvoy } from '../src/parts/envoy.ts';
 import { messageOf } from '../src/telemetry/error.ts';
 import type { Address } from '../src/wire/address.ts';
@@ -15,6 +12,7 @@ import type { NatsLoad } from './load-nats.ts';
 import { HOST, startLayby } from './mesh.ts';
 import { PEERS } from './peers/lock.ts';
 import { type RunningPeer, startPeers } from './peers/start.ts';
+import { Scratch } from './scratch.ts';
 import type { StoreAnswer, StoreQuestion } from './store-alone.ts';
 import { Worker } from './worker.ts';
 
@@ -41,21 +39,8 @@ const sizes: Sizes = plan.flags.has('full')
       drain: quick ? 256 * MIB : GIB,
     };
 
-const dir = await mkdtemp(join(plan.dir ?? tmpdir(), 'layby-bench-'));
-const stops: (() => Promise<void>)[] = [];
-const stopAll = async (): Promise<void> => {
-  for (const stop of stops.splice(0).reverse()) await stop();
-  if (process.exitCode === 1) console.error(`bench: the logs are in ${dir}`);
-  else await rm(dir, { recursive: true, force: true });
-};
-for (const signal of ['SIGINT', 'SIGTERM'] as const)
-  process.once(signal, () => void stopAll().finally(() => process.exit(130)));
-
-const worker = <Question extends object, Answer>(file: string, env?: NodeJS.ProcessEnv) => {
-  const made = new Worker<Question, Answer>(file, env);
-  stops.push(() => made.stop());
-  return made;
-};
+const scratch = await Scratch.make(plan.dir);
+const { dir } = scratch;
 
 const megabytes = (bytes: number): number => bytes / 1e6;
 
@@ -249,17 +234,16 @@ function shapeCase(
 
 try {
   const alone: Alone = {
-    store: worker('./store-alone.ts'),
-    fill: worker('./fill.ts'),
+    store: scratch.worker('./store-alone.ts'),
+    fill: scratch.worker('./fill.ts'),
     // As many threads as puts at once: libuv has 4 by default.
-    limits: worker('./limits.ts', { UV_THREADPOOL_SIZE: '32' }),
+    limits: scratch.worker('./limits.ts', { UV_THREADPOOL_SIZE: '32' }),
   };
-  const loads: Loads = { http: worker('./load-http.ts'), nats: worker('./load-nats.ts') };
+  const loads: Loads = { http: scratch.worker('./load-http.ts'), nats: scratch.worker('./load-nats.ts') };
   const envoy = await findEnvoy({ onFetch: (name) => console.error(`fetching ${name} (once)`) });
-  const mesh = await startLayby(dir, envoy);
-  stops.push(() => mesh.stop());
+  const mesh = scratch.keep(await startLayby(dir, envoy));
   const peers = await startPeers(dir, (why) => console.error(`skipped: ${why}`));
-  for (const peer of peers) stops.push(() => peer.stop());
+  for (const peer of peers) scratch.keep(peer);
   const layby = [
     { label: 'layby, through Envoy', to: mesh.outbound },
     { label: 'layby, at the queue', to: mesh.queue },
@@ -284,6 +268,6 @@ try {
   console.error(`bench: ${messageOf(error)}`);
   process.exitCode = 1;
 } finally {
-  await stopAll();
+  await scratch.stop();
 }
 process.exit();

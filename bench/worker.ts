@@ -1,7 +1,7 @@
 // A part of a benchmark in a process of its own, asked over IPC: load, servers and limits must not share an event loop with what
 // is measured, nor with each other.
 
-import { type ChildProcess, fork } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { messageOf } from '../src/telemetry/error.ts';
 
@@ -12,10 +12,14 @@ export class Worker<Question extends object, Answer> {
   readonly #name: string;
   readonly #ended: Promise<void>;
 
-  /** `file`: beside this one. `env` is added to this process's own. */
-  constructor(file: string, env: NodeJS.ProcessEnv = {}) {
+  /** `file`: beside this one. `env` is added to this process's own. `inside`: a command line to run it by, as into a namespace. */
+  constructor(file: string, env: NodeJS.ProcessEnv = {}, inside: string[] = []) {
     this.#name = file;
-    this.#child = fork(fileURLToPath(new URL(file, import.meta.url)), { env: { ...process.env, ...env } });
+    const [command, ...args] = [...inside, process.execPath, fileURLToPath(new URL(file, import.meta.url))];
+    this.#child = spawn(command!, args, {
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    });
     this.#ended = new Promise((resolve) => this.#child.once('exit', () => resolve()));
   }
 
