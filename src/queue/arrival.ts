@@ -13,6 +13,7 @@ import type { Backlog } from './backlog.ts';
 import { entryId } from './entry-id.ts';
 import { endToEndHeaders } from './headers.ts';
 import type { Room } from './room.ts';
+import type { Spools } from './spool.ts';
 
 /** What the counters call the ways that a request can end. */
 export type Outcome = 'receipt' | 'cut_through' | 'page' | 'read' | 'refused' | 'torn' | 'failed';
@@ -37,6 +38,7 @@ export interface Surroundings {
   room: Room;
   backlog: Backlog;
   egress: Egress;
+  spools: Spools;
   log: Logger;
   linkUp: (destination: string) => boolean;
 }

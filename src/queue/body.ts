@@ -8,39 +8,39 @@ export class BodyTorn extends Error {}
 /** Calls `take` for each piece, one at a time and in order. Rejects with BodyTorn, or with what `take` rejected with. */
 export async function readBody(
   request: IncomingMessage,
-  take: (piece: Buffer) => Promise<void> | undefined,
+  take: (piece: Buffer) => Promise<unknown> | undefined,
 ): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    let pending: Promise<void> | undefined;
-    let ended = false;
-    const finish = () => {
-      if (!ended || pending) return;
-      if (request.complete) resolve();
-      else reject(new BodyTorn('the app went away'));
-    };
-    request.on('data', (piece: Buffer) => {
-      const taken = take(piece);
-      if (!taken) return;
-      request.pause();
-      pending = taken.then(
-        () => {
-          pending = undefined;
-          request.resume();
-          finish();
-        },
-        (error) => {
-          request.pause();
-          reject(error);
-        },
-      );
-    });
-    request.on('end', () => {
-      ended = true;
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  let pending: Promise<void> | undefined;
+  let ended = false;
+  const torn = () => reject(new BodyTorn('the app went away'));
+  const finish = () => {
+    if (!ended || pending) return;
+    if (request.complete) resolve();
+    else torn();
+  };
+  const onData = (piece: Buffer) => {
+    const taken = take(piece);
+    if (!taken) return;
+    request.pause();
+    pending = taken.then(() => {
+      pending = undefined;
+      request.resume();
       finish();
-    });
-    request.on('error', () => reject(new BodyTorn('the app went away')));
-    request.on('close', () => {
-      if (!request.complete) reject(new BodyTorn('the app went away'));
-    });
-  });
+    }, reject);
+  };
+  const onEnd = () => {
+    ended = true;
+    finish();
+  };
+  const onClose = () => {
+    if (!request.complete) torn();
+  };
+  request.on('data', onData).on('end', onEnd).on('error', torn).on('close', onClose);
+  try {
+    await promise;
+  } finally {
+    // What is left of a body that was refused may be for somebody else to read.
+    request.off('data', onData).off('end', onEnd).off('close', onClose);
+  }
 }

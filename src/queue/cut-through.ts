@@ -1,52 +1,48 @@
-// Bodies that Envoy cannot send twice pass the queue also while online. It sends the body on and spools it at once:
+// Bodies that Envoy cannot send twice pass the queue also while online. It sends the body on and keeps what has come in a spool:
 //
 //   the destination answers  → the answer goes to the app, the spool is dropped
-//   the way breaks, whenever → the queue reads on, commits, and the app gets a receipt
+//   the way breaks, whenever → the spool goes into the store, the queue reads on, and the app gets a receipt
 //
 // So the app sees one normal exchange, whatever the moment of the loss (law 7).
 
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Answer, Egress } from '../egress/egress.ts';
-import type { Destination } from '../policy/policy.ts';
-import type { EntryWriter } from '../store/store.ts';
+import type { EntryHead, EntryWriter } from '../store/store.ts';
+import type { Arrival } from './arrival.ts';
 import { readBody } from './body.ts';
 import { Relay } from './relay.ts';
 import { relayAnswer } from './relay-answer.ts';
+import type { Spool } from './spool.ts';
 
 export interface CutThrough {
-  request: IncomingMessage;
-  response: ServerResponse;
-  destination: Destination;
-  writer: EntryWriter;
+  arrival: Arrival;
+  head: EntryHead;
   egress: Egress;
-  /** Body length, bytes, where the app said it. */
-  expected: number | undefined;
+  spool: Spool;
+  /** Asked once, where the way is lost; `why` in words. */
+  store: (why: string) => Promise<EntryWriter>;
 }
 
-/** `answered`: the app has the destination's answer. `broken`: the whole body is in the writer, and wants a commit.
- *  Rejects with BodyTorn where the app went away, and with the store's errors. */
-export async function cutThrough(cut: CutThrough): Promise<'answered' | { broken: string }> {
-  const { request, response, destination, writer, egress, expected } = cut;
+/** The writer has the whole body, and wants a commit: the way broke. undefined: the app has the destination's answer. Rejects with
+ *  BodyTorn where the app went away, and with the store's errors; nothing is left of it then. */
+export async function cutThrough(cut: CutThrough): Promise<EntryWriter | undefined> {
+  const { arrival, head, egress, spool, store } = cut;
+  const { request, response, destination, expected } = arrival;
   const relay = new Relay();
   const abort = new AbortController();
   let answer: Answer | undefined;
   let broken: string | undefined;
+  let writer: EntryWriter | undefined;
+  const outgoing = {
+    pieces: relay,
+    trailers: () => request.rawTrailers,
+    ...(expected === undefined ? {} : { bytes: expected }),
+  };
   const sent = egress
-    .send(
-      destination,
-      writer.head,
-      {
-        pieces: relay,
-        trailers: () => request.rawTrailers,
-        ...(expected === undefined ? {} : { bytes: expected }),
-      },
-      { signal: abort.signal, impatient: true },
-    )
+    .send(destination, head, outgoing, { signal: abort.signal, impatient: true })
     .then(
       (got) => {
-        if (got.noLink === undefined) {
-          answer = got;
-        } else {
+        if (got.noLink === undefined) answer = got;
+        else {
           broken = `no link (${got.noLink})`;
           got.body.resume().on('error', () => {});
         }
@@ -57,20 +53,34 @@ export async function cutThrough(cut: CutThrough): Promise<'answered' | { broken
     )
     // An answer before the end of the body also means that nobody takes pieces any more.
     .finally(() => relay.close());
+  const lost = async (why: string): Promise<EntryWriter> => {
+    writer = await store(why);
+    for await (const piece of spool.read()) await writer.write(piece);
+    await spool.close();
+    return writer;
+  };
+  const take = (piece: Buffer): Promise<unknown> | undefined => {
+    if (writer) return writer.write(piece);
+    if (broken !== undefined) return lost(broken).then((made) => made.write(piece));
+    const spooled = spool.write(piece);
+    const relayed = relay.push(piece);
+    return spooled && relayed ? Promise.all([spooled, relayed]) : (spooled ?? relayed);
+  };
   try {
-    await readBody(request, async (piece) => {
-      await Promise.all([writer.write(piece), relay.push(piece)]);
-    });
+    await readBody(request, take);
     relay.end();
     await sent;
+    if (answer) await relayAnswer(answer, response);
+    else writer ??= await lost(broken ?? 'no answer');
+    return writer;
   } catch (error) {
     // Nothing may be sent as if it were whole: the connection to the egress listener is cut.
     relay.close();
     abort.abort();
     await sent;
+    await writer?.abort();
     throw error;
+  } finally {
+    await spool.close();
   }
-  if (!answer) return { broken: broken ?? 'no answer' };
-  await writer.abort();
-  return relayAnswer(answer, response);
 }

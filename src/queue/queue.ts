@@ -18,6 +18,7 @@ import { Expiry } from './expiry.ts';
 import { Intake } from './intake.ts';
 import { queueMetrics } from './metrics.ts';
 import { Room } from './room.ts';
+import { Spools } from './spool.ts';
 
 export interface QueueOptions {
   /** The store and the last policy are kept here. */
@@ -85,6 +86,7 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
   const intake = new Intake({
     store,
     room: new Room(store),
+    spools: new Spools({ dir: join(options.dir, 'spool'), reserve, encrypted: key !== undefined }),
     backlog,
     egress,
     log,

@@ -1,20 +1,23 @@
-// Between the app's body and the request that carries it on: a rendezvous, so that one reader can feed disk and link at once.
+// Between the app's body and the request that carries it on: a few pieces that wait, so that neither side stands still for the other.
 
-/** A rendezvous of one piece: the app is read as fast as the slower of disk and link. */
+/** Pieces of a socket's read, 64 KiB each: one is being sent, the next is there. */
+const WAITING = 2;
+
 export class Relay {
-  #piece: Buffer | undefined;
+  readonly #pieces: Buffer[] = [];
   #ended = false;
   #closed = false;
   #wake: (() => void) | undefined;
-  #taken: (() => void) | undefined;
+  #roomy: (() => void) | undefined;
 
-  /** Resolves when the piece was taken, or when nobody takes pieces any more. */
+  /** Resolves when the next piece may come; undefined: at once. After `close` pieces are dropped. */
   push(piece: Buffer): Promise<void> | undefined {
     if (this.#closed) return undefined;
-    this.#piece = piece;
+    this.#pieces.push(piece);
     this.#wake?.();
+    if (this.#pieces.length < WAITING) return undefined;
     return new Promise((resolve) => {
-      this.#taken = resolve;
+      this.#roomy = resolve;
     });
   }
 
@@ -26,17 +29,17 @@ export class Relay {
   /** The way out is gone. */
   close(): void {
     this.#closed = true;
-    this.#taken?.();
+    this.#pieces.length = 0;
+    this.#roomy?.();
     this.#wake?.();
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Buffer> {
     for (;;) {
-      if (this.#piece) {
-        const piece = this.#piece;
-        this.#piece = undefined;
+      const piece = this.#pieces.shift();
+      if (piece) {
+        this.#roomy?.();
         yield piece;
-        this.#taken?.();
       } else if (this.#ended) {
         return;
       } else if (this.#closed) {

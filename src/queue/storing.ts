@@ -10,7 +10,7 @@ import { RECEIPTS, receiptFor } from './receipts/receipt.ts';
 
 /** Rejects with BodyTorn, and with the store's errors: nothing was stored then. */
 export async function storeRequest(around: Surroundings, arrival: Arrival): Promise<Outcome> {
-  const { room, backlog, egress, log } = around;
+  const { room, backlog, egress, log, spools } = around;
   const { request, response, destination, expected, failedOver } = arrival;
   const { name } = destination;
   const receipt = receiptFor(destination, request);
@@ -19,18 +19,20 @@ export async function storeRequest(around: Surroundings, arrival: Arrival): Prom
   const storing = online ? undefined : backlog.storing(name, failedOver);
   let writer: EntryWriter | undefined;
   let after = storing;
+  const head = headOf(arrival);
+  const begin = () => room.begin(destination, head, expected, { md5: receipt === 's3', owned: true });
   try {
-    writer = await room.begin(destination, headOf(arrival), expected, {
-      md5: receipt === 's3',
-      owned: !online,
-    });
     if (online) {
-      const result = await cutThrough({ request, response, destination, writer, egress, expected });
-      if (result === 'answered') return 'cut_through';
-      log.info({ id: writer.head.id, destination: name, why: result.broken }, 'lost in the middle');
-      after = backlog.storing(name, true);
+      const store = (why: string): Promise<EntryWriter> => {
+        log.info({ id: head.id, destination: name, why }, 'lost in the middle');
+        after = backlog.storing(name, true);
+        return begin();
+      };
+      writer = await cutThrough({ arrival, head, egress, spool: spools.begin(), store });
+      if (!writer) return 'cut_through';
     } else {
-      const spool = writer;
+      const spool = await begin();
+      writer = spool;
       await readBody(request, (piece) => spool.write(piece));
     }
     const entry = await writer.commit(request.rawTrailers);

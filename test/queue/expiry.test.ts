@@ -245,7 +245,7 @@ t.test('a store of format 1 is opened; its entries age from now on', async (t) =
   await before.close();
   await writeFile(`${dir}/format.json`, '{"version":1}');
   const store = await openStore(dir, { bootClock: here.clock });
-  t.match(JSON.parse(await readFile(`${dir}/format.json`, 'utf8')), { version: 2 });
+  t.match(JSON.parse(await readFile(`${dir}/format.json`, 'utf8')), { version: 3 });
   t.equal(store.age({ ...newHead(), committed: { bootId: 'x', uptime: 1 } } as never), 0);
   await store.close();
 });

@@ -21,6 +21,10 @@ export interface SpaceOptions {
   reserve?: number | undefined;
 }
 
+/** Bytes of a disk that are to stay free; `asked`: by the operator. */
+export const reserveOf = (disk: { blocks: number; bsize: number }, asked: number | undefined): number =>
+  asked ?? Math.min(RESERVE_BYTES, disk.blocks * disk.bsize * RESERVE_SHARE);
+
 export class Space {
   readonly #dir: string;
   readonly #quota: number;
@@ -54,10 +58,9 @@ export class Space {
   async #count(): Promise<void> {
     const before = this.#taken;
     const [used, disk] = await Promise.all([this.#measure(), statfs(this.#dir)]);
-    const reserve = this.#reserve ?? Math.min(RESERVE_BYTES, disk.blocks * disk.bsize * RESERVE_SHARE);
     this.#used = used;
     this.#free = disk.bavail * disk.bsize;
-    this.#spare = this.#free - reserve;
+    this.#spare = this.#free - reserveOf(disk, this.#reserve);
     this.#taken -= before;
     this.#at = performance.now();
     this.onRefreshed(this.#free);
