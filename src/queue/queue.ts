@@ -4,9 +4,8 @@ import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { Egress } from '../egress/egress.ts';
 import type { Policy } from '../policy/policy.ts';
-import { Replay } from '../replay/replay.ts';
+import { Replay, TAKEN_OUT } from '../replay/replay.ts';
 import { openStore } from '../store/leveldb/open.ts';
-import type { StoreEventKind } from '../store/store.ts';
 import { readStoreKey } from '../store/store-key.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Address } from '../wire/address.ts';
@@ -49,9 +48,6 @@ const KEEP_ALIVE_MS = 75_000;
 /** Envoy's own limit is 60 KiB. */
 const HEADER_BYTES = 64 * 1024;
 
-/** Entries leave so by a rule or an operator's hand; what replay does, it says itself. */
-const LEFT: ReadonlySet<StoreEventKind> = new Set(['dropped', 'expired', 'evicted', 'quarantined']);
-
 /** Errors: LAYBY_STORE_IN_USE, LAYBY_STORE_NEWER, LAYBY_STORE_KEY_MISSING, _WRONG, _UNREADABLE, LAYBY_ADDRESS_IN_USE. */
 export async function startQueue(options: QueueOptions): Promise<Queue> {
   const { log } = options;
@@ -80,7 +76,7 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
   });
   store.on('event', ({ kind, destination }) => {
     // Also of a destination that nothing is replayed for now: its hold must end all the same.
-    if (LEFT.has(kind)) backlog.left(destination);
+    if (TAKEN_OUT.has(kind)) backlog.left(destination);
   });
   const expiry = new Expiry(store, log);
   const intake = new Intake({

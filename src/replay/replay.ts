@@ -4,7 +4,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Egress } from '../egress/egress.ts';
 import type { Destination, Policy } from '../policy/policy.ts';
-import type { Entry, Store, StoreEvent } from '../store/store.ts';
+import type { Entry, Store, StoreEvent, StoreEventKind } from '../store/store.ts';
 import { LaybyError, messageOf } from '../telemetry/error.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { pauseMs } from './backoff.ts';
@@ -20,6 +20,14 @@ const HINT_PROBE_MS = 15_000;
 const STOP_GRACE_MS = 500;
 /** The pause after a 401 or 403, ms: credentials get fixed by people. */
 const UNAUTHORIZED_MS = 30_000;
+
+/** What takes an entry out of its lane without replay's doing. */
+export const TAKEN_OUT: ReadonlySet<StoreEventKind> = new Set([
+  'dropped',
+  'expired',
+  'evicted',
+  'quarantined',
+]);
 
 /** The entry cannot be sent any more: it is quarantined, or a rule took it in the moment before. */
 const GONE: ReadonlySet<string> = new Set(['LAYBY_ENTRY_DAMAGED', 'LAYBY_ENTRY_UNKNOWN']);
@@ -195,7 +203,10 @@ class Runner {
     const said = `${result.status}${result.words ? `: ${result.words}` : ''}`;
     switch (result.outcome) {
       case 'delivered':
-        await store.delivered(entry.id, String(result.status));
+        await store.delivered(
+          entry.id,
+          entry.attempts === 0 ? `${result.status}` : `${result.status} on try ${entry.attempts + 1}`,
+        );
         this.#lane.left(entry.id);
         onLeft(this.name);
         return;
@@ -256,7 +267,7 @@ export class Replay {
     if (!runner) return;
     if (kind === 'stored') runner.stored();
     else if (kind === 'retried') runner.rewind();
-    else if (kind !== 'delivered' && kind !== 'dead') {
+    else if (TAKEN_OUT.has(kind)) {
       runner.left(id);
       this.#options.onLeft(destination);
     }

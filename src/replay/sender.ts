@@ -28,9 +28,15 @@ export async function sendEntry(
 ): Promise<Result> {
   let moved = 0;
   let damage: unknown;
+  let begun = false;
+  const begin = (): void => {
+    if (!begun) store.sent(entry);
+    begun = true;
+  };
   async function* body(): AsyncGenerator<Buffer> {
     try {
       for await (const piece of store.read(entry)) {
+        begin();
         yield piece;
         moved += piece.length;
       }
@@ -40,6 +46,7 @@ export async function sendEntry(
     }
   }
   try {
+    if (entry.bytes === 0) begin();
     const answer = await egress.send(
       destination,
       entry,

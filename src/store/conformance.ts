@@ -214,6 +214,34 @@ const scenarios: Record<string, Scenario> = {
     t.equal(await store.failed('nobody', 'x'), undefined);
   }),
 
+  'a try that has begun is told, and of many the trail has the first and then fewer and fewer': async (
+    t,
+    open,
+    dir,
+  ) => {
+    let store = await open(dir);
+    const told: (string | undefined)[] = [];
+    store.on('event', ({ kind, detail }) => kind === 'sent' && told.push(detail));
+    let entry = await put(store, 'x');
+    for (let i = 0; i < 300; i++) {
+      store.sent(entry);
+      entry = (await store.failed(entry.id, `no link (${i})`))!;
+    }
+    t.equal(told.length, 300);
+    t.match(told, ['try 1', 'try 2, after: no link (0)', 'try 3, after: no link (1)']);
+    const lines = (await all(store.audit({ id: entry.id }))).filter(({ kind }) => kind === 'sent');
+    t.match(lines, [{ detail: 'try 1', bytes: 1, destination: 'dashcam' }, { detail: /^try 2,/ }]);
+    t.ok(lines.length >= 5 && lines.length <= 20, `${lines.length} lines`);
+    await store.close();
+    store = await open(dir);
+    t.match(
+      (await all(store.audit({ id: entry.id }))).map(({ kind }) => kind),
+      ['stored', ...lines.map(() => 'sent')],
+    );
+    t.match(await store.get(entry.id), { state: 'stored', attempts: 300 });
+    await store.close();
+  },
+
   'a dead letter is counted apart, keeps its body, and waits again at its place after retry': opened(
     async (t, store) => {
       const [first, second] = [await put(store, 'one'), await put(store, 'second')];

@@ -117,6 +117,7 @@ export interface Totals {
 
 export type StoreEventKind =
   | 'stored'
+  | 'sent'
   | 'delivered'
   | 'dead'
   | 'retried'
@@ -134,7 +135,7 @@ export interface StoreEvent {
   bytes: number;
   /** Wall clock, ms since the epoch. */
   at: number;
-  /** Why, in words; the rule for a drop, the status for a delivery. */
+  /** Why, in words; the rule for a drop, the status for a delivery, which try for `sent`. */
   detail?: string;
   /** What the app asked for; of `stored` only. */
   method?: string;
@@ -179,6 +180,9 @@ export interface Store {
   occupied(destination: string, url: string): Promise<boolean> | false;
   /** Counted while storing, not by scanning. */
   totals(): ReadonlyMap<string, Totals>;
+  /** A try has begun to send the body. Told at once, on the disk a moment later: nobody waits for it. The trail has a line for
+   *  the first tries of an entry and then for fewer and fewer, or a link that flaps for an hour would push out all else. */
+  sent(entry: Entry): void;
   /** Persists a failed try: attempts and lastError. The entry waits again. */
   failed(id: string, lastError: string): Promise<Entry | undefined>;
   /** Marks the try under way; memory only. */

@@ -29,16 +29,41 @@ t.test('the admin listener tells what became of an entry, by its id and by a par
   ]);
   use.link.up = true;
   await use.until(() => use.arrived.size === 20);
-  while ((await audit(`id=${id}`)).length < 2); // delivered is noted after the answer
-  t.match(await audit(`id=${id}`), [{ kind: 'stored' }, { kind: 'delivered', detail: '200' }]);
+  while ((await audit(`id=${id}`)).length < 3); // delivered is noted after the answer
+  t.match(await audit(`id=${id}`), [
+    { kind: 'stored' },
+    { kind: 'sent', detail: 'try 1' },
+    { kind: 'delivered', detail: '200' },
+  ]);
   t.same(
     (await audit('url=clip-17.mp4')).map((line) => `${line.kind} ${line.id}`),
-    [`stored ${id}`, `delivered ${id}`],
+    [`stored ${id}`, `sent ${id}`, `delivered ${id}`],
   );
   t.same(await audit('url=clip-99'), []);
   await use.restart();
-  t.equal((await audit('url=clip-17.mp4')).length, 2, 'also after a restart');
+  t.equal((await audit('url=clip-17.mp4')).length, 3, 'also after a restart');
   t.equal((await use.admin('/v1/queue/audit')).status, 400);
+  await use.stop();
+});
+
+t.test('the audit trail tells of each try what the one before came to', async (t) => {
+  const use = await scene(t.testdir(), [destinationOf('dashcam')]);
+  const id = String((await use.put('/clip-17.mp4', randomBytes(1000))).headers['layby-entry']);
+  const entries = async (): Promise<{ attempts: number }[]> =>
+    JSON.parse((await use.admin('/v1/queue')).text);
+  while ((await entries())[0]!.attempts < 2);
+  use.link.up = true;
+  await use.until(() => use.arrived.size === 1);
+  while ((await entries()).length > 0); // delivered is noted after the answer
+  const lines: Line[] = JSON.parse((await use.admin(`/v1/queue/audit?id=${id}`)).text);
+  t.match(lines, [
+    { kind: 'stored' },
+    { kind: 'sent', detail: 'try 1' },
+    { kind: 'sent', detail: 'try 2, after: no link (UF)' },
+    { kind: 'sent', detail: 'try 3, after: no link (UF)' },
+  ]);
+  t.match(lines.at(-1), { kind: 'delivered', detail: /^200 on try \d+$/ });
+  t.match((await use.admin('/metrics')).text, /layby_entries_total\{[^}]*event="sent"\} \d+/);
   await use.stop();
 });
 

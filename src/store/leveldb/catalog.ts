@@ -2,6 +2,7 @@
 // generations and the audit trail in one turn of the event loop, so no reader sees half of it. Also tells the listeners.
 
 import type { Damage, Entry, EntryBrief, EntryState, StoreEvent, StoreEventKind } from '../store.ts';
+import { tryHasLine } from './audit-trail.ts';
 import { readRecords } from './body-reader.ts';
 import type { EntryIndex } from './entry-index.ts';
 import type { EntryRecord } from './entry-record.ts';
@@ -26,6 +27,8 @@ interface Altered {
 
 /** Entries quarantined at once, so that they share a flush. */
 const TOGETHER = 256;
+/** Of the error of the try before, in the line of a try, characters: the entry has all of it. */
+const ERROR_KEPT = 200;
 
 export class Catalog {
   readonly index: EntryIndex;
@@ -65,6 +68,19 @@ export class Catalog {
     const { method, url } = record.head;
     const event = { ...this.#eventOf(slot, 'stored'), method, url };
     this.index.record(event);
+    this.#tell(event);
+  }
+
+  /** A try of an entry that waits has begun. */
+  sent(entry: Entry): void {
+    const number = entry.attempts + 1;
+    const before = entry.lastError?.slice(0, ERROR_KEPT);
+    const detail = before === undefined ? `try ${number}` : `try ${number}, after: ${before}`;
+    const event = this.#eventOf(entry, 'sent', detail);
+    if (tryHasLine(number)) {
+      this.index.record(event);
+      this.index.soon();
+    }
     this.#tell(event);
   }
 
@@ -176,8 +192,11 @@ export class Catalog {
     await Promise.all(together);
   }
 
-  #eventOf(slot: Slot, kind: StoreEventKind, detail?: string): StoreEvent {
-    const { id, seq, destination, bytes } = slot;
+  #eventOf(
+    { id, seq, destination, bytes }: Pick<Slot, 'id' | 'seq' | 'destination' | 'bytes'>,
+    kind: StoreEventKind,
+    detail?: string,
+  ): StoreEvent {
     const at = this.clock.boot.wall();
     return { kind, id, seq, destination, bytes, at, ...(detail !== undefined && { detail }) };
   }

@@ -266,6 +266,11 @@ export class LevelStore implements Store, WriterHost {
     else this.#catalog.sending.delete(id);
   }
 
+  sent(entry: Entry): void {
+    this.#open();
+    this.#catalog.sent(entry);
+  }
+
   async delivered(id: string, detail: string): Promise<void> {
     this.#open();
     await this.#catalog.change(id, () => ({ now: undefined, event: { kind: 'delivered', detail } }));
