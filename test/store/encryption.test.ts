@@ -1,8 +1,11 @@
 // Encryption at rest: nothing that apps sent can be read from the disk without the key; a wrong key changes nothing.
 
 import { randomBytes } from 'node:crypto';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { chmod, readdir, readFile, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import t from 'tap';
 import { all, bodyOf, conformance, put } from '../../src/store/conformance.ts';
 import { openStore } from '../../src/store/leveldb/open.ts';
@@ -92,6 +95,46 @@ t.test('rotation wraps the data keys anew and touches no body', async (t) => {
   const store = await openStore(dir, { ...SMALL, key: OTHER });
   t.same(store.report.damage, []);
   t.equal((await bodyOf(store, big)).length, big.bytes);
+  await store.close();
+});
+
+t.test('rotation and the start of a queue exclude each other, at whatever moment they meet', async (t) => {
+  // In memory where there is some: between fsyncs of a disk the two seldom meet.
+  const dir = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'layby-rekey-'));
+  t.teardown(() => rmSync(dir, { recursive: true }));
+  const tiny = { generationBytes: 64 * 1024 };
+  const filled = await openStore(dir, { ...tiny, key: KEY });
+  const entries = await Promise.all(Array.from({ length: 1000 }, () => put(filled, 'x')));
+  // Long words make a large index: opening then takes its time between the keys and the index.
+  await Promise.all(entries.map(({ id }) => filled.failed(id, 'y'.repeat(8000))));
+  await filled.close();
+  let [now, next] = [KEY, OTHER];
+  const met = { opened: 0, rekeyed: 0 };
+  for (let round = 0; round < 24; round++) {
+    const open = () => openStore(dir, { ...tiny, key: now });
+    const rekey = () => rekeyStore(dir, now, next);
+    const later = async <T>(begin: () => Promise<T>): Promise<T> => {
+      for (let turns = 10 * round; turns > 0; turns--) await setImmediate();
+      return begin();
+    };
+    const [opened, rekeyed] = await Promise.allSettled(
+      round % 2 === 0 ? [open(), later(rekey)] : [later(open), rekey()],
+    );
+    if (opened.status === 'fulfilled') {
+      met.opened++;
+      // In a generation of its own, whose data key is wrapped by what the store takes for the operator's key.
+      entries.push(await put(opened.value, randomBytes(70_000)));
+      await opened.value.close();
+    } else t.match(opened.reason, { code: /LAYBY_STORE_(IN_USE|KEY_WRONG)/ });
+    if (rekeyed.status === 'fulfilled') {
+      met.rekeyed++;
+      [now, next] = [next, now];
+    } else t.match(rekeyed.reason, { code: 'LAYBY_STORE_IN_USE' });
+  }
+  t.ok(met.opened > 0 && met.rekeyed > 0, JSON.stringify(met));
+  const store = await openStore(dir, { ...tiny, key: now });
+  t.same(store.report.damage, []);
+  for (const entry of entries) t.equal((await bodyOf(store, entry)).length, entry.bytes);
   await store.close();
 });
 

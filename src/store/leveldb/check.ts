@@ -10,6 +10,7 @@ import { LaybyError } from '../../telemetry/error.ts';
 import type { Damage, Entry, Store } from '../store.ts';
 import { keepCopy } from './mend.ts';
 import { openStore, type StoreOptions } from './open.ts';
+import { inUse, LOCK_FILE } from './store-lock.ts';
 
 export interface Problem extends Damage {
   destination?: string;
@@ -43,14 +44,12 @@ export const checkStore = async (
       remedy: 'Name the data directory of layby up with --data',
     });
   if (repair) return lookThrough(await openStore(dir, options));
-  if (await isHeld(join(dir, 'index', 'LOCK')))
-    throw new LaybyError('LAYBY_STORE_IN_USE', `Another process has the store in ${dir} open`, {
-      remedy: 'Stop it first',
-    });
   const copy = `${dir}.check-${process.pid}`;
   await rm(copy, { recursive: true, force: true });
   try {
     await copyStore(dir, copy);
+    // After the copying: one that has begun meanwhile has its lock before it changes anything.
+    if (await isHeld(join(dir, LOCK_FILE))) throw inUse(dir);
     return await lookThrough(await openStore(copy, options));
   } finally {
     await rm(copy, { recursive: true, force: true });

@@ -33,6 +33,7 @@ import type { Reclaim } from './reclaim.ts';
 import { resourceSum } from './resources.ts';
 import { type Slot, slotOf } from './slot.ts';
 import type { Space } from './space.ts';
+import type { StoreLock } from './store-lock.ts';
 import { BodyWriter, type WriterHost } from './writer.ts';
 
 /** A flush of the watermark is due after this much of bodies without one: it bounds what opening has to look through. */
@@ -40,6 +41,7 @@ const MARK_BYTES = 64 * 1024 * 1024;
 
 export interface StoreParts {
   dir: string;
+  lock: StoreLock;
   ballast: Ballast;
   catalog: Catalog;
   commits: GroupCommit;
@@ -359,7 +361,7 @@ export class LevelStore implements Store, WriterHost {
   }
 
   close(): Promise<void> {
-    this.#closed ??= this.#close();
+    this.#closed ??= this.#close().finally(() => this.#parts.lock.release());
     return this.#closed;
   }
 

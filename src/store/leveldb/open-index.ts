@@ -3,14 +3,13 @@
 
 import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { LaybyError } from '../../telemetry/error.ts';
 import type { Damage } from '../store.ts';
 import type { Cipher } from './cipher.ts';
 import { EntryIndex, type Watermark } from './entry-index.ts';
 import { COPY } from './generation.ts';
 import type { Mark } from './high-water.ts';
 import { WATERMARK_KEY } from './keys.ts';
-import { FilesDamaged, isDamaged, isLocked, reasonOf } from './level-errors.ts';
+import { FilesDamaged, isDamaged, reasonOf } from './level-errors.ts';
 import { badFiles, keepCopy, repairFrom, unborn } from './mend.ts';
 import type { StoreClock } from './store-clock.ts';
 
@@ -22,7 +21,7 @@ export interface OpenedIndex {
   doubtful: boolean;
 }
 
-/** Errors: LAYBY_STORE_IN_USE; what LevelDB throws where the disk fails. */
+/** Throws what LevelDB throws where the disk fails. */
 export const openIndex = async (
   dir: string,
   clock: StoreClock,
@@ -57,13 +56,6 @@ export const openIndex = async (
   try {
     index = await open();
   } catch (cause) {
-    if (isLocked(cause)) {
-      await rm(copy, { recursive: true, force: true });
-      throw new LaybyError('LAYBY_STORE_IN_USE', `Another process has the store in ${dir} open`, {
-        remedy: 'Stop it, or give this one a directory of its own',
-        cause,
-      });
-    }
     if (!isDamaged(cause)) throw cause;
     if (await unborn(copy)) {
       await rm(path, { recursive: true });

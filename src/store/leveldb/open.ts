@@ -1,4 +1,4 @@
-// Opens a store: the format, the lock (LevelDB's own, of the index), the index or a new one in its place, the generations,
+// Opens a store: the lock, the format, the index or a new one in its place, the generations,
 // what is to be recovered; then puts the parts together.
 
 import { randomInt } from 'node:crypto';
@@ -24,6 +24,7 @@ import { Reclaim } from './reclaim.ts';
 import { Recovery } from './recovery.ts';
 import { Space, type SpaceOptions } from './space.ts';
 import { StoreClock } from './store-clock.ts';
+import { lockStore, type StoreLock } from './store-lock.ts';
 
 const GENERATION_BYTES = 256 * 1024 * 1024;
 /** A small quota gets smaller generations: what is delivered gives disk back only by whole ones. */
@@ -44,15 +45,34 @@ export interface StoreOptions extends SpaceOptions {
  *  a newer Layby), LAYBY_STORE_KEY_MISSING, LAYBY_STORE_KEY_WRONG, LAYBY_STORE_FAILED (the disk). Damage is no error: it is in the report. */
 export const openStore = async (dir: string, options: StoreOptions = {}): Promise<Store> => {
   const began = performance.now();
+  let lock: StoreLock | undefined;
   try {
-    return await assemble(dir, options, began);
+    lock = await lockOnAnyDisk(dir);
+    return await assemble(dir, options, lock, began);
   } catch (cause) {
+    await lock?.release();
     if (cause instanceof LaybyError) throw cause;
     throw storeFailed(`The store in ${dir} could not be opened`, cause);
   }
 };
 
-const assemble = async (dir: string, options: StoreOptions, began: number): Promise<Store> => {
+/** What LevelDB writes for a lock does not fit on a full disk before the ballast is gone; a lock that is held is seen before that. */
+const lockOnAnyDisk = async (dir: string): Promise<StoreLock> => {
+  try {
+    return await lockStore(dir);
+  } catch (cause) {
+    if (cause instanceof LaybyError) throw cause;
+    await new Ballast(dir).load();
+    return await lockStore(dir);
+  }
+};
+
+const assemble = async (
+  dir: string,
+  options: StoreOptions,
+  lock: StoreLock,
+  began: number,
+): Promise<Store> => {
   const { log, quota = Number.POSITIVE_INFINITY } = options;
   const fitting = Math.max(SMALLEST_GENERATION, quota / GENERATIONS_IN_QUOTA);
   const generationBytes = options.generationBytes ?? Math.min(GENERATION_BYTES, fitting);
@@ -136,6 +156,7 @@ const assemble = async (dir: string, options: StoreOptions, began: number): Prom
   const highWater = await HighWater.open(dir, mark);
   const parts = {
     dir,
+    lock,
     ballast,
     catalog,
     commits,
