@@ -6,9 +6,10 @@ import { randomBytes } from 'node:crypto';
 import { statfs, truncate, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
-import { bodyOf, newHead, put, sha256 } from '../../src/store/conformance.ts';
+import { all, bodyOf, newHead, put, sha256 } from '../../src/store/conformance.ts';
+import { EntryIndex } from '../../src/store/leveldb/entry-index.ts';
 import { openStore } from '../../src/store/leveldb/open.ts';
-import type { Entry } from '../../src/store/store.ts';
+import type { Entry, Store } from '../../src/store/store.ts';
 
 t.test('a body that would pass the quota is refused before a byte is taken', async (t) => {
   const store = await openStore(t.testdir(), { quota: 4_000_000 });
@@ -115,3 +116,39 @@ t.test(
     }
   },
 );
+
+t.test('making room again and again walks once over what stands in front of a lower class', async (t) => {
+  const dir = t.testdir();
+  const { lane } = EntryIndex.prototype;
+  let walked = 0;
+  EntryIndex.prototype.lane = async function* (...args) {
+    for await (const slot of lane.apply(this, args)) {
+      walked++;
+      yield slot;
+    }
+  };
+  t.teardown(() => {
+    EntryIndex.prototype.lane = lane;
+  });
+  const evictOne = async (store: Store): Promise<void> => {
+    for await (const { id } of store.evictable(2)) {
+      t.ok(await store.drop(id, 'evicted', 'full'));
+      return;
+    }
+  };
+  const store = await openStore(dir);
+  await put(store, 'low', { class: 0 });
+  await Promise.all(Array.from({ length: 3000 }, () => put(store, 'high', { class: 2 })));
+  for (let i = 0; i < 40; i++) await put(store, 'low', { class: 0 });
+  walked = 0;
+  for (let i = 0; i < 20; i++) await evictOne(store);
+  t.ok(walked < 3000 + 20 * 10, `${walked} slots for 20 evictions`);
+  await store.close();
+  const again = await openStore(dir);
+  walked = 0;
+  for (let i = 0; i < 21; i++) await evictOne(again);
+  t.ok(walked < 21 * 10, `${walked} slots for 21 more after a restart`);
+  t.equal((await all(again.evictable(2))).length, 0);
+  t.equal(again.totals().get('dashcam')?.entries, 3000);
+  await again.close();
+});

@@ -9,10 +9,16 @@ interface Lane extends Totals {
   lookup?: { done: Promise<void>; left: Set<number>; came: Slot | undefined };
 }
 
+/** Waiting and dead entries of one destination and class. */
+interface ClassCount {
+  entries: number;
+  /** None of them has a smaller seq. */
+  floor: number;
+}
+
 export class LaneTotals {
   readonly #lanes = new Map<string, Lane>();
-  /** Waiting and dead entries of each destination and class. */
-  readonly #classes = new Map<string, Map<number, number>>();
+  readonly #classes = new Map<string, Map<number, ClassCount>>();
   readonly #scan: (destination: string, after: number) => AsyncIterable<Slot>;
 
   constructor(scan: (destination: string, after: number) => AsyncIterable<Slot>) {
@@ -58,11 +64,22 @@ export class LaneTotals {
     return [...(this.#classes.get(destination)?.keys() ?? [])];
   }
 
-  #countClass({ destination, class: cls }: Slot, sign: 1 | -1): void {
-    const classes = this.#classes.get(destination) ?? new Map<number, number>();
+  /** No waiting or dead entry of the class has a smaller seq; undefined where there is none. */
+  floor(destination: string, cls: number): number | undefined {
+    return this.#classes.get(destination)?.get(cls)?.floor;
+  }
+
+  /** The first of the class in its lane is at `seq`. New ones come behind those that are there. */
+  raiseFloor(destination: string, cls: number, seq: number): void {
+    const count = this.#classes.get(destination)?.get(cls);
+    if (count) count.floor = Math.max(count.floor, seq);
+  }
+
+  #countClass({ destination, class: cls, seq }: Slot, sign: 1 | -1): void {
+    const classes = this.#classes.get(destination) ?? new Map<number, ClassCount>();
     this.#classes.set(destination, classes);
-    const count = (classes.get(cls) ?? 0) + sign;
-    if (count > 0) classes.set(cls, count);
+    const { entries, floor } = classes.get(cls) ?? { entries: 0, floor: seq };
+    if (entries + sign > 0) classes.set(cls, { entries: entries + sign, floor: Math.min(floor, seq) });
     else classes.delete(cls);
   }
 
