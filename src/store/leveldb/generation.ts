@@ -8,6 +8,7 @@ import type { Cipher } from './cipher.ts';
 import { decodeKey, encodeKey, type GenerationKey, KIND } from './keys.ts';
 import { FilesDamaged, isDamaged } from './level-errors.ts';
 import { LogNames } from './log-names.ts';
+import { undoUnfinishedEdit } from './manifest.ts';
 import { badFiles, keepCopy, repairFrom, tablesGone } from './mend.ts';
 
 export interface Put {
@@ -74,6 +75,7 @@ export class Generation {
   static async open(number: number, dir: string, checked: Set<string>): Promise<Generation> {
     const copy = dir + COPY;
     await keepCopy(dir, copy);
+    await undoUnfinishedEdit(dir);
     const bad = await badFiles(dir, checked);
     if (bad.length > 0) throw new FilesDamaged(bad.join('; '));
     const generation = new Generation(number, dir);

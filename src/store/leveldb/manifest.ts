@@ -1,7 +1,7 @@
 // Which tables a LevelDB counts as its own, read from its MANIFEST as LevelDB reads it (doc/log_format.md and db/version_edit.cc
-// there): a table that is not among them is the leftover of a crash.
+// there): a table that is not among them is the leftover of a crash. And the one edit that a power cut can leave there too early.
 
-import { readFile } from 'node:fs/promises';
+import { open, readdir, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32c } from '@node-rs/crc32';
 import { varint } from './table.ts';
@@ -16,9 +16,16 @@ const unmask = (masked: number): number => {
   return ((rotated >>> 17) | (rotated << 15)) >>> 0;
 };
 
+interface LogRecord {
+  /** Where it begins in the log. */
+  at: number;
+  bytes: Buffer;
+}
+
 /** The records of a log, up to its torn end. undefined: one is damaged. */
-const recordsOf = (log: Buffer): Buffer[] | undefined => {
-  const records: Buffer[] = [];
+const recordsOf = (log: Buffer): LogRecord[] | undefined => {
+  const records: LogRecord[] = [];
+  let begin = 0;
   let parts: Buffer[] = [];
   for (let at = 0; at + HEADER <= log.length; ) {
     const left = BLOCK - (at % BLOCK);
@@ -31,9 +38,10 @@ const recordsOf = (log: Buffer): Buffer[] | undefined => {
     if (end - at > left) return undefined;
     const kind = log[at + 6]!;
     if (crc32c(log.subarray(at + 6, end)) !== unmask(log.readUInt32LE(at))) return undefined;
+    if (parts.length === 0) begin = at;
     parts.push(log.subarray(at + HEADER, end));
     if (kind === FULL || kind === LAST) {
-      records.push(Buffer.concat(parts));
+      records.push({ at: begin, bytes: Buffer.concat(parts) });
       parts = [];
     }
     at = end;
@@ -52,8 +60,14 @@ const TAG = {
   previousLog: 9,
 };
 
-/** Adds and removes the numbers of the tables that one edit names. */
-const apply = (edit: Buffer, tables: Set<number>): void => {
+interface Version {
+  /** Their numbers. */
+  tables: Set<number>;
+  /** Number of the oldest log whose content is in no table. */
+  log: number;
+}
+
+const apply = (edit: Buffer, version: Version): void => {
   let at = 0;
   const number = (): number => {
     const [value, next] = varint(edit, at);
@@ -67,17 +81,17 @@ const apply = (edit: Buffer, tables: Set<number>): void => {
   while (at < edit.length) {
     const tag = number();
     if (tag === TAG.comparator) skipText();
-    else if (tag === TAG.log || tag === TAG.nextFile || tag === TAG.lastSequence || tag === TAG.previousLog)
-      number();
+    else if (tag === TAG.log) version.log = number();
+    else if (tag === TAG.nextFile || tag === TAG.lastSequence || tag === TAG.previousLog) number();
     else if (tag === TAG.pointer) {
       number();
       skipText();
     } else if (tag === TAG.deleted) {
       number();
-      tables.delete(number());
+      version.tables.delete(number());
     } else if (tag === TAG.added) {
       number();
-      tables.add(number());
+      version.tables.add(number());
       number();
       skipText();
       skipText();
@@ -85,16 +99,59 @@ const apply = (edit: Buffer, tables: Set<number>): void => {
   }
 };
 
-/** Numbers of the tables in use; undefined where the MANIFEST cannot be read. */
-export const tablesInUse = async (dir: string): Promise<ReadonlySet<number> | undefined> => {
+const versionOf = (edits: LogRecord[]): Version => {
+  const version = { tables: new Set<number>(), log: 0 };
+  for (const { bytes } of edits) apply(bytes, version);
+  return version;
+};
+
+interface Manifest {
+  path: string;
+  bytes: Buffer;
+  edits: LogRecord[];
+  version: Version;
+}
+
+/** undefined where it cannot be read: LevelDB will say what is wrong with it. */
+const readManifest = async (dir: string): Promise<Manifest | undefined> => {
   try {
-    const manifest = (await readFile(join(dir, 'CURRENT'), 'latin1')).trimEnd();
-    const records = recordsOf(await readFile(join(dir, manifest)));
-    if (!records) return undefined;
-    const tables = new Set<number>();
-    for (const record of records) apply(record, tables);
-    return tables;
+    const path = join(dir, (await readFile(join(dir, 'CURRENT'), 'latin1')).trimEnd());
+    const bytes = await readFile(path);
+    const edits = recordsOf(bytes);
+    return edits && { path, bytes, edits, version: versionOf(edits) };
   } catch {
-    return undefined; // LevelDB will say what is wrong with it
+    return undefined;
   }
 };
+
+/** Numbers of the tables in use; undefined where the MANIFEST cannot be read. */
+export const tablesInUse = async (dir: string): Promise<ReadonlySet<number> | undefined> =>
+  (await readManifest(dir))?.version.tables;
+
+/** LevelDB writes an edit into its MANIFEST, syncs the directory, where the name of a new table is, and then the MANIFEST. POSIX lets a
+ *  power cut keep the first and lose the second. The edit moved what is still where it was: without it nothing is lost. True where
+ *  it was taken out. Nobody may have the database open. */
+export const undoUnfinishedEdit = async (dir: string): Promise<boolean> => {
+  const manifest = await readManifest(dir);
+  const last = manifest?.edits.at(-1);
+  if (!manifest || !last) return false;
+  const there = new Set(await readdir(dir));
+  const complete = ({ tables }: Version): boolean =>
+    [...tables].every((table) => there.has(nameOf(table, 'ldb')) || there.has(nameOf(table, 'sst')));
+  if (complete(manifest.version)) return false;
+  const before = versionOf(manifest.edits.slice(0, -1));
+  if (!complete(before) || !there.has(nameOf(before.log, 'log'))) return false;
+  // A new file in its place, since the old one may have a second name in a copy; LevelDB removes one of this kind that is left.
+  const shorter = join(dir, nameOf(0, 'dbtmp'));
+  const file = await open(shorter, 'w');
+  try {
+    await file.writeFile(manifest.bytes.subarray(0, last.at));
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(shorter, manifest.path);
+  return true;
+};
+
+const nameOf = (number: number, kind: string): string => `${String(number).padStart(6, '0')}.${kind}`;

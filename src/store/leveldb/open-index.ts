@@ -10,6 +10,7 @@ import { COPY } from './generation.ts';
 import type { Mark } from './high-water.ts';
 import { WATERMARK_KEY } from './keys.ts';
 import { FilesDamaged, isDamaged, reasonOf } from './level-errors.ts';
+import { undoUnfinishedEdit } from './manifest.ts';
 import { badFiles, keepCopy, repairFrom, unborn } from './mend.ts';
 import type { StoreClock } from './store-clock.ts';
 
@@ -32,6 +33,7 @@ export const openIndex = async (
   const path = join(dir, 'index');
   const copy = path + COPY;
   await keepCopy(path, copy).catch(ignoreMissing);
+  await undoUnfinishedEdit(path).catch(ignoreMissing);
   const asideName = `index.damaged-${Date.now()}`;
   const setAside = async (reason: string): Promise<string> => {
     const aside = join(dir, asideName);

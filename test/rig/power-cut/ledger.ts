@@ -33,21 +33,12 @@ export const ledgerAt = (said: Said[], line: number, before: Ledger = new Map())
   return ledger;
 };
 
-/** Opens what a power cut left, and says what is wrong with it; nothing is a proof. `mayRepair`: a repair that lost nothing may be
- *  reported. */
-export const broken = async (
-  dir: string,
-  ledger: Ledger,
-  generationBytes: number,
-  { mayRepair = false } = {},
-): Promise<string[]> => {
+/** Opens what a power cut left, and says what is wrong with it; nothing is a proof. */
+export const broken = async (dir: string, ledger: Ledger, generationBytes: number): Promise<string[]> => {
   const wrong: string[] = [];
   const store = await openStore(dir, { generationBytes });
   try {
-    for (const damage of store.report.damage) {
-      if (mayRepair && damage.id === undefined && /missing files.*repaired/.test(damage.reason)) continue;
-      wrong.push(`a false alarm: ${JSON.stringify(damage)}`);
-    }
+    for (const damage of store.report.damage) wrong.push(`a false alarm: ${JSON.stringify(damage)}`);
     const entries = new Map<string, Entry>();
     for (const entry of await all(store.list())) {
       if (entries.has(entry.id)) wrong.push(`${entry.id} is listed twice`);
