@@ -6,6 +6,7 @@ interface StatusView {
   link: string;
   policy: { problem: string | null };
   queue: { answers: boolean };
+  setAside: { copies: number; bytes: number } | null;
   destinations: {
     name: string;
     state: string;
@@ -46,6 +47,9 @@ export const statusCommand = () =>
           ]),
         ),
       );
+      const { copies, bytes } = status.setAside ?? { copies: 0, bytes: 0 };
+      if (copies > 0)
+        console.log(`set aside as damaged: ${copies}, ${bytes} bytes; \`layby store check\` says why`);
       for (const { id, upToDate } of status.sidecars) {
         console.log(`sidecar ${id}: ${upToDate ? 'up to date' : 'behind'}`);
       }

@@ -5,12 +5,12 @@ import type { Pool } from 'undici';
 import type { Override } from '../link/state.ts';
 import { LaybyError, messageOf } from '../telemetry/error.ts';
 import type { Address } from '../wire/address.ts';
-import type { Lane } from '../wire/edge-service.ts';
+import type { QueueStatus } from '../wire/edge-service.ts';
 import { listen, poolTo } from '../wire/http.ts';
 
 export interface AdminRoutes {
-  /** `lanes`: what the queue says now; undefined where it does not answer. */
-  status(lanes: Lane[] | undefined): unknown;
+  /** `queue`: what it says now; undefined where it does not answer. */
+  status(queue: QueueStatus | undefined): unknown;
   /** Why traffic cannot flow yet, or undefined when it can. */
   notReady(): string | undefined;
   metrics(): Promise<string>;
@@ -74,7 +74,7 @@ async function answer(
       response.end((await routes.metrics()) + (await queueText(queue, '/metrics')));
       return;
     case 'GET /v1/status':
-      json(response, 200, routes.status(await lanesOf(queue)));
+      json(response, 200, routes.status(await statusOf(queue)));
       return;
     case 'POST /v1/link': {
       const { state, destinations = [] } = JSON.parse(await bodyOf(request)) as {
@@ -82,7 +82,7 @@ async function answer(
         destinations?: string[];
       };
       routes.override(state, destinations);
-      json(response, 200, routes.status(await lanesOf(queue)));
+      json(response, 200, routes.status(await statusOf(queue)));
       return;
     }
     default:
@@ -102,9 +102,9 @@ async function queueText(queue: Pool, path: string): Promise<string> {
   }
 }
 
-async function lanesOf(queue: Pool): Promise<Lane[] | undefined> {
-  const text = await queueText(queue, '/v1/queue/lanes');
-  return text ? (JSON.parse(text) as Lane[]) : undefined;
+async function statusOf(queue: Pool): Promise<QueueStatus | undefined> {
+  const text = await queueText(queue, '/v1/queue/status');
+  return text ? (JSON.parse(text) as QueueStatus) : undefined;
 }
 
 async function forward(request: IncomingMessage, response: ServerResponse, queue: Pool): Promise<void> {

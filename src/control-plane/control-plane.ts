@@ -69,13 +69,14 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     metrics: controlPlaneMetrics(edge, ads),
     override: (to, destinations) => links.override(to, destinations),
     notReady: () => notReady(edge, ads, options.expectSidecars),
-    status: (lanes) => {
-      const destinations = edge.status(lanes);
+    status: (queue) => {
+      const destinations = edge.status(queue?.lanes);
       const down = destinations.length > 0 && destinations.every(({ link }) => link.state === 'down');
       return {
         link: down ? 'down' : 'up',
         policy: { version: edge.policy?.version ?? null, problem: policy.problem() ?? null },
-        queue: { attached: edge.queueAttached, answers: lanes !== undefined, pid: edge.queuePid },
+        queue: { attached: edge.queueAttached, answers: queue !== undefined, pid: edge.queuePid },
+        setAside: queue?.setAside ?? null,
         destinations,
         sidecars: ads.status(),
         startedAt: new Date(startedAt).toISOString(),

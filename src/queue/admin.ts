@@ -3,6 +3,7 @@
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { Store, StoreEvent } from '../store/store.ts';
 import { messageOf } from '../telemetry/error.ts';
+import type { QueueStatus } from '../wire/edge-service.ts';
 import type { Backlog } from './backlog.ts';
 import { entryView } from './entries-page.ts';
 
@@ -53,10 +54,12 @@ export function queueAdmin(store: Store, backlog: Backlog, metrics: () => Promis
     switch (`${method} ${path}`) {
       case 'GET /v1/queue':
         return list(response, store);
-      case 'GET /v1/queue/lanes':
+      case 'GET /v1/queue/status': {
+        const status: QueueStatus = { lanes: backlog.lanes(), setAside: await store.setAside() };
         response.setHeader('content-type', 'application/json');
-        response.end(JSON.stringify(backlog.lanes()));
+        response.end(JSON.stringify(status));
         return;
+      }
       case 'GET /v1/queue/audit':
         return audit(response, store, query);
       case 'GET /metrics':

@@ -66,6 +66,14 @@ export function queueMetrics(store: Store): QueueMetrics {
     },
   });
   new Gauge({
+    name: 'layby_store_set_aside_bytes',
+    help: 'bytes of damaged files that were set aside and are kept until an operator discards them',
+    registers,
+    async collect() {
+      this.set((await store.setAside()).bytes);
+    },
+  });
+  new Gauge({
     name: 'layby_store_physical_bytes',
     help: 'bytes that the store takes on the disk',
     registers,

@@ -54,9 +54,14 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
   const { quota, reserve, storeKey } = options;
   const key = storeKey === undefined ? undefined : await readStoreKey(storeKey);
   const store = await openStore(join(options.dir, 'store'), { log, quota, reserve, key });
-  const { took, entries, abandoned, damage } = store.report;
+  const { took, entries, abandoned, damage, setAside } = store.report;
   log.info({ took, entries, abandoned, damaged: damage.length }, 'store open');
   for (const found of damage) log.error(found, 'damage found in the store');
+  if (setAside.copies > 0)
+    log.warn(
+      setAside,
+      'copies of damaged files take room: see `layby store check`, then --discard-set-aside',
+    );
   store.on('event', ({ kind, id, destination, bytes, detail }) => {
     log.info({ id, destination, bytes, ...(detail ? { detail } : {}) }, kind);
   });

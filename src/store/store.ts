@@ -150,6 +150,13 @@ export interface Damage {
   reason: string;
 }
 
+/** Copies of damaged files, which the store keeps until an operator discards them. */
+export interface SetAsideTotals {
+  copies: number;
+  /** What the disk would get back. */
+  bytes: number;
+}
+
 export interface OpenReport {
   /** ms. */
   took: number;
@@ -158,6 +165,8 @@ export interface OpenReport {
   abandoned: number;
   /** Grows when more is found while the store is open. */
   damage: Damage[];
+  /** As it was when the store was open. */
+  setAside: SetAsideTotals;
 }
 
 /** What changes an entry (failed, delivered, dead, retry, drop) rejects with LAYBY_STORE_FAILED where the disk did not take it:
@@ -209,6 +218,8 @@ export interface Store {
   makeRoom(more: number): Promise<number>;
   /** Bytes on the disk, all files but what is kept for a full disk. */
   physicalBytes(): Promise<number>;
+  /** What damage has left on the disk; no quota counts it, and nothing but an operator removes it. */
+  setAside(): Promise<SetAsideTotals>;
   /** What became of entries, oldest first: of one, or of those whose URL contains `url`. Bounded, so old lines fall out. */
   audit(of?: { id?: string; url?: string }): AsyncIterable<StoreEvent>;
   on(event: 'event', listener: (event: StoreEvent) => void): void;

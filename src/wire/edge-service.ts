@@ -31,6 +31,13 @@ export interface QueueReport {
   lanes: Lane[];
 }
 
+/** What the queue's admin listener tells the control plane's, as JSON. */
+export interface QueueStatus {
+  lanes: Lane[];
+  /** Copies of damaged files, and their bytes. */
+  setAside: { copies: number; bytes: number };
+}
+
 /** 64-bit fields are counts and milliseconds, far below 2^53: numbers. */
 const OPTIONS = { keepCase: true, longs: Number, defaults: true, oneofs: true };
 

@@ -43,3 +43,25 @@ t.test('where there is no store it says so, with the remedy', async (t) => {
   t.equal(code, 1);
   t.match(said, [/^layby: There is no store in .*: Name the data directory of layby up with --data$/]);
 });
+
+t.test('it tells what was set aside, and removes it only where that is asked for', async (t) => {
+  const data = t.testdir({ queue: {} });
+  const dir = join(data, 'queue', 'store');
+  const store = await openStore(dir);
+  await put(store, 'a body');
+  await store.close();
+  writeFileSync(join(dir, 'index', 'CURRENT'), 'nonsense');
+  await layby(['store', 'check', '--data', data, '--repair']);
+  const copies = () => readdirSync(dir).filter((name) => name.includes('.damaged-'));
+  const [copy] = copies();
+  const told = await layby(['store', 'check', '--data', data]);
+  t.match(told, {
+    code: 0,
+    stdout: new RegExp(`set aside.*--discard-set-aside[^]*${copy} .* CURRENT names`),
+  });
+  t.same(copies(), [copy]);
+  const discarded = await layby(['store', 'check', '--data', data, '--discard-set-aside']);
+  t.match(discarded, { code: 0, stdout: new RegExp(`${copy} .* CURRENT names[^]*\nremoved\n$`) });
+  t.same(copies(), []);
+  t.match((await layby(['store', 'check', '--data', data])).stdout, /^1 entries, 6 bytes, all whole\n$/);
+});

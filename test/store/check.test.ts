@@ -9,6 +9,7 @@ import t, { type Test } from 'tap';
 import { put } from '../../src/store/conformance.ts';
 import { checkStore } from '../../src/store/leveldb/check.ts';
 import { openStore } from '../../src/store/leveldb/open.ts';
+import { discardSetAside } from '../../src/store/leveldb/set-aside.ts';
 import type { Entry } from '../../src/store/store.ts';
 
 const SMALL = { generationBytes: 1024 * 1024 };
@@ -51,7 +52,7 @@ const damage = ({ dir, bodies }: Made, which: number): void => {
 t.test('a store that is whole has no problems, and checking it changes nothing', async (t) => {
   const { dir } = await make(t);
   const before = snapshot(dir);
-  t.same(await checkStore(dir, SMALL), { entries: 8, bytes: 4 * 300_900, problems: [] });
+  t.same(await checkStore(dir, SMALL), { entries: 8, bytes: 4 * 300_900, problems: [], setAside: [] });
   t.same(snapshot(dir), before);
   t.same(readdirSync(join(dir, '..')), ['store'], 'nothing is left beside it');
 });
@@ -83,4 +84,35 @@ t.test('a store that a process has open is refused, and so is a directory withou
   const empty = join(dir, '..', 'empty');
   mkdirSync(empty);
   await t.rejects(checkStore(empty), { code: 'LAYBY_STORE_MISSING', remedy: /--data/ });
+});
+
+t.test('what was set aside is listed with bytes and reason, and goes only by hand', async (t) => {
+  const { dir } = await make(t);
+  writeFileSync(join(dir, 'index', 'CURRENT'), 'nonsense');
+  const generation = readdirSync(join(dir, 'generations'))[0]!;
+  writeFileSync(join(dir, 'generations', generation, 'CURRENT'), 'nonsense');
+  t.same((await checkStore(dir, SMALL)).setAside, [], 'without repair only a copy was set aside');
+  const { setAside } = await checkStore(dir, { ...SMALL, repair: true });
+  const why = /CURRENT names no MANIFEST/;
+  t.match(setAside.map(({ name }) => name).sort(), [
+    new RegExp(`^generations/${generation}\\.damaged-\\d+$`),
+    /^index\.damaged-\d+$/,
+  ]);
+  for (const { bytes, at, reason } of setAside) {
+    t.match(reason, why);
+    t.ok(bytes > 0 && Math.abs(Date.now() - at) < 60_000);
+  }
+  const again = await checkStore(dir, SMALL);
+  t.match(again, { entries: 8, setAside });
+  const store = await openStore(dir, SMALL);
+  const bytes = setAside.reduce((sum, copy) => sum + copy.bytes, 0);
+  t.same(store.report.setAside, { copies: 2, bytes });
+  t.same(await store.setAside(), { copies: 2, bytes });
+  await t.rejects(discardSetAside(dir, setAside), { code: 'LAYBY_STORE_IN_USE' });
+  await store.close();
+  const opened = await openStore(dir, SMALL);
+  t.equal((await opened.setAside()).copies, 2, 'no opening removes it');
+  await opened.close();
+  await discardSetAside(dir, setAside);
+  t.match(await checkStore(dir, SMALL), { entries: 8, bytes: again.bytes, setAside: [] });
 });

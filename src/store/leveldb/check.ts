@@ -10,6 +10,7 @@ import { LaybyError } from '../../telemetry/error.ts';
 import type { Damage, Entry, Store } from '../store.ts';
 import { keepCopy } from './mend.ts';
 import { openStore, type StoreOptions } from './open.ts';
+import { listSetAside, type SetAside } from './set-aside.ts';
 import { inUse, LOCK_FILE } from './store-lock.ts';
 
 export interface Problem extends Damage {
@@ -22,6 +23,8 @@ export interface CheckReport {
   bytes: number;
   /** What is damaged or missing; empty: all is well. */
   problems: Problem[];
+  /** What damage has left beside the store, now or before. */
+  setAside: SetAside[];
 }
 
 export interface CheckOptions extends StoreOptions {
@@ -43,20 +46,24 @@ export const checkStore = async (
     throw new LaybyError('LAYBY_STORE_MISSING', `There is no store in ${dir}`, {
       remedy: 'Name the data directory of layby up with --data',
     });
-  if (repair) return lookThrough(await openStore(dir, options));
+  if (repair) {
+    const found = await lookThrough(await openStore(dir, options));
+    return { ...found, setAside: await listSetAside(dir) };
+  }
+  const setAside = await listSetAside(dir); // before files get a second name in the copy
   const copy = `${dir}.check-${process.pid}`;
   await rm(copy, { recursive: true, force: true });
   try {
     await copyStore(dir, copy);
     // After the copying: one that has begun meanwhile has its lock before it changes anything.
     if (await isHeld(join(dir, LOCK_FILE))) throw inUse(dir);
-    return await lookThrough(await openStore(copy, options));
+    return { ...(await lookThrough(await openStore(copy, options))), setAside };
   } finally {
     await rm(copy, { recursive: true, force: true });
   }
 };
 
-const lookThrough = async (store: Store): Promise<CheckReport> => {
+const lookThrough = async (store: Store): Promise<Omit<CheckReport, 'setAside'>> => {
   let entries = 0;
   let bytes = 0;
   const quarantined: Problem[] = [];

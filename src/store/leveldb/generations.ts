@@ -7,6 +7,7 @@ import { COPY, directoryBytes, Generation, syncDirectory } from './generation.ts
 import { generationKeyName, type KeyRing } from './key-ring.ts';
 import { isDamaged, reasonOf, storeFailed } from './level-errors.ts';
 import { repairFrom, unborn } from './mend.ts';
+import { noteWhy } from './set-aside.ts';
 
 /** Sealed generations kept open when nobody reads them: each costs file handles and a few hundred KiB. */
 const IDLE_OPEN = 4;
@@ -194,6 +195,7 @@ export class Generations {
     let generation: Generation;
     try {
       await rename(path + COPY, aside);
+      await noteWhy(aside, reasonOf(cause));
       await repairFrom(aside, path);
       generation = await Generation.open(number, path, this.#checked);
     } catch (again) {
@@ -237,6 +239,7 @@ export class Generations {
     this.#sealed.delete(number);
     const aside = `${this.#path(number)}.damaged-${Date.now()}`;
     await rename(this.#path(number), aside).catch(() => {}); // it may be gone altogether
+    await noteWhy(aside, reason);
     await this.lost(number, `generation ${number} cannot be opened: ${reason}`);
   }
 

@@ -14,6 +14,7 @@ import type {
   EntryWriter,
   ListOptions,
   OpenReport,
+  SetAsideTotals,
   Store,
   StoreEvent,
   Totals,
@@ -31,6 +32,7 @@ import { evictableSlots, listSlots } from './list-slots.ts';
 import type { MemoryBudget } from './memory-budget.ts';
 import type { Reclaim } from './reclaim.ts';
 import { resourceSum } from './resources.ts';
+import { totalSetAside } from './set-aside.ts';
 import { type Slot, slotOf } from './slot.ts';
 import type { Space } from './space.ts';
 import type { StoreLock } from './store-lock.ts';
@@ -349,6 +351,10 @@ export class LevelStore implements Store, WriterHost {
 
   async physicalBytes(): Promise<number> {
     return (await directoryBytes(this.#parts.dir)) - this.#parts.ballast.bytes;
+  }
+
+  setAside(): Promise<SetAsideTotals> {
+    return totalSetAside(this.#parts.dir);
   }
 
   audit(of: { id?: string; url?: string } = {}): AsyncIterable<StoreEvent> {

@@ -12,6 +12,7 @@ import { WATERMARK_KEY } from './keys.ts';
 import { FilesDamaged, isDamaged, reasonOf } from './level-errors.ts';
 import { undoUnfinishedEdit } from './manifest.ts';
 import { badFiles, keepCopy, repairFrom, unborn } from './mend.ts';
+import { noteWhy } from './set-aside.ts';
 import type { StoreClock } from './store-clock.ts';
 
 export interface OpenedIndex {
@@ -38,6 +39,7 @@ export const openIndex = async (
   const setAside = async (reason: string): Promise<string> => {
     const aside = join(dir, asideName);
     await rename(copy, aside);
+    await noteWhy(aside, reason);
     damage.push({ reason: `the index was damaged (${reason}); its files as they were are in ${asideName}` });
     return aside;
   };

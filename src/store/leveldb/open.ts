@@ -22,6 +22,7 @@ import { MemoryBudget } from './memory-budget.ts';
 import { openIndex } from './open-index.ts';
 import { Reclaim } from './reclaim.ts';
 import { Recovery } from './recovery.ts';
+import { totalSetAside } from './set-aside.ts';
 import { Space, type SpaceOptions } from './space.ts';
 import { StoreClock } from './store-clock.ts';
 import { lockStore, type StoreLock } from './store-lock.ts';
@@ -152,7 +153,13 @@ const assemble = async (
   const reclaim = new Reclaim(catalog, commits, { generationBytes, newWriter, budget, elbow, log });
   let entries = 0;
   for (const lane of catalog.totals.totals().values()) entries += lane.entries + lane.dead + lane.quarantined;
-  const report = { took: performance.now() - began, entries, abandoned, damage };
+  const report = {
+    took: performance.now() - began,
+    entries,
+    abandoned,
+    damage,
+    setAside: await totalSetAside(dir),
+  };
   const highWater = await HighWater.open(dir, mark);
   const parts = {
     dir,
