@@ -9,7 +9,7 @@ import { setImmediate } from 'node:timers/promises';
 import { Level } from 'level';
 import t from 'tap';
 import { all, put } from '../../src/store/conformance.ts';
-import { openStore } from '../../src/store/leveldb/open.ts';
+import { openStore, type StoreOptions } from '../../src/store/leveldb/open.ts';
 import type { Damage, Entry, Store } from '../../src/store/store.ts';
 import { damage } from '../rig/damage.ts';
 import { between, randomFrom } from '../rig/random.ts';
@@ -17,7 +17,11 @@ import { between, randomFrom } from '../rig/random.ts';
 const SEED = Number(process.env.LAYBY_SEED ?? 1);
 const PLACES = Number(process.env.LAYBY_PLACES ?? 1500);
 const ONLY = process.env.LAYBY_ONLY;
-const GENERATION_BYTES = 512 * 1024;
+/** A plain store and an encrypted one, each at all places. */
+const STORES: StoreOptions[] = [
+  { generationBytes: 512 * 1024 },
+  { generationBytes: 512 * 1024, key: randomBytes(32) },
+];
 
 interface Expected {
   body: Buffer;
@@ -74,16 +78,16 @@ const untilMarked = async (dir: string, seq: number): Promise<void> => {
   while (!readFileSync(join(dir, 'high-water'), 'utf8').includes(`"seq":${seq},`)) await setImmediate();
 };
 
-const makeTemplates = async (): Promise<Template[]> => {
+const makeTemplates = async (options: StoreOptions): Promise<Template[]> => {
   const templates: Template[] = [];
   for (const name of ['closed', 'copied while open', 'reopened', 'settled']) {
-    const dir = join(scratch, name);
+    const dir = join(scratch, options.key ? `${name}, encrypted` : name);
     const entries = new Map<string, Expected>();
-    let store = await openStore(join(scratch, 'growing'), { generationBytes: GENERATION_BYTES });
+    let store = await openStore(join(scratch, 'growing'), options);
     await fill(store, entries, 40);
     if (name === 'reopened' || name === 'settled') {
       await store.close();
-      store = await openStore(join(scratch, 'growing'), { generationBytes: GENERATION_BYTES });
+      store = await openStore(join(scratch, 'growing'), options);
       await fill(store, entries, 20);
     }
     if (name !== 'copied while open') await store.close();
@@ -123,9 +127,9 @@ const names = (found: Damage[], id: string, seq: number): boolean =>
     return from !== undefined && Number(from) <= seq && seq <= Number(to);
   });
 
-const violations = async (dir: string, { entries }: Template): Promise<string[]> => {
+const violations = async (dir: string, { entries }: Template, options: StoreOptions): Promise<string[]> => {
   const wrong: string[] = [];
-  const store = await openStore(dir, { generationBytes: GENERATION_BYTES });
+  const store = await openStore(dir, options);
   try {
     const found = store.report.damage;
     const there = new Map<string, Entry>();
@@ -160,34 +164,44 @@ const violations = async (dir: string, { entries }: Template): Promise<string[]>
   } finally {
     await store.close();
   }
-  const again = await openStore(dir, { generationBytes: GENERATION_BYTES });
+  const again = await openStore(dir, options);
   for (const { id, seq, reason } of again.report.damage) wrong.push(`reported twice: ${id} ${seq} ${reason}`);
   await again.close();
   return wrong;
 };
 
-t.test('whatever is damaged, no wrong byte is delivered and nothing vanishes without a word', async (t) => {
-  const templates = await makeTemplates();
-  for (const { name, files } of templates) t.comment(`${name}: ${files.length} files`);
-  const failures: string[] = [];
-  let place = 0;
-  const damaging = async (): Promise<void> => {
-    while (place < PLACES) {
-      const number = place++;
-      if (ONLY !== undefined && number !== Number(ONLY)) continue;
-      const random = randomFrom(SEED * 1_000_003 + number);
-      const template = templates[between(random, [0, templates.length - 1])]!;
-      const dir = join(scratch, `place-${number}`);
-      cpSync(template.dir, dir, { recursive: true });
-      const file = template.files[between(random, [0, template.files.length - 1])]!;
-      const how = damage(join(dir, file), random);
-      const wrong = await violations(dir, template).catch((cause) => [String(cause.stack ?? cause)]);
-      if (wrong.length > 0)
-        failures.push(`place ${number} (${template.name}, ${file}: ${how}): ${wrong.slice(0, 4).join('; ')}`);
-      rmSync(dir, { recursive: true });
-    }
-  };
-  await Promise.all([damaging(), damaging()]);
-  t.same(failures, []);
-  t.ok(place >= PLACES, `${place} places`);
-});
+for (const options of STORES) {
+  const kind = options.key ? 'an encrypted' : 'a plain';
+  t.test(
+    `whatever of ${kind} store is damaged, no wrong byte is delivered and nothing vanishes without a word`,
+    async (t) => {
+      const templates = await makeTemplates(options);
+      for (const { name, files } of templates) t.comment(`${name}: ${files.length} files`);
+      const failures: string[] = [];
+      let place = 0;
+      const damaging = async (): Promise<void> => {
+        while (place < PLACES) {
+          const number = place++;
+          if (ONLY !== undefined && number !== Number(ONLY)) continue;
+          const random = randomFrom(SEED * 1_000_003 + number);
+          const template = templates[between(random, [0, templates.length - 1])]!;
+          const dir = join(scratch, `place-${number}`);
+          cpSync(template.dir, dir, { recursive: true });
+          const file = template.files[between(random, [0, template.files.length - 1])]!;
+          const how = damage(join(dir, file), random);
+          const wrong = await violations(dir, template, options).catch((cause) => [
+            String(cause.stack ?? cause),
+          ]);
+          if (wrong.length > 0)
+            failures.push(
+              `place ${number} (${template.name}, ${file}: ${how}): ${wrong.slice(0, 4).join('; ')}`,
+            );
+          rmSync(dir, { recursive: true });
+        }
+      };
+      await Promise.all([damaging(), damaging()]);
+      t.same(failures, []);
+      t.ok(place >= PLACES, `${place} places`);
+    },
+  );
+}
