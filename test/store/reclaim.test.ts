@@ -7,6 +7,7 @@ import t from 'tap';
 import { all, bodyOf, put, sha256 } from '../../src/store/conformance.ts';
 import { openStore } from '../../src/store/leveldb/open.ts';
 import type { Entry, Store } from '../../src/store/store.ts';
+import { logger } from '../../src/telemetry/log.ts';
 
 const SMALL = { generationBytes: 1024 * 1024 };
 
@@ -59,6 +60,20 @@ t.test('a few entries that stay behind are copied forward, once the drain has pa
     [2, 18, 41],
   );
   await again.close();
+});
+
+t.test('a dead letter gives up its generation while the one after it is still full', async (t) => {
+  const removed = Promise.withResolvers<void>();
+  const log = logger('store');
+  log.level = 'debug';
+  log.debug = (found: object) => 'number' in found && found.number === 1 && removed.resolve();
+  const store = await openStore(t.testdir(), { ...SMALL, log });
+  const entries = await fill(store, 20, 200_000);
+  await store.dead(entries[0]!.id, 'refused');
+  for (const { id } of entries.slice(1, 7)) await store.delivered(id, 'ok');
+  await removed.promise;
+  t.equal(sha256(await bodyOf(store, entries[0]!)), entries[0]!.sha256);
+  await store.close();
 });
 
 t.test('entries can be read, tried and delivered while they are being copied', async (t) => {

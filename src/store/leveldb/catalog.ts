@@ -57,7 +57,7 @@ export class Catalog {
   /** Counts what the index already holds. */
   count(slot: Slot): void {
     this.totals.change(undefined, slot);
-    this.generations.count(slot.parts, 1);
+    this.generations.count(slot, 1);
   }
 
   /** A new entry, committed; synchronous. With its record it is announced. */
@@ -112,8 +112,8 @@ export class Catalog {
     else this.index.remove(before);
     if (now?.state !== 'stored') this.sending.delete(before.id);
     this.totals.change(before, now);
-    this.generations.count(before.parts, -1);
-    if (now) this.generations.count(now.parts, 1);
+    this.generations.count(before, -1);
+    if (now) this.generations.count(now, 1);
   }
 
   /** Its bytes are damaged: it is kept, and never sent. */

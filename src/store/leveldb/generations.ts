@@ -8,6 +8,7 @@ import { generationKeyName, type KeyRing } from './key-ring.ts';
 import { isDamaged, reasonOf, storeFailed } from './level-errors.ts';
 import { repairFrom, unborn } from './mend.ts';
 import { noteWhy } from './set-aside.ts';
+import type { Slot } from './slot.ts';
 
 /** Sealed generations kept open when nobody reads them: each costs file handles and a few hundred KiB. */
 const IDLE_OPEN = 4;
@@ -30,6 +31,8 @@ export class Generations {
   /** Sealed ones, with their bytes on disk where that has been measured since they were last open. */
   readonly #sealed = new Map<number, number | undefined>();
   readonly #live = new Map<number, number>();
+  /** Of the live bytes those that wait to be sent; the others are of dead letters and of what is quarantined. */
+  readonly #waiting = new Map<number, number>();
   readonly #pins = new Map<number, number>();
   /** In the order of their last use. */
   readonly #open = new Map<number, Handle>();
@@ -247,9 +250,16 @@ export class Generations {
     return this.#live.get(number) ?? 0;
   }
 
+  waiting(number: number): number {
+    return this.#waiting.get(number) ?? 0;
+  }
+
   /** `sign` is 1 for an entry that comes, -1 for one that leaves. */
-  count(parts: [generation: number, bytes: number][], sign: 1 | -1): void {
-    for (const [number, bytes] of parts) this.#live.set(number, this.live(number) + sign * bytes);
+  count({ parts, state }: Pick<Slot, 'parts' | 'state'>, sign: 1 | -1): void {
+    for (const [number, bytes] of parts) {
+      this.#live.set(number, this.live(number) + sign * bytes);
+      if (state === 'stored') this.#waiting.set(number, this.waiting(number) + sign * bytes);
+    }
   }
 
   /** Keeps generations from being removed: a body is being written to them, or read. */
@@ -285,6 +295,7 @@ export class Generations {
     if (!this.#sealed.has(number) || !this.spent(number) || (handle && handle.users > 0)) return false;
     this.#sealed.delete(number);
     this.#live.delete(number);
+    this.#waiting.delete(number);
     this.#held.delete(number);
     if (handle) await this.#close(number, handle);
     else await this.#closing.get(number);

@@ -132,8 +132,8 @@ export class Reclaim {
     return this.#generations.live(number) / Math.max(1, await this.#generations.bytesOf(number));
   }
 
-  /** The oldest one with few survivors, if the drain has passed it: the next one is gone or nearly empty too. While the
-   *  drain is still at it, its entries are about to leave anyway. */
+  /** The oldest one with few survivors, if the drain has passed it: only dead letters are left in it, or the next one is gone or
+   *  nearly empty too. While the drain is still at it, its entries are about to leave anyway. */
   async #straggler(): Promise<number | undefined> {
     const { numbers, sealed } = this.#generations;
     for (const number of sealed) {
@@ -141,7 +141,10 @@ export class Reclaim {
       if ((await this.#generations.bytesOf(number)) < this.#options.generationBytes / 16) continue;
       if ((await this.#share(number)) >= STRAGGLER_SHARE) return undefined;
       const next = numbers[numbers.indexOf(number) + 1];
-      const passed = next !== number + 1 || (await this.#share(next)) < STRAGGLER_SHARE;
+      const passed =
+        this.#generations.waiting(number) === 0 ||
+        next !== number + 1 ||
+        (await this.#share(next)) < STRAGGLER_SHARE;
       return passed ? number : undefined;
     }
     return undefined;
@@ -177,6 +180,7 @@ export class Reclaim {
   }
 
   async #copyForward(slot: Slot): Promise<boolean> {
+    const { budget } = this.#options;
     const unpin = this.#generations.pin(slot.parts.map(([number]) => number));
     const body: Body = { writer: this.#options.newWriter(), extents: [], unpin: [unpin] };
     try {
@@ -184,9 +188,14 @@ export class Reclaim {
       if (typeof record !== 'object') return (await this.#index.find(slot.id)) === undefined;
       let inline: Buffer | undefined;
       for await (const payload of readBody(this.#generations, record)) {
-        const chunk = encodeChunk(this.#options.budget, body.writer, [payload], payload.length);
-        if (record.inline) inline = chunk;
-        else await this.#commits.submit(body, [chunk]);
+        const chunk = encodeChunk(budget, body.writer, [payload], payload.length);
+        if (record.inline) {
+          inline = chunk;
+          continue;
+        }
+        // As many as the budget has room for, or each would wait for a batch of its own. A failure is found at the commit, through the body.
+        this.#commits.submit(body, [chunk]).catch(() => {});
+        await budget.room();
       }
       const { head, bytes, sha256, md5, trailers, seq, committed } = record;
       const draft = { head, bytes, sha256, ...(md5 !== undefined && { md5 }), trailers };
