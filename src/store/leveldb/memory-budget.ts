@@ -30,6 +30,7 @@ export class MemoryBudget {
     const size = sizeClass(bytes);
     const memory = this.#free.get(size)?.pop();
     if (memory) this.#kept -= size;
+    else if (this.#lacking(size)) this.#discard(size);
     return Buffer.from(memory ?? new ArrayBuffer(size), 0, bytes);
   }
 
@@ -38,11 +39,29 @@ export class MemoryBudget {
     if (buffer.length < SMALLEST_KEPT) return;
     const memory = buffer.buffer as ArrayBuffer;
     const size = memory.byteLength;
-    if (size !== sizeClass(buffer.length) || this.#kept + size > this.#limit) return;
+    if (size !== sizeClass(buffer.length)) return;
+    if (this.#lacking(size)) {
+      memory.transfer(0);
+      return;
+    }
     const free = this.#free.get(size) ?? [];
     this.#free.set(size, free);
     free.push(memory);
     this.#kept += size;
+  }
+
+  /** Those of other sizes go where one of `size` would find no place: writers came or went, and their chunks have another size now. */
+  #discard(size: number): void {
+    for (const [other, free] of this.#free)
+      while (this.#lacking(size) && free.length > 0) {
+        free.pop()!.transfer(0);
+        this.#kept -= other;
+      }
+  }
+
+  /** What waits for the disk and what is kept stay under the bound together. */
+  #lacking(size: number): boolean {
+    return this.#taken + this.#kept + size > this.#limit;
   }
 
   take(bytes: number): void {
