@@ -23,7 +23,7 @@ import type { MemoryBudget } from './memory-budget.ts';
 import type { StoreClock } from './store-clock.ts';
 
 /** One batch: large enough that the fsync costs little, small enough that a receipt does not wait long behind it. */
-const BATCH_BYTES = 8 * 1024 * 1024;
+const BATCH_BYTES = 4 * 1024 * 1024;
 const BATCH_ENTRIES = 4096;
 /** Chunks that are worth a batch of their own while another is under way; fewer wait and share the next fsync. */
 const FOLLOW_BYTES = 1024 * 1024;
