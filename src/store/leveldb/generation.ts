@@ -21,7 +21,7 @@ const OPTIONS = {
   keyEncoding: 'buffer',
   valueEncoding: 'buffer',
   compression: false,
-  writeBufferSize: 8 * 1024 * 1024,
+  writeBufferSize: 4 * 1024 * 1024,
   maxFileSize: 64 * 1024 * 1024,
   cacheSize: 1024 * 1024,
 } as const;
