@@ -16,6 +16,7 @@ import { type Address, formatAddress } from '../wire/address.ts';
 import { listen, poolTo } from '../wire/http.ts';
 import { bootstrap, trustedCa } from './bootstrap.ts';
 import { type Demo, startDemo } from './demo.ts';
+import { LEAN } from './lean.ts';
 import { Part } from './part.ts';
 import { lockRunDir, makeRunDir } from './run-dir.ts';
 
@@ -49,10 +50,6 @@ export interface Mesh {
 }
 
 const LAUNCHER = fileURLToPath(new URL('../../bin/layby.js', import.meta.url));
-
-/** V8's young generation and glibc's arenas each keep tens of MiB that are free already: with 32 bodies of 64 MiB side by side
- *  the queue grew by 97 MiB so, and by 148 without (test/e2e/memory.test.ts). */
-const LEAN = { flags: ['--max-semi-space-size=2'], env: { MALLOC_ARENA_MAX: '1' } };
 
 /** Credentials are for the process that signs. */
 function without(env: NodeJS.ProcessEnv, prefix: string): NodeJS.ProcessEnv {
