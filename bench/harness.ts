@@ -24,6 +24,8 @@ export interface Subject {
 export interface Case {
   case: string;
   subjects: Subject[];
+  /** One measurement is long enough to stand alone: no rounds, no warm-up. */
+  once?: boolean;
 }
 
 /** One line of the JSON. */
@@ -57,6 +59,8 @@ export interface Plan {
   markdown: string | undefined;
   /** Of the benchmark's own flags, those that were given. */
   flags: Set<string>;
+  /** Of its own options, what was given. */
+  options: Record<string, string | undefined>;
 }
 
 const FULL = { rounds: 5, duration: 2_000 };
@@ -69,12 +73,14 @@ const USAGE = `  --quick           ${QUICK.rounds} rounds of ${QUICK.duration / 
   --json FILE       write the results, as an array of {bench, case, subject, metric, unit, min, median, max}
   --markdown FILE   write the tables into this page: between its markers, or at its end`;
 
-/** The common flags, and `own`, which take no value. Ends the process on --help and on flags that do not exist. */
-export function planFromArguments(own: string[] = []): Plan {
+/** The common flags, and a benchmark's own: `own` take no value, `ownOptions` one. Ends the process on --help and on flags that do
+ *  not exist. */
+export function planFromArguments(own: string[] = [], ownOptions: string[] = []): Plan {
   try {
     const { values } = parseArgs({
       options: {
         ...Object.fromEntries(own.map((flag) => [flag, { type: 'boolean' as const }])),
+        ...Object.fromEntries(ownOptions.map((option) => [option, { type: 'string' as const }])),
         quick: { type: 'boolean', default: false },
         rounds: { type: 'string' },
         only: { type: 'string' },
@@ -88,6 +94,7 @@ export function planFromArguments(own: string[] = []): Plan {
       console.log(USAGE);
       process.exit(0);
     }
+    const given: Record<string, string | boolean | undefined> = values;
     const { rounds, duration } = values.quick ? QUICK : FULL;
     return {
       rounds: values.rounds ? Math.max(1, Number.parseInt(values.rounds, 10)) : rounds,
@@ -96,7 +103,8 @@ export function planFromArguments(own: string[] = []): Plan {
       dir: values.dir,
       json: values.json,
       markdown: values.markdown,
-      flags: new Set(own.filter((flag) => flag in values)),
+      flags: new Set(own.filter((flag) => flag in given)),
+      options: Object.fromEntries(ownOptions.map((name) => [name, given[name] as string | undefined])),
     };
   } catch (error) {
     console.error(`${(error as Error).message}\n${USAGE}`);
@@ -110,10 +118,11 @@ const medianOf = (sorted: number[]): number => {
 };
 
 /** Each round goes through all subjects; one that is not counted comes first, to warm up. */
-async function measureCase(bench: string, { case: name, subjects }: Case, plan: Plan): Promise<Row[]> {
+async function measureCase(bench: string, { case: name, subjects, once }: Case, plan: Plan): Promise<Row[]> {
   const values = subjects.map((): number[] => []);
-  for (let round = 0; round <= plan.rounds; round++) {
-    process.stderr.write(`\r${name}: ${round === 0 ? 'warm-up' : `round ${round} of ${plan.rounds}`}   `);
+  const rounds = once ? 1 : plan.rounds;
+  for (let round = once ? 1 : 0; round <= rounds; round++) {
+    process.stderr.write(`\r${name}: ${round === 0 ? 'warm-up' : `round ${round} of ${rounds}`}   `);
     for (const [i, { measure }] of subjects.entries()) {
       const value = await measure(round === 0 ? Math.min(500, plan.duration) : plan.duration);
       if (round > 0) values[i]!.push(value);

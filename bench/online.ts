@@ -43,10 +43,10 @@ async function placeOf(name: string, envoy: string, scratch: Scratch, road?: Roa
   const dir = join(scratch.dir, name.replaceAll(' ', '-'));
   await mkdir(dir);
   const inside = road ? road.inVehicle([]) : [];
-  const server = scratch.worker<Serve, Address>('./servers.ts', {}, road?.inCloud([]));
+  const server = scratch.worker<Serve, Address>('./servers.ts', road && { inside: road.inCloud([]) });
   const host = road ? road.cloud.address : '127.0.0.1';
   const sink = await server.ask({ kind: 'sink', at: { host, port: 0 }, status: 200 });
-  const load = scratch.worker<Load, LoadResult>('./load-http.ts', {}, inside);
+  const load = scratch.worker<Load, LoadResult>('./load-http.ts', { inside });
   const layby = scratch.keep(
     await startLayby(dir, envoy, { upstream: `http://${formatAddress(sink)}`, inside }),
   );

@@ -118,7 +118,7 @@ try {
   const at = (name: string): Address => ({ unix: join(dir, name) });
   const load = scratch.worker<Load, LoadResult>('./load-http.ts');
   // As many threads as appends at once: libuv has 4 by default.
-  const limits = scratch.worker<Limit, LimitResult>('./limits.ts', { UV_THREADPOOL_SIZE: '32' });
+  const limits = scratch.worker<Limit, LimitResult>('./limits.ts', { env: { UV_THREADPOOL_SIZE: '32' } });
   await scratch.worker<Serve, void>('./servers.ts').ask({ kind: 'no-store', at: at('no-store.sock') });
   await scratch.worker<Serve, void>('./servers.ts').ask({ kind: 'sink', at: at('sink.sock') });
   const layby = scratch.keep(await startLayby(dir, envoy));

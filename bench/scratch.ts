@@ -4,7 +4,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Worker } from './worker.ts';
+import { Worker, type WorkerOptions } from './worker.ts';
 
 export class Scratch {
   readonly dir: string;
@@ -28,12 +28,8 @@ export class Scratch {
   }
 
   /** As the constructor of Worker. */
-  worker<Question extends object, Answer>(
-    file: string,
-    env?: NodeJS.ProcessEnv,
-    inside?: string[],
-  ): Worker<Question, Answer> {
-    return this.keep(new Worker<Question, Answer>(file, env, inside));
+  worker<Question extends object, Answer>(file: string, options?: WorkerOptions): Worker<Question, Answer> {
+    return this.keep(new Worker<Question, Answer>(file, options));
   }
 
   async stop(): Promise<void> {

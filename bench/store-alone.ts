@@ -1,32 +1,32 @@
 // The store in a process of its own, without HTTP: bodies and small entries stored as fast as it takes them, a queue that is filled at
 // one end and drained at the other, and the disk that it gives back.
 
-import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { createHash, randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { entryId } from '../src/queue/entry-id.ts';
 import { openStore } from '../src/store/leveldb/open.ts';
 import type { Entry, Store } from '../src/store/store.ts';
+import { type Peaks, watch, writeBytes } from './watch.ts';
 import { answerQuestions } from './worker.ts';
 
 const MIB = 1024 * 1024;
 /** What node:http hands over at a time. */
 const PIECE = 64 * 1024;
-/** Disk and memory are looked at this often, ms. */
-const LOOK = 100;
+/** The disk is looked at this often while it is given back, ms. */
+const LOOK = 10;
 
 export type StoreQuestion = { dir: string } & (
   | { kind: 'bodies'; bytes: number; writers: number; total: number }
   | { kind: 'entries'; bytes: number; waiting: number; duration: number }
-  /** Each round stores one body of `bytes` and delivers the oldest, until `total` bytes went through. */
-  | { kind: 'steady'; bytes: number; backlog: number; total: number }
+  /** One old dead letter; beside it each round stores one body of `bytes` and delivers the oldest, until `total` bytes went through,
+   *  at `rate` bytes per second at most. */
+  | { kind: 'steady'; bytes: number; backlog: number; total: number; rate?: number }
   /** Stores `total` bytes, delivers all of them, and waits until less than `floor` is on the disk. */
   | { kind: 'drain'; bytes: number; total: number; floor: number }
 );
 
-export interface StoreAnswer {
+export interface StoreAnswer extends Peaks {
   entries: number;
   /** Of bodies. */
   bytes: number;
@@ -35,21 +35,10 @@ export interface StoreAnswer {
   amplification: number;
   /** Of user and system time, per second of the measurement. */
   cpu: number;
-  /** Largest bytes on the disk over the live bytes of that moment. */
-  diskToLive: number;
-  /** Largest anonymous memory of the process, MB. */
-  rssAnon: number;
-  /** Longest turn of the event loop, ms. */
-  stall: number;
 }
 
 /** Random, or a file system that compresses would flatter everyone. */
-const random = Buffer.allocUnsafe(16 * MIB);
-for (let i = 0; i < random.length; i += 4) random.writeUInt32LE((Math.random() * 2 ** 32) >>> 0, i);
-
-const proc = (file: string, field: string): number =>
-  Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(readFileSync(`/proc/self/${file}`, 'utf8'))?.[1] ?? 0);
-const writeBytes = (): number => proc('io', 'write_bytes');
+const random = randomBytes(16 * MIB);
 
 const headOf = (id: string) => ({
   id,
@@ -91,26 +80,6 @@ async function loops(count: number, more: () => boolean, one: () => Promise<void
   );
 }
 
-/** Looks at the disk and at memory while it runs. */
-function watch(store: Store, live: () => number) {
-  const peak = { diskToLive: 0, rssAnon: 0 };
-  const delays = monitorEventLoopDelay({ resolution: 5 });
-  delays.enable();
-  let looking = Promise.resolve();
-  const timer = setInterval(() => {
-    looking = store.physicalBytes().then((bytes) => {
-      if (live() > 0) peak.diskToLive = Math.max(peak.diskToLive, bytes / live());
-      peak.rssAnon = Math.max(peak.rssAnon, (proc('status', 'RssAnon') * 1024) / 1e6);
-    });
-  }, LOOK);
-  return async () => {
-    clearInterval(timer);
-    await looking;
-    delays.disable();
-    return { ...peak, stall: delays.max / 1e6 };
-  };
-}
-
 async function run(
   store: Store,
   question: StoreQuestion,
@@ -145,28 +114,50 @@ async function run(
     for (const entry of queue) await deliver(store, entry);
     while ((await store.physicalBytes()) > question.floor) {
       if (seconds(began) > 60) throw new Error('the disk was not given back in 60 s');
-      await new Promise((again) => setTimeout(again, LOOK / 10));
+      await new Promise((again) => setTimeout(again, LOOK));
     }
     return { entries: queue.length, seconds: seconds(began) };
   }
   return steady(store, question, queue);
 }
 
+/** Once a minute, for whoever reads along. */
+const REPORT = 60_000;
+
 async function steady(
   store: Store,
-  { bytes, total }: { bytes: number; total: number },
+  { bytes, total, rate = Number.POSITIVE_INFINITY }: Extract<StoreQuestion, { kind: 'steady' }>,
   queue: Entry[],
 ): Promise<{ entries: number; seconds: number; watched: object; from: number }> {
+  await store.dead(queue.shift()!.id, '403');
+  let live = queue.length + 1;
   const from = writeBytes();
-  const watched = watch(store, () => queue.length * bytes);
+  const { peaks, stop } = watch(
+    () => store.physicalBytes(),
+    () => live * bytes,
+  );
   const began = performance.now();
   let entries = 0;
+  const reporting = setInterval(() => {
+    const written = ((writeBytes() - from) / (entries * bytes)).toFixed(2);
+    const peak = Object.entries(peaks).map(([name, value]) => `${name} ${value.toFixed(2)}`);
+    console.error(
+      `${Math.round((performance.now() - began) / 60_000)} min, ${Math.round((entries * bytes) / 1e6)} MB through: written ${written} times, ${peak.join(', ')}`,
+    );
+  }, REPORT);
   for (; entries * bytes < total; entries++) {
-    queue.push(await put(store, bytes));
-    await deliver(store, queue[0]!);
-    queue.shift();
+    const stored = put(store, bytes);
+    await deliver(store, queue.shift()!);
+    live -= 1;
+    queue.push(await stored);
+    live += 1;
+    const early = (((entries + 1) * bytes) / rate) * 1000 - (performance.now() - began);
+    if (early > 0) await new Promise((due) => setTimeout(due, early));
   }
-  return { entries, seconds: (performance.now() - began) / 1000, watched: await watched(), from };
+  const seconds = (performance.now() - began) / 1000;
+  clearInterval(reporting);
+  await stop();
+  return { entries, seconds, watched: peaks, from };
 }
 
 answerQuestions<StoreQuestion, StoreAnswer>(async (question) => {
@@ -184,7 +175,7 @@ answerQuestions<StoreQuestion, StoreAnswer>(async (question) => {
     await store.close();
     const bytes = entries * question.bytes;
     return {
-      ...{ diskToLive: 0, rssAnon: 0, stall: 0 },
+      ...{ diskToLive: 0, rssAnon: 0, stall: 0, ownStall: 0 },
       ...{ entries, bytes, seconds, amplification: (writeBytes() - from) / bytes },
       cpu: (user + system) / 1e6 / seconds,
       ...watched,

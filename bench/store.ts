@@ -1,7 +1,9 @@
 // `npm run bench:store`: what the store costs by itself, beside LevelDB alone and plain files; and what a receipt costs over HTTP, beside
 // what else keeps uploads on a disk. Peers that are not installed are skipped by name.
 
+import { LEAN } from '../src/embedded/lean.ts';
 import { envoyVersion, findEnvoy } from '../src/parts/envoy.ts';
+import { parseDuration } from '../src/policy/units.ts';
 import { messageOf } from '../src/telemetry/error.ts';
 import type { Address } from '../src/wire/address.ts';
 import type { Fill, FillAnswer } from './fill.ts';
@@ -29,7 +31,10 @@ interface Sizes {
   drain: number;
 }
 
-const plan = planFromArguments(['full']);
+const plan = planFromArguments(['full'], ['steady-for']);
+/** A long run of the steady queue alone, at a rate that leaves the machine to others. */
+const steadyFor = plan.options['steady-for'];
+const STEADY_RATE = 25e6;
 const quick = plan.duration < 1_000;
 const sizes: Sizes = plan.flags.has('full')
   ? { bodies: 4 * GIB, steady: 4 * GIB, drain: GIB }
@@ -141,21 +146,16 @@ function entriesCase(waiting: number, { store, limits }: Alone): Case {
   };
 }
 
-const steadyCase = (): Case => ({
-  case: 'a steady queue: 512 MiB wait, 16 MiB bodies, store one and deliver one',
+const steadyCase = (name: string, total: number, rate?: number): Case => ({
+  case: `${name}: 512 MiB wait, 16 MiB bodies, store one and deliver one, one old dead letter`,
   subjects: measured(
     { subject: 'layby', label: 'layby', metric: 'through', unit: 'MB/s' },
     async () => {
       // A process of its own: what the measurements before left in memory is not its own.
-      const fresh = new Worker<StoreQuestion, StoreAnswer>('./store-alone.ts');
+      const fresh = new Worker<StoreQuestion, StoreAnswer>('./store-alone.ts', LEAN);
       try {
-        return await fresh.ask({
-          kind: 'steady',
-          dir,
-          bytes: 16 * MIB,
-          backlog: 512 * MIB,
-          total: sizes.steady,
-        });
+        const question = { dir, bytes: 16 * MIB, backlog: 512 * MIB, total };
+        return await fresh.ask({ kind: 'steady', ...question, ...(rate && { rate }) });
       } finally {
         await fresh.stop();
       }
@@ -166,6 +166,7 @@ const steadyCase = (): Case => ({
       { metric: 'peak disk', unit: 'disk / live', value: ({ diskToLive }) => diskToLive },
       { metric: 'peak RssAnon', unit: 'MB', value: ({ rssAnon }) => rssAnon },
       { metric: 'longest stall of the event loop', unit: 'ms', value: ({ stall }) => stall },
+      { metric: 'the same, while it had a core', unit: 'ms', value: ({ ownStall }) => ownStall },
     ],
   ),
 });
@@ -232,12 +233,19 @@ function shapeCase(
   };
 }
 
-try {
+async function long(duration: number): Promise<void> {
+  const minutes = Math.round(duration / 60_000);
+  const name = `a steady queue for ${minutes} minutes at ${megabytes(STEADY_RATE)} MB/s`;
+  const total = (STEADY_RATE * duration) / 1000;
+  await runBench('store', [{ ...steadyCase(name, total, STEADY_RATE), once: true }], { ...plan, dir }, {});
+}
+
+async function compare(): Promise<void> {
   const alone: Alone = {
-    store: scratch.worker('./store-alone.ts'),
+    store: scratch.worker('./store-alone.ts', LEAN),
     fill: scratch.worker('./fill.ts'),
     // As many threads as puts at once: libuv has 4 by default.
-    limits: scratch.worker('./limits.ts', { UV_THREADPOOL_SIZE: '32' }),
+    limits: scratch.worker('./limits.ts', { env: { UV_THREADPOOL_SIZE: '32' } }),
   };
   const loads: Loads = { http: scratch.worker('./load-http.ts'), nats: scratch.worker('./load-nats.ts') };
   const envoy = await findEnvoy({ onFetch: (name) => console.error(`fetching ${name} (once)`) });
@@ -251,7 +259,7 @@ try {
   const cases = [
     ...[1, 8].map((writers) => bodiesCase(writers, alone)),
     ...[1, 64, 256].map((waiting) => entriesCase(waiting, alone)),
-    ...[steadyCase(), drainCase(alone)],
+    ...[steadyCase('a steady queue', sizes.steady), drainCase(alone)],
     ...SHAPES.map((shape) => shapeCase(shape, layby, peers, loads)),
   ];
   const versions = Object.fromEntries(Object.values(PEERS).map(({ title, version }) => [title, version]));
@@ -264,6 +272,11 @@ try {
     ),
     mesh.lost,
   ]);
+}
+
+try {
+  if (steadyFor === undefined) await compare();
+  else await long(parseDuration(steadyFor));
 } catch (error) {
   console.error(`bench: ${messageOf(error)}`);
   process.exitCode = 1;

@@ -7,15 +7,29 @@ import { messageOf } from '../src/telemetry/error.ts';
 
 type Reply = { value: unknown } | { error: string };
 
+export interface WorkerOptions {
+  /** Of Node. */
+  flags?: string[];
+  /** Added to this process's own. */
+  env?: NodeJS.ProcessEnv;
+  /** A command line to run it by, as into a namespace. */
+  inside?: string[];
+}
+
 export class Worker<Question extends object, Answer> {
   readonly #child: ChildProcess;
   readonly #name: string;
   readonly #ended: Promise<void>;
 
-  /** `file`: beside this one. `env` is added to this process's own. `inside`: a command line to run it by, as into a namespace. */
-  constructor(file: string, env: NodeJS.ProcessEnv = {}, inside: string[] = []) {
+  /** `file`: beside this one. */
+  constructor(file: string, { flags = [], env, inside = [] }: WorkerOptions = {}) {
     this.#name = file;
-    const [command, ...args] = [...inside, process.execPath, fileURLToPath(new URL(file, import.meta.url))];
+    const [command, ...args] = [
+      ...inside,
+      process.execPath,
+      ...flags,
+      fileURLToPath(new URL(file, import.meta.url)),
+    ];
     this.#child = spawn(command!, args, {
       env: { ...process.env, ...env },
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
