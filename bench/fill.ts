@@ -1,10 +1,11 @@
 // Large bodies without the store: LevelDB alone, and plain files. Every figure is one of data that is safe when it counts: each batch
 // synced, each write followed by fdatasync.
 
-import { readFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
 import { type FileHandle, mkdtemp, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Level } from 'level';
+import { writeBytes } from './watch.ts';
 import { answerQuestions } from './worker.ts';
 
 const MIB = 1024 * 1024;
@@ -33,11 +34,7 @@ export interface FillAnswer {
 const VALUE = 256 * 1024;
 const SYNCED: object = { sync: true };
 
-const random = Buffer.allocUnsafe(16 * MIB);
-for (let i = 0; i < random.length; i += 4) random.writeUInt32LE((Math.random() * 2 ** 32) >>> 0, i);
-
-const writeBytes = (): number =>
-  Number(/^write_bytes: (\d+)/m.exec(readFileSync('/proc/self/io', 'utf8'))?.[1] ?? 0);
+const random = randomBytes(16 * MIB);
 
 /** Writes bodies batch by batch in `writers` loops. */
 async function loops(fill: Fill, write: (writer: number, at: number) => Promise<void>): Promise<number> {

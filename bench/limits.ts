@@ -1,6 +1,7 @@
 // What the disk and LevelDB can do by themselves, on the same disk and in the same run. Every figure is one of data that is
 // safe: fdatasync, or LevelDB's synced batches.
 
+import { randomBytes } from 'node:crypto';
 import { type FileHandle, mkdtemp, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Level } from 'level';
@@ -44,14 +45,8 @@ async function loops(limit: Limit, one: (n: number) => Promise<void>): Promise<L
   return { operations, seconds: (performance.now() - began) / 1000 };
 }
 
-const bytesOf = (length: number): Buffer => {
-  const bytes = Buffer.allocUnsafe(length);
-  for (let i = 0; i + 4 <= length; i += 4) bytes.writeUInt32LE((Math.random() * 2 ** 32) >>> 0, i);
-  return bytes;
-};
-
 async function fdatasync(limit: Limit, dir: string): Promise<LimitResult> {
-  const bytes = bytesOf(limit.bytes);
+  const bytes = randomBytes(limit.bytes);
   const files: { handle: FileHandle; at: number }[] = [];
   for (let n = 0; n < limit.atOnce; n++) files.push({ handle: await open(join(dir, String(n)), 'w'), at: 0 });
   try {
@@ -79,7 +74,7 @@ async function leveldb(limit: Limit, dir: string): Promise<LimitResult> {
     maxFileSize: 64 * 1024 * 1024,
   });
   await db.open();
-  const value = bytesOf(limit.bytes);
+  const value = randomBytes(limit.bytes);
   let counter = 0;
   let waiting: PromiseWithResolvers<void>[] = [];
   let writing = false;

@@ -1,20 +1,18 @@
 // The load: uploads over raw sockets, each connection sending its next request when the last one is answered. Requests are made
 // once, and only the number in the path changes, so that one core can send more than any subject takes.
 
+import { randomBytes } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
 import { type Address, formatAddress } from '../src/wire/address.ts';
+import { type Client, closedLoop, type LoadResult, type Pace } from './closed-loop.ts';
 import { answerQuestions } from './worker.ts';
 
-export interface Load {
+export interface Load extends Pace {
   to: Address;
   host: string;
   connections: number;
   /** Of each body. */
   bytes: number;
-  /** Sent before counting starts, ms. */
-  warmup: number;
-  /** Counted, ms; requests under way at its end are finished and counted with the time they took. */
-  duration: number;
   /** Any other status ends the run with an error. */
   status: number;
   /** Default: `PUT /bench/clip-{n}.mp4`. `{n}` stands for a number of its own for each request. */
@@ -23,14 +21,6 @@ export interface Load {
   headers?: string;
   /** What stands before the bytes in each body, base64. */
   prefix?: string;
-}
-
-export interface LoadResult {
-  requests: number;
-  seconds: number;
-  /** ms */
-  median: number;
-  p99: number;
 }
 
 /** Digits of the number in the path: enough for a run, and always as many. */
@@ -43,10 +33,9 @@ const LAST_CHUNK = Buffer.from('0\r\n\r\n');
 let requests = 0;
 
 /** Random, or a file system that compresses would flatter everyone. */
-const piece = Buffer.allocUnsafe(PIECE);
-for (let i = 0; i < PIECE; i += 4) piece.writeUInt32LE((Math.random() * 2 ** 32) >>> 0, i);
+const piece = randomBytes(PIECE);
 
-class Client {
+class HttpClient implements Client {
   readonly #socket: Socket;
   readonly #load: Load;
   /** Head and the first piece. Free to be changed once the answer is there. */
@@ -117,40 +106,9 @@ class Client {
   }
 }
 
-async function run(load: Load): Promise<LoadResult> {
-  const clients = Array.from({ length: load.connections }, () => new Client(load));
-  const took: number[] = [];
-  try {
-    const start = performance.now() + load.warmup;
-    const end = start + load.duration;
-    let began = 0;
-    let ended = 0;
-    await Promise.all(
-      clients.map(async (client) => {
-        for (let at = performance.now(); at < end; ) {
-          await client.send();
-          const now = performance.now();
-          // A request counts when it began after the warm-up; the clock starts with the first of them.
-          if (at >= start) {
-            began = began === 0 ? at : Math.min(began, at);
-            ended = now;
-            took.push(now - at);
-          }
-          at = now;
-        }
-      }),
-    );
-    if (took.length === 0) return await run({ ...load, warmup: 0 });
-    took.sort((a, b) => a - b);
-    return {
-      requests: took.length,
-      seconds: (ended - began) / 1000,
-      median: took[took.length >> 1]!,
-      p99: took[Math.floor(took.length * 0.99)]!,
-    };
-  } finally {
-    for (const client of clients) client.close();
-  }
-}
-
-answerQuestions<Load, LoadResult>(run);
+answerQuestions<Load, LoadResult>((load) =>
+  closedLoop(
+    Array.from({ length: load.connections }, () => new HttpClient(load)),
+    load,
+  ),
+);

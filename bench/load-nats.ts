@@ -1,18 +1,16 @@
 // The load of load-http.ts for NATS JetStream, over its own protocol (a line, the bytes, a line end): each connection publishes its next
 // body when the last one is acknowledged. A body longer than a message goes as several, all of which must be acknowledged.
 
+import { randomBytes } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
-import type { LoadResult } from './load-http.ts';
+import { type Client, closedLoop, type LoadResult, type Pace } from './closed-loop.ts';
 import { answerQuestions } from './worker.ts';
 
-export interface NatsLoad {
+export interface NatsLoad extends Pace {
   port: number;
   connections: number;
   /** Of each body. */
   bytes: number;
-  /** ms, as of load-http.ts. */
-  warmup: number;
-  duration: number;
 }
 
 /** The server's own default limit. */
@@ -20,18 +18,19 @@ const MESSAGE = 1024 * 1024;
 const STREAM = 'bench';
 const LINE_END = Buffer.from('\r\n');
 
-const random = Buffer.allocUnsafe(MESSAGE);
-for (let i = 0; i < MESSAGE; i += 4) random.writeUInt32LE((Math.random() * 2 ** 32) >>> 0, i);
+const random = randomBytes(MESSAGE);
 
-class Client {
+class NatsClient implements Client {
   readonly #socket: Socket;
   readonly #inbox: string;
+  readonly #bytes: number;
   #received = '';
   #missing = 0;
   #answer = '';
   #answered: PromiseWithResolvers<string> | undefined;
 
-  constructor(port: number, number: number) {
+  constructor({ port, bytes }: NatsLoad, number: number) {
+    this.#bytes = bytes;
     this.#inbox = `_INBOX.bench.${number}`;
     this.#socket = connect({ host: '127.0.0.1', port, noDelay: true });
     this.#socket.setEncoding('latin1');
@@ -86,9 +85,9 @@ class Client {
     return answer;
   }
 
-  async send(bytes: number): Promise<void> {
-    const answers = this.#expect(Math.ceil(bytes / MESSAGE));
-    for (let left = bytes; left > 0; left -= MESSAGE)
+  async send(): Promise<void> {
+    const answers = this.#expect(Math.ceil(this.#bytes / MESSAGE));
+    for (let left = this.#bytes; left > 0; left -= MESSAGE)
       await this.#ask(STREAM, random.subarray(0, Math.min(left, MESSAGE)));
     await answers;
   }
@@ -99,43 +98,11 @@ class Client {
   }
 }
 
-async function run(load: NatsLoad): Promise<LoadResult> {
-  const clients = Array.from({ length: load.connections }, (_, n) => new Client(load.port, n));
-  const took: number[] = [];
-  try {
-    // What earlier measurements left would only fill the disk.
-    const first = clients[0]!;
-    await first.api(`STREAM.DELETE.${STREAM}`, {}).catch(() => {});
-    await first.api(`STREAM.CREATE.${STREAM}`, { name: STREAM, subjects: [STREAM], storage: 'file' });
-    const start = performance.now() + load.warmup;
-    const end = start + load.duration;
-    let began = 0;
-    let ended = 0;
-    await Promise.all(
-      clients.map(async (client) => {
-        for (let at = performance.now(); at < end; ) {
-          await client.send(load.bytes);
-          const now = performance.now();
-          if (at >= start) {
-            began = began === 0 ? at : Math.min(began, at);
-            ended = now;
-            took.push(now - at);
-          }
-          at = now;
-        }
-      }),
-    );
-    if (took.length === 0) return await run({ ...load, warmup: 0 });
-    took.sort((a, b) => a - b);
-    return {
-      requests: took.length,
-      seconds: (ended - began) / 1000,
-      median: took[took.length >> 1]!,
-      p99: took[Math.floor(took.length * 0.99)]!,
-    };
-  } finally {
-    for (const client of clients) client.close();
-  }
-}
-
-answerQuestions<NatsLoad, LoadResult>(run);
+answerQuestions<NatsLoad, LoadResult>(async (load) => {
+  const clients = Array.from({ length: load.connections }, (_, n) => new NatsClient(load, n));
+  // What earlier measurements left would only fill the disk.
+  const first = clients[0]!;
+  await first.api(`STREAM.DELETE.${STREAM}`, {}).catch(() => {});
+  await first.api(`STREAM.CREATE.${STREAM}`, { name: STREAM, subjects: [STREAM], storage: 'file' });
+  return closedLoop(clients, load);
+});
