@@ -16,7 +16,8 @@ export interface Put {
   value: Buffer;
 }
 
-/** Measured: with 16 MiB buffers and 64 MiB tables a generation writes each byte twice (log and table) and never compacts. */
+/** Measured: with keys that only grow a generation writes each byte twice (log and table) and never compacts, with a memory table of
+ *  16 MiB as with 4. There are two of them, and each may take a batch on top: with 4 they cost 16 MiB of memory. */
 const OPTIONS = {
   keyEncoding: 'buffer',
   valueEncoding: 'buffer',
