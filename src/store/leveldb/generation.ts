@@ -1,4 +1,4 @@
-// One generation: a LevelDB of its own for about 256 MiB of bodies, filled once and dropped whole. It knows bytes and keys;
+// One generation: a LevelDB of its own for about 192 MiB of bodies, filled once and dropped whole. It knows bytes and keys;
 // which of them are live is for generations.ts.
 
 import { mkdir, open, readdir, rm, stat } from 'node:fs/promises';

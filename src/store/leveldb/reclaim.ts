@@ -1,5 +1,5 @@
 // Gives the disk back: a sealed generation in which nothing lives is removed whole. Where the drain has passed and a few
-// entries stay behind (dead letters, a slow destination), they are copied forward, so that one of them does not hold 256 MiB.
+// entries stay behind (dead letters, a slow destination), they are copied forward, so that one of them does not hold 192 MiB.
 
 import { messageOf } from '../../telemetry/error.ts';
 import type { Logger } from '../../telemetry/log.ts';
