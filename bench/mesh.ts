@@ -126,7 +126,11 @@ export async function startLayby(dir: string, envoy: string, options: LaybyOptio
 /** The resources as static ones: no control plane takes part, and the hold is in force from the start. */
 function staticBootstrap(outbound: Address, queue: Address, admin: string): object {
   const policy = parsePolicy([{ path: 'bench', text: NOWHERE }]);
-  const { clusters, listeners, routes } = resourcesFor(policy, { outbound, trustedCa: '' }, queue);
+  const { clusters, listeners, routes } = resourcesFor(
+    policy,
+    { outbound, trustedCa: '', discovery: 'aggregated' },
+    queue,
+  );
   const untyped = ({ '@type': _, ...fields }: Resource) => fields;
   const inline = (key: string, value: unknown): unknown =>
     key === 'rds' ? undefined : isManager(value) ? { ...value, route_config: untyped(routes[0]!) } : value;

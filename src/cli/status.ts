@@ -2,6 +2,20 @@ import { Command } from 'commander';
 import { adminOption, ask } from './admin-client.ts';
 import { table } from './table.ts';
 
+interface SidecarView {
+  id: string;
+  upToDate: boolean;
+  types: Record<
+    string,
+    {
+      nack?: { version: string; message: string };
+      waiting: boolean;
+      sentAt?: string;
+      heldBack: { what: string; since: string; why: string }[];
+    }
+  >;
+}
+
 interface StatusView {
   link: string;
   policy: { problem: string | null };
@@ -16,7 +30,7 @@ interface StatusView {
     oldest: string | null;
     why: string;
   }[];
-  sidecars: { id: string; upToDate: boolean }[];
+  sidecars: SidecarView[];
 }
 
 export const statusCommand = () =>
@@ -50,7 +64,17 @@ export const statusCommand = () =>
       const { copies, bytes } = status.setAside ?? { copies: 0, bytes: 0 };
       if (copies > 0)
         console.log(`set aside as damaged: ${copies}, ${bytes} bytes; \`layby store check\` says why`);
-      for (const { id, upToDate } of status.sidecars) {
-        console.log(`sidecar ${id}: ${upToDate ? 'up to date' : 'behind'}`);
+      for (const sidecar of status.sidecars) {
+        console.log(`sidecar ${sidecar.id}: ${sidecar.upToDate ? 'up to date' : 'behind'}`);
+        for (const line of whyBehind(sidecar)) console.log(`  ${line}`);
       }
     });
+
+/** What it refused, what it has not answered, what is not sent yet. */
+function whyBehind({ types }: SidecarView): string[] {
+  return Object.entries(types).flatMap(([type, { nack, waiting, sentAt, heldBack }]) => [
+    ...(nack ? [`${type}: refused version ${nack.version}: ${nack.message}`] : []),
+    ...(waiting ? [`${type}: not answered since ${sentAt}`] : []),
+    ...heldBack.map(({ what, since, why }) => `${type}: ${what} wait for ${why}, since ${since}`),
+  ]);
+}

@@ -14,8 +14,9 @@ import { edgeHandlers } from './attach.ts';
 import { Edge } from './edge.ts';
 import { Links } from './links.ts';
 import { controlPlaneMetrics } from './metrics.ts';
-import { AdsServer, bindGrpc } from './server/ads.ts';
-import { Snapshots } from './snapshot.ts';
+import { bindGrpc } from './server/bind.ts';
+import { DiscoveryServer } from './server/discovery.ts';
+import { Snapshots } from './snapshots.ts';
 import { loadXds } from './xds/registry.ts';
 
 export interface ControlPlaneOptions {
@@ -45,7 +46,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const { log } = options;
   const xds = await loadXds();
   const snapshots = new Snapshots(xds, options.queue);
-  const ads = new AdsServer(xds, snapshots, log);
+  const ads = new DiscoveryServer(xds, snapshots, log);
   const edge = new Edge(snapshots, ads, log);
 
   mkdirSync(options.dir, { recursive: true });
@@ -59,7 +60,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     'grpc.keepalive_time_ms': 30_000,
     'grpc.max_receive_message_length': 16 * 1024 * 1024,
   });
-  server.addService(ads.service, ads.handlers);
+  ads.addTo(server);
   server.addService(edgeService, edgeHandlers(edge));
   await bindGrpc(server, options.xds);
 
@@ -106,7 +107,7 @@ function lastGoodPolicy({ dir, policy, log }: ControlPlaneOptions): Policy | und
 }
 
 /** Why traffic cannot flow yet. */
-function notReady(edge: Edge, ads: AdsServer, sidecars: number): string | undefined {
+function notReady(edge: Edge, ads: DiscoveryServer, sidecars: number): string | undefined {
   if (!edge.policy) return 'no policy yet';
   if (!edge.queueAttached) return 'the queue is not there yet';
   if (edge.queuePolicy !== edge.policy.version) return 'the queue does not have the policy yet';
@@ -114,10 +115,12 @@ function notReady(edge: Edge, ads: AdsServer, sidecars: number): string | undefi
   const current = all.filter((sidecar) => sidecar.upToDate).length;
   if (all.length < sidecars) return `${all.length} of ${sidecars} sidecars are connected`;
   if (current < all.length) {
-    const nack = all.flatMap(({ types }) => Object.values(types)).find((type) => type.nack)?.nack;
-    return nack
-      ? `a sidecar refused its configuration: ${nack.message}`
-      : 'a sidecar is taking its configuration';
+    const types = all.flatMap((sidecar) => Object.values(sidecar.types));
+    const nack = types.find((type) => type.nack)?.nack;
+    if (nack) return `a sidecar refused its configuration: ${nack.message}`;
+    const [held] = types.flatMap((type) => type.heldBack);
+    const waits = held ? `: ${held.what} wait for ${held.why}, since ${held.since}` : '';
+    return `a sidecar is taking its configuration${waits}`;
   }
   return undefined;
 }

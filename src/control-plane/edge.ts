@@ -6,8 +6,8 @@ import type { Destination, Policy } from '../policy/policy.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { EdgeState, Lane, QueueReport } from '../wire/edge-service.ts';
 import { type HoldState, holdState, whyHeld } from './hold.ts';
-import type { AdsServer } from './server/ads.ts';
-import type { Snapshots } from './snapshot.ts';
+import type { DiscoveryServer } from './server/discovery.ts';
+import type { Snapshots } from './snapshots.ts';
 
 /** A sidecar that does not acknowledge a hold in this time (ms) is hung: the receipt does not wait for it any longer. */
 const HOLD_PATIENCE_MS = 500;
@@ -31,7 +31,7 @@ const UNKNOWN_LINK: LinkState = { state: 'up', by: 'default', since: 0 };
 
 export class Edge {
   #snapshots: Snapshots;
-  #ads: AdsServer;
+  #ads: DiscoveryServer;
   #log: Logger;
   #policy: Policy | undefined;
   #lanes = new Map<string, Lane>();
@@ -44,7 +44,7 @@ export class Edge {
   /** The policy that the queue has put in force. */
   queuePolicy = '';
 
-  constructor(snapshots: Snapshots, ads: AdsServer, log: Logger) {
+  constructor(snapshots: Snapshots, ads: DiscoveryServer, log: Logger) {
     this.#snapshots = snapshots;
     this.#ads = ads;
     this.#log = log;
@@ -149,10 +149,8 @@ export class Edge {
       }
     }
     this.#states = states;
-    this.#snapshots.setHolds(
-      [...states].filter(([, state]) => state !== 'direct').map(([destination]) => destination),
-    );
-    this.#ads.push();
+    const held = [...states].filter(([, state]) => state !== 'direct').map(([destination]) => destination);
+    if (this.#snapshots.setHolds(held)) this.#ads.push('runtime');
   }
 
   #destinations(only?: ReadonlySet<string>): EdgeState['destinations'] {

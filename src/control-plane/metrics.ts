@@ -2,9 +2,9 @@
 
 import { Gauge, Registry } from 'prom-client';
 import type { Edge } from './edge.ts';
-import type { AdsServer } from './server/ads.ts';
+import type { DiscoveryServer } from './server/discovery.ts';
 
-export function controlPlaneMetrics(edge: Edge, ads: AdsServer): () => Promise<string> {
+export function controlPlaneMetrics(edge: Edge, ads: DiscoveryServer): () => Promise<string> {
   const registry = new Registry();
   const registers = [registry];
   new Gauge({
@@ -41,6 +41,34 @@ export function controlPlaneMetrics(edge: Edge, ads: AdsServer): () => Promise<s
       this.set({ up_to_date: 'false' }, sidecars.length - current);
     },
   });
+  new Gauge({
+    name: 'layby_xds_held_back',
+    help: 'subscriptions of sidecars for which something waits: layby status says for what',
+    labelNames: ['type', 'what'],
+    registers,
+    collect() {
+      this.reset();
+      for (const { subscriptions } of ads.clients)
+        for (const { type, waits } of subscriptions) for (const { what } of waits) this.inc({ type, what });
+    },
+  });
+  for (const [name, help, value] of [
+    ['layby_xds_responses_total', 'responses that went out to sidecars', 'responses'],
+    ['layby_xds_response_bytes_total', 'their bytes', 'bytes'],
+  ] as const) {
+    new Gauge({
+      name,
+      help,
+      labelNames: ['variant', 'type'],
+      registers,
+      collect() {
+        for (const traffic of ads.traffic.values()) {
+          const { variant, type } = traffic;
+          this.set({ variant, type }, traffic[value]);
+        }
+      },
+    });
+  }
   for (const [name, help, value] of [
     ['layby_xds_acks_total', 'configurations that sidecars took', () => ads.acks],
     ['layby_xds_nacks_total', 'configurations that sidecars refused', () => ads.nacks],

@@ -1,89 +1,132 @@
-// What is served: resources encoded once, with content hashes for versions, their bytes shared by every stream.
+// What is served: each resource encoded once, with a hash of its content for a version, its bytes shared by all snapshots and
+// streams. How a transport serves it, and what one client has seen of it, is for server/.
 
-import { createHash } from 'node:crypto';
-import type { Policy } from '../policy/policy.ts';
-import type { Address } from '../wire/address.ts';
-import { holdsLayer } from './resources/holds.ts';
+import { hash } from 'node:crypto';
 import type { Resource } from './resources/resource.ts';
-import { resourcesFor, type Sidecar } from './resources/resources.ts';
+import type { Sidecar } from './resources/resources.ts';
 import type { TypeName } from './types.ts';
-import type { Xds } from './xds/registry.ts';
+import type { WireAny, Xds } from './xds/registry.ts';
 
-/** google.protobuf.Any, as @grpc/proto-loader wants it. */
-export interface Any {
-  type_url: string;
-  value: Buffer;
-}
-
-export interface TypeSnapshot {
+export interface ServedResource {
+  name: string;
   /** Hash of the content: equal content has an equal version, whichever control plane serves it. */
   version: string;
-  resources: ReadonlyMap<string, Any>;
+  any: WireAny;
+  /** A cluster whose endpoints come by EDS: the name of its assignment. A changed cluster warms until it gets that again. */
+  assignment?: string;
 }
 
-const EMPTY: TypeSnapshot = { version: 'empty', resources: new Map() };
+export type ServedResources = ReadonlyMap<string, ServedResource>;
 
-/** Errors: LAYBY_XDS_INVALID, naming the resource and the field. */
-export function encodeSnapshot(xds: Xds, resources: Resource[]): TypeSnapshot {
-  const hash = createHash('sha256');
-  const encoded = new Map<string, Any>();
-  for (const resource of resources) {
-    const any = xds.any(resource);
-    const value = Buffer.from(any.value);
-    hash.update(resource.name).update('\0').update(value);
-    encoded.set(resource.name, { type_url: any.type_url, value });
-  }
-  return { version: hash.digest('hex').slice(0, 16), resources: encoded };
+/** All of one type, at one moment. Never changed. */
+export interface TypeSnapshot {
+  /** Of `resources` as a whole. */
+  version: string;
+  /** What a subscription to everything gets. */
+  resources: ServedResources;
+  /** By its name; also what is served only to those that name it. */
+  find(name: string): ServedResource | undefined;
 }
 
-/** Current snapshots for every kind of sidecar. */
-export class Snapshots {
+/** What one kind of sidecar is served. It is looked up once for a stream, and stays the same object while its content changes. */
+export interface Served {
+  get(type: TypeName): TypeSnapshot;
+}
+
+/** The door between what is served and the transports. */
+export interface Catalog {
+  /** Errors: LAYBY_XDS_INVALID. */
+  lease(sidecar: Sidecar): Served;
+  /** Each lease is given back once. */
+  release(served: Served): void;
+}
+
+/** Equal resources have equal versions, whatever their order. */
+export function versionOf(resources: ReadonlyMap<string, { version: string }>): string {
+  const lines = [...resources].map(([name, { version }]) => `${name}\0${version}`);
+  return shortHash(lines.sort().join('\n'));
+}
+
+const shortHash = (content: string | Uint8Array): string => hash('sha256', content).slice(0, 16);
+
+const NOTHING_MORE = () => undefined;
+
+/** `more`: what is served only by name. */
+export function typeSnapshot(
+  resources: ServedResources,
+  more: (name: string) => ServedResource | undefined = NOTHING_MORE,
+): TypeSnapshot {
+  return {
+    version: versionOf(resources),
+    resources,
+    find: (name) => resources.get(name) ?? more(name),
+  };
+}
+
+export const EMPTY: TypeSnapshot = typeSnapshot(new Map());
+
+/** Encodes what it has not seen lately: of a policy's edit only what is new. */
+export class Encoder {
   #xds: Xds;
-  #queue: Address;
-  #policy: Policy | undefined;
-  #holds: TypeSnapshot;
-  /** Sidecars that say the same of themselves share one set. */
-  #bySidecar = new Map<string, Map<TypeName, TypeSnapshot>>();
+  #seen = new Map<string, ServedResource>();
+  #used = new Map<string, ServedResource>();
 
-  constructor(xds: Xds, queue: Address) {
+  constructor(xds: Xds) {
     this.#xds = xds;
-    this.#queue = queue;
-    this.#holds = encodeSnapshot(xds, [holdsLayer([])]);
   }
 
-  /** Errors: LAYBY_XDS_INVALID; the policy before stays. */
-  setPolicy(policy: Policy): void {
-    const before = { policy: this.#policy, bySidecar: this.#bySidecar };
-    this.#policy = policy;
-    this.#bySidecar = new Map();
-    try {
-      for (const key of before.bySidecar.keys()) this.#encode(key, JSON.parse(key) as Sidecar);
-    } catch (error) {
-      this.#policy = before.policy;
-      this.#bySidecar = before.bySidecar;
-      throw error;
-    }
+  /** Errors: LAYBY_XDS_INVALID, naming the resource and the field. */
+  encode(resource: Resource): ServedResource {
+    const json = JSON.stringify(resource);
+    const served = this.#used.get(json) ?? this.#seen.get(json) ?? this.#make(resource);
+    this.#used.set(json, served);
+    return served;
   }
 
-  setHolds(held: Iterable<string>): void {
-    this.#holds = encodeSnapshot(this.#xds, [holdsLayer(held)]);
+  /** Errors: LAYBY_XDS_INVALID, naming the resource and the field. */
+  snapshot(resources: Resource[], more?: (name: string) => ServedResource | undefined): TypeSnapshot {
+    return typeSnapshot(new Map(resources.map((each) => [each.name, this.encode(each)])), more);
   }
 
-  get(type: TypeName, sidecar: Sidecar): TypeSnapshot {
-    if (type === 'runtime') return this.#holds;
-    const key = JSON.stringify(sidecar);
-    return (this.#bySidecar.get(key) ?? this.#encode(key, sidecar)).get(type) ?? EMPTY;
+  /** Forgets what was not encoded since the last call. */
+  forget(): void {
+    this.#seen = this.#used;
+    this.#used = new Map();
   }
 
-  #encode(key: string, sidecar: Sidecar): Map<TypeName, TypeSnapshot> {
-    if (!this.#policy) return new Map();
-    const { clusters, listeners, routes } = resourcesFor(this.#policy, sidecar, this.#queue);
-    const types = new Map<TypeName, TypeSnapshot>([
-      ['cluster', encodeSnapshot(this.#xds, clusters)],
-      ['listener', encodeSnapshot(this.#xds, listeners)],
-      ['route', encodeSnapshot(this.#xds, routes)],
-    ]);
-    this.#bySidecar.set(key, types);
-    return types;
+  #make(resource: Resource): ServedResource {
+    // An assignment is known by the name of its cluster, which its message has no `name` beside.
+    const { name, ...fields } = resource;
+    const any = this.#xds.any('cluster_name' in resource ? (fields as Resource) : resource);
+    return { name, version: shortHash(any.value), any, ...assignmentOf(resource) };
   }
+}
+
+function assignmentOf(cluster: Resource): { assignment?: string } {
+  if (cluster.type !== 'EDS') return {};
+  const { service_name: service } = (cluster.eds_cluster_config ?? {}) as { service_name?: string };
+  return { assignment: service || cluster.name };
+}
+
+export interface Difference {
+  changed: readonly ServedResource[];
+  removed: readonly string[];
+}
+
+/** Made once for each pair: a thousand clients that have the same and get the same share it. */
+const differences = new WeakMap<object, WeakMap<object, Difference>>();
+
+/** What leads from one set to the other. */
+export function difference(from: ReadonlyMap<string, { version: string }>, to: ServedResources): Difference {
+  const known = differences.get(from) ?? new WeakMap<object, Difference>();
+  differences.set(from, known);
+  let made = known.get(to);
+  if (!made) {
+    made = {
+      changed: [...to.values()].filter(({ name, version }) => from.get(name)?.version !== version),
+      removed: [...from.keys()].filter((name) => !to.has(name)),
+    };
+    known.set(to, made);
+  }
+  return made;
 }

@@ -42,7 +42,7 @@ const httpOptions = {
   },
 };
 
-const assignment = (cluster: string, address: object) => ({
+export const assignment = (cluster: string, address: object) => ({
   cluster_name: cluster,
   endpoints: [{ lb_endpoints: [{ endpoint: { address } }] }],
 });

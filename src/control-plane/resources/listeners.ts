@@ -8,17 +8,40 @@ import type { Resource } from './resource.ts';
 import { EGRESS_ROUTES, OUTBOUND_ROUTES } from './routes.ts';
 import { signingFilters } from './signing.ts';
 
-const ads = { ads: {}, resource_api_version: 'V3' };
+export type Discovery = 'aggregated' | 'separate' | 'separate-delta';
+
+/** The cluster of the control plane in a sidecar's bootstrap. */
+export const CONTROL_PLANE_CLUSTER = 'layby';
+
+export const configSource = (discovery: Discovery) =>
+  discovery === 'aggregated'
+    ? { ads: {}, resource_api_version: 'V3' }
+    : {
+        api_config_source: {
+          api_type: discovery === 'separate' ? 'GRPC' : 'DELTA_GRPC',
+          transport_api_version: 'V3',
+          set_node_on_first_message_only: true,
+          grpc_services: [
+            {
+              envoy_grpc: {
+                cluster_name: CONTROL_PLANE_CLUSTER,
+                retry_policy: { retry_back_off: { base_interval: '0.2s', max_interval: '1s' } },
+              },
+            },
+          ],
+        },
+        resource_api_version: 'V3',
+      };
 
 /** Byte for byte: no request ids, no forwarded-for, no path normalisation, trailers kept, the server's own name kept. */
-function connectionManager(name: string, extra: object) {
+function connectionManager(name: string, discovery: Discovery, extra: object) {
   return {
     name: 'envoy.filters.network.http_connection_manager',
     typed_config: {
       '@type':
         'type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager',
       stat_prefix: name,
-      rds: { route_config_name: name, config_source: ads },
+      rds: { route_config_name: name, config_source: configSource(discovery) },
       generate_request_id: false,
       preserve_external_request_id: true,
       skip_xff_append: true,
@@ -61,17 +84,18 @@ const markOwnAnswers = {
   },
 };
 
-const httpListener = (name: string, address: Address, extra: object = {}): Resource => {
+const httpListener = (name: string, address: Address, discovery: Discovery, extra: object = {}): Resource => {
   return {
     '@type': 'type.googleapis.com/envoy.config.listener.v3.Listener',
     name,
     address: envoyAddress(address),
     per_connection_buffer_limit_bytes: bounds.RETRY_BUFFER,
-    filter_chains: [{ filters: [connectionManager(name, extra)] }],
+    filter_chains: [{ filters: [connectionManager(name, discovery, extra)] }],
   };
 };
 
-export const outboundListener = (address: Address): Resource => httpListener(OUTBOUND_ROUTES, address);
+export const outboundListener = (address: Address, discovery: Discovery): Resource =>
+  httpListener(OUTBOUND_ROUTES, address, discovery);
 
-export const egressListener = (address: Address): Resource =>
-  httpListener(EGRESS_ROUTES, address, markOwnAnswers);
+export const egressListener = (address: Address, discovery: Discovery): Resource =>
+  httpListener(EGRESS_ROUTES, address, discovery, markOwnAnswers);

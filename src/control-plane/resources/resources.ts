@@ -3,7 +3,7 @@
 import type { Policy } from '../../policy/policy.ts';
 import type { Address } from '../../wire/address.ts';
 import { destinationClusters, queueCluster } from './clusters.ts';
-import { egressListener, outboundListener } from './listeners.ts';
+import { type Discovery, egressListener, outboundListener } from './listeners.ts';
 import type { Resource } from './resource.ts';
 import { egressRouteConfiguration, outboundRouteConfiguration } from './routes.ts';
 
@@ -15,6 +15,9 @@ export interface Sidecar {
   egress?: Address;
   /** PEM file with the certificate authorities it trusts for https upstreams. */
   trustedCa: string;
+  /** How it asks for what its listeners name: on the one aggregated stream, or from each service apart (state of the world, or
+   *  delta). Not said, but seen: as it asked for the listeners. */
+  discovery: Discovery;
 }
 
 /** Resources by kind; the keys are in the order in which Envoy wants them. */
@@ -32,8 +35,8 @@ export function resourcesFor(policy: Policy, sidecar: Sidecar, queue: Address): 
       ...policy.destinations.flatMap((destination) => destinationClusters(destination, sidecar.trustedCa)),
     ],
     listeners: [
-      ...(sidecar.outbound ? [outboundListener(sidecar.outbound)] : []),
-      ...(sidecar.egress ? [egressListener(sidecar.egress)] : []),
+      ...(sidecar.outbound ? [outboundListener(sidecar.outbound, sidecar.discovery)] : []),
+      ...(sidecar.egress ? [egressListener(sidecar.egress, sidecar.discovery)] : []),
     ],
     routes: [
       ...(sidecar.outbound ? [outboundRouteConfiguration(policy)] : []),

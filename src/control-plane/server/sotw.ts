@@ -1,132 +1,98 @@
-// State of the world over one ADS stream: each response carries all that is subscribed of a type. What to serve is the
-// catalog's, what was served is the subscription's.
+// State of the world: a request names all that is subscribed, and acknowledges by the version. Clusters and listeners are answered
+// with all of them, the other types with what has changed.
 
-import type { Logger } from '../../telemetry/log.ts';
-import type { Sidecar } from '../resources/resources.ts';
-import type { Any, TypeSnapshot } from '../snapshot.ts';
-import { PUSH_ORDER, TYPES, type TypeName, typeOf, WILDCARD } from '../types.ts';
-import { Subscription, type SubscriptionStatus } from './subscription.ts';
+import { type ServedResource, type TypeSnapshot, versionOf } from '../snapshot.ts';
+import { FULL_STATE } from '../types.ts';
+import { sotwBody } from './response.ts';
+import type { Subscription } from './subscription.ts';
+import type { AnyRequest, Meaning, Transport } from './transport.ts';
 
 /** envoy.service.discovery.v3.DiscoveryRequest, as proto-loader gives it. */
-export interface DiscoveryRequest {
+export interface DiscoveryRequest extends AnyRequest {
   version_info: string;
-  node?: { id: string; metadata?: unknown } | null;
   resource_names: string[];
-  type_url: string;
-  response_nonce: string;
-  error_detail?: { message: string } | null;
 }
 
-export interface DiscoveryResponse {
-  version_info: string;
-  resources: Any[];
-  type_url: string;
-  nonce: string;
-}
+/** Still as in the beginning: no names were ever sent, which means everything. */
+const legacy = new WeakSet<Subscription>();
 
-export interface StreamStatus {
-  id: string;
-  connectedAt: number;
-  /** Every subscribed type is acknowledged at the version that is served now. */
-  upToDate: boolean;
-  types: Partial<Record<TypeName, SubscriptionStatus>>;
-}
-
-export interface StreamOptions {
-  snapshot: (type: TypeName, sidecar: Sidecar) => TypeSnapshot;
-  send: (response: DiscoveryResponse) => void;
-  /** After each ACK or NACK. */
-  settled: () => void;
-  log: Logger;
-}
-
-export class SotwStream {
-  readonly connectedAt = Date.now();
-  id = '';
-  #sidecar: Sidecar | undefined;
-  #subscriptions = new Map<TypeName, Subscription>();
-  #options: StreamOptions;
-  acks = 0;
-  nacks = 0;
-
-  constructor(options: StreamOptions) {
-    this.#options = options;
+function open(subscription: Subscription, request: DiscoveryRequest, snapshot: TypeSnapshot): void {
+  if (FULL_STATE.has(subscription.type) && request.resource_names.length === 0) {
+    legacy.add(subscription);
+    subscription.subscribe('*');
   }
+  for (const name of request.resource_names) subscription.subscribe(name);
+  subscription.due = true;
+  // A version is the hash of all that the client has, so an equal one, whoever gave it, says that it has what is served now. Only
+  // these are not sent again. Of what is named, Envoy may have made the subscription anew since (a cluster that warms, a listener
+  // that came back): it would wait for an answer that nobody owes. It compares, so the same again disturbs nothing.
+  const steady =
+    subscription.type === 'runtime' || (FULL_STATE.has(subscription.type) && subscription.wildcard);
+  const wanted = subscription.wanted(snapshot);
+  const version = wanted === snapshot.resources ? snapshot.version : versionOf(wanted);
+  if (steady && request.version_info === version) {
+    subscription.resume(wanted, version);
+    subscription.due = false;
+  }
+}
 
-  request(request: DiscoveryRequest, sidecarOf: (node: DiscoveryRequest['node']) => Sidecar): void {
-    if (request.node?.id) {
-      this.id = request.node.id;
-      this.#sidecar = sidecarOf(request.node);
+function take(subscription: Subscription, request: DiscoveryRequest): Meaning {
+  // Before the first response there is no nonce to be stale against.
+  if (subscription.nonce !== undefined && request.response_nonce !== subscription.nonce) return 'stale';
+  const was = subscription.answer(request.error_detail ?? undefined);
+  const names = rename(subscription, request.resource_names);
+  if (names === 'more') subscription.due = true;
+  // The same names again, and nothing to acknowledge: a new subscription of Envoy's to what another one of its has.
+  if (names === 'same' && was === 'nothing' && !request.error_detail && !FULL_STATE.has(subscription.type))
+    for (const name of subscription.names) if (subscription.held.has(name)) subscription.again.add(name);
+  return was === 'nothing' ? 'subscribe' : was;
+}
+
+function rename(subscription: Subscription, names: string[]): 'same' | 'fewer' | 'more' {
+  if (legacy.has(subscription)) {
+    if (names.length === 0) return 'same';
+    legacy.delete(subscription);
+  }
+  const before = subscription.asked;
+  subscription.names.clear();
+  subscription.wildcard = false;
+  for (const name of names) subscription.subscribe(name);
+  subscription.forgetUnwanted();
+  const { asked } = subscription;
+  if ([...asked].some((name) => !before.has(name))) return 'more';
+  return asked.size === before.size ? 'same' : 'fewer';
+}
+
+function compose(subscription: Subscription, snapshot: TypeSnapshot, keepRemoved: boolean) {
+  const lacks = subscription.lacks(snapshot);
+  const { type, held } = subscription;
+  if (!FULL_STATE.has(type)) {
+    subscription.due = false;
+    if (lacks.changed.length === 0 && lacks.removed.length === 0) return undefined;
+    const next = new Map(held);
+    for (const name of lacks.removed) next.delete(name);
+    for (const resource of lacks.changed) next.set(resource.name, resource);
+    // It cannot be said that something is gone: the client keeps it, and is sent it when it is back.
+    if (lacks.changed.length === 0) {
+      subscription.held = next;
+      for (const name of lacks.removed) subscription.again.delete(name);
+      return undefined;
     }
-    const type = typeOf(request.type_url);
-    if (!type || !this.#sidecar) {
-      this.#options.log.warn({ node: this.id, type: request.type_url }, 'xds request for what is not served');
-      return;
-    }
-    let subscription = this.#subscriptions.get(type);
-    if (!subscription) {
-      subscription = new Subscription(WILDCARD.has(type));
-      this.#subscriptions.set(type, subscription);
-    }
-    const what = subscription.request(
-      request.resource_names,
-      request.response_nonce,
-      request.error_detail ?? undefined,
-    );
-    if (what === 'ack') this.acks += 1;
-    if (what === 'nack') {
-      this.nacks += 1;
-      this.#options.log.error(
-        { node: this.id, type, nack: request.error_detail?.message },
-        'sidecar refused',
-      );
-    }
-    this.#push(type);
-    if (what === 'ack' || what === 'nack') this.#options.settled();
+    const version = versionOf(next);
+    const nonce = subscription.sending(version, next, lacks, false);
+    return { body: sotwBody(type, version, lacks.changed), nonce };
   }
-
-  /** Sends what has changed. */
-  push(): void {
-    for (const type of PUSH_ORDER) this.#push(type);
-  }
-
-  #push(type: TypeName): void {
-    const subscription = this.#subscriptions.get(type);
-    if (!subscription || !this.#sidecar) return;
-    const snapshot = this.#options.snapshot(type, this.#sidecar);
-    const names = subscription.owed(snapshot);
-    if (!names) return;
-    this.#options.send({
-      version_info: snapshot.version,
-      resources: names.map((name) => snapshot.resources.get(name)!),
-      type_url: TYPES[type],
-      nonce: subscription.sending(snapshot.version),
-    });
-  }
-
-  /** True where the client has answered for what is served now, or never asked for this type. */
-  settled(type: TypeName): boolean {
-    const subscription = this.#subscriptions.get(type);
-    return (
-      !subscription ||
-      !this.#sidecar ||
-      subscription.settled(this.#options.snapshot(type, this.#sidecar).version)
-    );
-  }
-
-  /** Everything that it subscribes to is acknowledged as it is served now. */
-  get upToDate(): boolean {
-    const sidecar = this.#sidecar;
-    // A listener takes no calls before it has its routes.
-    if (!sidecar || !this.#subscriptions.has('listener') || !this.#subscriptions.has('route')) return false;
-    return [...this.#subscriptions].every(
-      ([type, subscription]) => subscription.acked === this.#options.snapshot(type, sidecar).version,
-    );
-  }
-
-  status(): StreamStatus {
-    const types: StreamStatus['types'] = {};
-    for (const [type, subscription] of this.#subscriptions) types[type] = subscription.status();
-    return { id: this.id, connectedAt: this.connectedAt, upToDate: this.upToDate, types };
-  }
+  const kept = keepRemoved ? lacks.removed.filter((name) => held.get(name)?.any) : [];
+  if (!subscription.due && lacks.changed.length === 0 && lacks.removed.length === kept.length)
+    return undefined;
+  const wanted = subscription.wanted(snapshot);
+  const all =
+    kept.length === 0
+      ? wanted
+      : new Map([...wanted, ...kept.map((name) => [name, held.get(name) as ServedResource] as const)]);
+  const version = all === snapshot.resources ? snapshot.version : versionOf(all);
+  const nonce = subscription.sending(version, all, lacks, true);
+  return { body: sotwBody(type, version, all), nonce };
 }
+
+export const sotw: Transport<DiscoveryRequest> = { open, take, compose };

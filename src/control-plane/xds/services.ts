@@ -49,14 +49,15 @@ export class EnvoyServices {
   }
 
   get ads(): ServiceDefinition {
-    return this.#service('envoy.service.discovery.v3.AggregatedDiscoveryService');
+    return this.named('envoy.service.discovery.v3.AggregatedDiscoveryService');
   }
 
   get csds(): ServiceDefinition {
-    return this.#service('envoy.service.status.v3.ClientStatusDiscoveryService');
+    return this.named('envoy.service.status.v3.ClientStatusDiscoveryService');
   }
 
-  #service(name: string): ServiceDefinition {
+  /** By its full name. */
+  named(name: string): ServiceDefinition {
     const made = this.#made.get(name);
     if (made) return made;
     const service = this.#registry.getService(name);

@@ -1,0 +1,35 @@
+// What a client says of itself on the first message of a stream.
+
+import { LaybyError } from '../../telemetry/error.ts';
+import { parseAddress } from '../../wire/address.ts';
+import type { Discovery } from '../resources/listeners.ts';
+import type { Sidecar } from '../resources/resources.ts';
+import { plainStruct } from '../xds/struct.ts';
+import type { Node } from './transport.ts';
+
+interface LaybyMetadata {
+  layby?: { outbound?: string; egress?: string; trustedCa?: string };
+}
+
+/** What a sidecar says of itself in its node metadata. Errors: LAYBY_ADDRESS_INVALID. */
+export function sidecarOf(node: Node, discovery: Discovery): Sidecar {
+  const { outbound, egress, trustedCa } = (plainStruct(node.metadata) as LaybyMetadata).layby ?? {};
+  return {
+    ...(outbound ? { outbound: parseAddress(outbound, 'outbound of the sidecar') } : {}),
+    ...(egress ? { egress: parseAddress(egress, 'egress of the sidecar') } : {}),
+    trustedCa: trustedCa ?? '/etc/ssl/certs/ca-certificates.crt',
+    discovery,
+  };
+}
+
+/** What is kept of a node: Envoy's also lists every extension that it has, some hundred kilobytes of objects.
+ *  Errors: LAYBY_REQUEST_INVALID. */
+export function keptNode(node: Node | null | undefined): Node {
+  if (!node?.id) {
+    throw new LaybyError('LAYBY_REQUEST_INVALID', 'the first message of a stream has no node id', {
+      remedy: 'set node.id in the bootstrap of the sidecar (envoy --service-node)',
+    });
+  }
+  const { id, cluster, metadata } = node;
+  return { id, ...(cluster ? { cluster } : {}), metadata };
+}
