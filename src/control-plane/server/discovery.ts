@@ -10,6 +10,7 @@ import type { Catalog } from '../snapshot.ts';
 import { TYPES, type TypeName, typeOf } from '../types.ts';
 import type { Xds } from '../xds/registry.ts';
 import { type Channel, Client, type ClientStatus } from './client.ts';
+import { addCsds } from './csds.ts';
 import { delta } from './delta.ts';
 import { keptNode, sidecarOf } from './node.ts';
 import { withNonce } from './response.ts';
@@ -88,7 +89,9 @@ export class DiscoveryServer extends EventEmitter<{ settled: [Client] }> {
     this.#log = log;
   }
 
+  /** The discovery services and CSDS. */
   addTo(server: grpc.Server): void {
+    addCsds(server, this.#xds, () => this.#clients);
     for (const { name, type, ...methods } of SERVICES) {
       const service = this.#xds.services.named(`envoy.service.${name}`);
       const definition: Record<string, grpc.MethodDefinition<unknown, unknown>> = {};
