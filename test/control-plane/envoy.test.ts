@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { Pool } from 'undici';
 import { policyOf } from '../e2e/scene.ts';
+import { freePort } from '../rig/ports.ts';
 import { httpServer, plane, sidecar } from './sidecar.ts';
 import { MODES, nameOf } from './xds-client.ts';
 
@@ -23,7 +24,7 @@ for (const mode of MODES) {
     const upstream = await httpServer(t, (_, response) => response.end('upstream'));
     const queue = await httpServer(t, (_, response) => response.end('queue'));
     const file = join(dir, 'policy.yaml');
-    const xds = { unix: join(dir, 'xds.sock') };
+    const xds = { host: '127.0.0.1', port: await freePort() };
     const url = `http://localhost:${upstream}`;
     await writeFile(file, policyOf({ name: 'api', url }, { name: 'old', url }));
 

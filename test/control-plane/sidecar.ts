@@ -90,7 +90,7 @@ export async function plane(
     xds,
     admin: { host: '127.0.0.1', port: 0 },
     queue: { host: '127.0.0.1', port: queue },
-    queueAdmin: { unix: join(dir, 'no-queue.sock') },
+    queueAdmin: { host: '127.0.0.1', port: 9 },
     expectSidecars: 1,
     log: pino({ level: process.env.LAYBY_LOG ?? 'silent' }),
   });
