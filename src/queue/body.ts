@@ -5,11 +5,13 @@ import type { IncomingMessage } from 'node:http';
 /** The app went away in the middle of its body: nobody is owed anything. */
 export class BodyTorn extends Error {}
 
-/** Calls `take` for each piece, one at a time and in order. Rejects with BodyTorn, or with what `take` rejected with. */
+/** Calls `take` for each piece, one at a time and in order; for none where the body was read before. Rejects with BodyTorn, or
+ *  with what `take` rejected with. */
 export async function readBody(
   request: IncomingMessage,
   take: (piece: Buffer) => Promise<unknown> | undefined,
 ): Promise<void> {
+  if (request.readableEnded) return;
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   let pending: Promise<void> | undefined;
   let ended = false;

@@ -3,10 +3,12 @@
 // (an earlier answer breaks wget, HttpURLConnection and Python behind Envoy).
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { validate as isUuid } from 'uuid';
 import type { Destination } from '../policy/policy.ts';
 import type { Entry, Store } from '../store/store.ts';
 import { ENTRIES_PREFIX } from '../wire/names.ts';
-import { sendProblem } from './problem.ts';
+import { readBody } from './body.ts';
+import { type Problem, sendProblem } from './problem.ts';
 
 /** An entry as apps and operators see it; no headers, since they may carry secrets. */
 export const entryView = (entry: Entry) => ({
@@ -23,14 +25,35 @@ export const entryView = (entry: Entry) => ({
   ...(entry.reason ? { reason: entry.reason } : {}),
 });
 
+const UNKNOWN: Problem = {
+  status: 404,
+  type: 'entry-unknown',
+  title: 'No such entry here',
+  detail:
+    'It was never stored for this destination, or it left so long ago that the audit trail no longer has it.',
+};
+
+/** The id that the path names; undefined where it is no entry's path. */
+function entryIn(path: string): string | undefined {
+  if (!path.startsWith(ENTRIES_PREFIX)) return undefined;
+  const id = path.slice(ENTRIES_PREFIX.length).split('?', 1)[0]!;
+  return isUuid(id) ? id : undefined;
+}
+
+/** Rejects with BodyTorn. */
 export async function serveEntryPage(
   request: IncomingMessage,
   response: ServerResponse,
   store: Store,
   destination: Destination,
 ): Promise<void> {
-  for await (const _piece of request);
-  const id = (request.url ?? '').slice(ENTRIES_PREFIX.length).split('?', 1)[0]!;
+  await readBody(request, () => undefined);
+  const id = entryIn(request.url ?? '');
+  // Never the success below for what was no receipt: the bytes are gone.
+  if (id === undefined) {
+    sendProblem(response, UNKNOWN);
+    return;
+  }
   const entry = await store.get(id);
   // One destination's apps do not see another's entries.
   const visible = entry?.destination === destination.name ? entry : undefined;
@@ -46,13 +69,7 @@ export async function serveEntryPage(
   }
   const view = visible ? entryView(visible) : await lastEvent(store, id, destination);
   if (!view) {
-    sendProblem(response, {
-      status: 404,
-      type: 'entry-unknown',
-      title: 'No such entry here',
-      detail:
-        'It was never stored for this destination, or it left so long ago that the audit trail no longer has it.',
-    });
+    sendProblem(response, UNKNOWN);
     return;
   }
   const body = `${JSON.stringify(view)}\n`;

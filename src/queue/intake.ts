@@ -49,6 +49,7 @@ export class Intake {
 
   async #serve(arrival: Arrival): Promise<Outcome> {
     const { request, response, destination, path } = arrival;
+    if (!path.startsWith('/')) return refusePath(arrival);
     if (path.startsWith(STATUS_PREFIX)) {
       await serveEntryPage(request, response, this.#options.store, destination);
       return 'page';
@@ -85,6 +86,18 @@ export class Intake {
     });
     return full ? 'refused' : 'failed';
   }
+}
+
+/** `*`, or an absolute form: the sidecar sends none, and joined to the host it would name another resource. */
+function refusePath({ request, response, path }: Arrival): Outcome {
+  request.resume();
+  sendProblem(response, {
+    status: 400,
+    type: 'path-invalid',
+    title: 'The path does not begin with "/"',
+    detail: path,
+  });
+  return 'refused';
 }
 
 function refuseUnknown(

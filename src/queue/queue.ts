@@ -45,6 +45,8 @@ export interface Queue {
 
 /** Longer than Envoy keeps an idle connection, so that it is Envoy that closes it and no request meets a closing one; ms. */
 const KEEP_ALIVE_MS = 75_000;
+/** Longer than the sidecar waits for an app's; ms. */
+const HEAD_PATIENCE_MS = 30_000;
 /** Envoy's own limit is 60 KiB. */
 const HEADER_BYTES = 64 * 1024;
 
@@ -118,12 +120,15 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
       requestTimeout: 0,
       keepAliveTimeout: KEEP_ALIVE_MS,
       maxHeaderSize: HEADER_BYTES,
+      headersTimeout: HEAD_PATIENCE_MS,
       // A socket is read 64 KiB at a time: one such piece waits for each body, not two.
       highWaterMark: 16 * 1024,
       noDelay: true,
     },
     (request, response) => void intake.serve(request, response),
   );
+  // Past its default of 2,000 fields Node would leave some away without a word; the size is the bound.
+  server.maxHeadersCount = 0;
   const admin = queueAdmin(store, backlog, metrics.text);
   await listen(admin, options.admin);
   control.start();

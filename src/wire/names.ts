@@ -27,7 +27,8 @@ export const PROBLEM_BASE = 'https://layby.dev/problems/';
 /** Methods whose repetition a destination can recognise by an `Idempotency-Key` only. */
 export const NOT_IDEMPOTENT = ['POST', 'PATCH'];
 
-/** Headers that an app cannot set: what comes from one under these names is taken off. */
+/** Headers that an app cannot set: what comes from one under these names is taken off. Also with underscores, since a server
+ *  that hands headers on as environment variables (CGI, WSGI) takes the two for one. */
 export const OWN_HEADERS = [
   ENTRY_HEADER,
   HOST_HEADER,
@@ -35,4 +36,4 @@ export const OWN_HEADERS = [
   DESTINATION_HEADER,
   PATIENCE_HEADER,
   NO_LINK_HEADER,
-];
+].flatMap((name) => [name, name.replaceAll('-', '_')]);

@@ -38,6 +38,19 @@ export const EJECTION = '2s';
 /** Long streams may pause; a peer that says nothing for so long is gone. */
 export const STREAM_IDLE = '3600s';
 
+/** The head of a request has this long to arrive whole: it is small, and comes from the same machine. Bodies may take hours. */
+export const HEAD_PATIENCE = '15s';
+
+/** What a head may have: KiB, and fields. */
+export const HEAD = { kib: 60, fields: 100 };
+
+/** On the egress listener: the queue adds fields of its own to what an app sent, and that must not make a stored request one
+ *  that is refused for ever. */
+export const EGRESS_HEAD = { kib: 64, fields: 120 };
+
+/** Requests at once on one HTTP/2 connection of an app; each may take a retry buffer. */
+export const STREAMS = 100;
+
 /** Connections without a request are closed: a keepalive costs bytes on a metered link. */
 export const POOL_IDLE = '60s';
 

@@ -7,6 +7,7 @@ import { envoyAddress } from './envoy-address.ts';
 import type { Resource } from './resource.ts';
 import { EGRESS_ROUTES, OUTBOUND_ROUTES } from './routes.ts';
 import { signingFilters } from './signing.ts';
+import { trailerFilter } from './trailers.ts';
 
 export type Discovery = 'aggregated' | 'separate' | 'separate-delta';
 
@@ -34,7 +35,7 @@ export const configSource = (discovery: Discovery) =>
       };
 
 /** Byte for byte: no request ids, no forwarded-for, no path normalisation, trailers kept, the server's own name kept. */
-function connectionManager(name: string, discovery: Discovery, extra: object) {
+function connectionManager(name: string, discovery: Discovery, head: typeof bounds.HEAD, extra: object) {
   return {
     name: 'envoy.filters.network.http_connection_manager',
     typed_config: {
@@ -47,12 +48,19 @@ function connectionManager(name: string, discovery: Discovery, extra: object) {
       skip_xff_append: true,
       server_header_transformation: 'PASS_THROUGH',
       stream_idle_timeout: bounds.STREAM_IDLE,
+      request_headers_timeout: bounds.HEAD_PATIENCE,
+      max_request_headers_kb: head.kib,
+      common_http_protocol_options: { max_headers_count: head.fields },
+      // `api.example.` is `api.example`, as for the queue; Host is rewritten anyway.
+      strip_trailing_host_dot: true,
       http_protocol_options: { enable_trailers: true, accept_http_10: true },
       http2_protocol_options: {
+        max_concurrent_streams: bounds.STREAMS,
         initial_stream_window_size: bounds.RETRY_BUFFER,
         initial_connection_window_size: 16 * bounds.RETRY_BUFFER,
       },
       http_filters: [
+        trailerFilter,
         ...signingFilters(),
         {
           name: 'envoy.filters.http.router',
@@ -84,18 +92,23 @@ const markOwnAnswers = {
   },
 };
 
-const httpListener = (name: string, address: Address, discovery: Discovery, extra: object = {}): Resource => {
-  return {
-    '@type': 'type.googleapis.com/envoy.config.listener.v3.Listener',
-    name,
-    address: envoyAddress(address),
-    per_connection_buffer_limit_bytes: bounds.RETRY_BUFFER,
-    filter_chains: [{ filters: [connectionManager(name, discovery, extra)] }],
-  };
-};
+const httpListener = (name: string, address: Address, filter: object): Resource => ({
+  '@type': 'type.googleapis.com/envoy.config.listener.v3.Listener',
+  name,
+  address: envoyAddress(address),
+  per_connection_buffer_limit_bytes: bounds.RETRY_BUFFER,
+  filter_chains: [{ filters: [filter] }],
+});
 
 export const outboundListener = (address: Address, discovery: Discovery): Resource =>
-  httpListener(OUTBOUND_ROUTES, address, discovery);
+  httpListener(OUTBOUND_ROUTES, address, connectionManager(OUTBOUND_ROUTES, discovery, bounds.HEAD, {}));
 
-export const egressListener = (address: Address, discovery: Discovery): Resource =>
-  httpListener(EGRESS_ROUTES, address, discovery, markOwnAnswers);
+export const egressListener = (address: Address, discovery: Discovery): Resource => ({
+  ...httpListener(
+    EGRESS_ROUTES,
+    address,
+    connectionManager(EGRESS_ROUTES, discovery, bounds.EGRESS_HEAD, markOwnAnswers),
+  ),
+  // Apps that take all connections there may be do not stop the replay.
+  ignore_global_conn_limit: true,
+});

@@ -189,8 +189,8 @@ function outboundRoutes(destination: Destination): object[] {
 /** `*.example` and `dashcam.example` as Envoy's domains; the port is ignored by the route configuration. */
 const domains = (destination: Destination): string[] => destination.hosts;
 
-const refuse = (status: number, title: string) => ({
-  match: anyPath(),
+const refuse = (status: number, title: string, match: Match = anyPath()) => ({
+  match,
   direct_response: {
     status,
     body: { inline_string: `${JSON.stringify({ type: 'about:blank', title, status })}\n` },
@@ -203,6 +203,27 @@ const refuse = (status: number, title: string) => ({
   ],
 });
 
+/** As the queue reads an authority (policy/match.ts), a trailing dot apart. Envoy would let a user, an empty label or any port
+ *  pass under a wildcard: with a link they would work, and without one be refused. */
+const AUTHORITY = '(\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*)(:[0-9]*)?';
+
+const badAuthority = refuse(
+  400,
+  'Layby: the Host header or the authority of the URL is not a host and a port',
+  anyPath({
+    headers: [{ name: ':authority', string_match: { safe_regex: { regex: AUTHORITY } }, invert_match: true }],
+  }),
+);
+
+/** A petabyte. No route compares longer numbers, and no body has such a length. */
+const absurdLength = refuse(
+  413,
+  'Layby: the Content-Length is that of no body',
+  anyPath({
+    headers: [{ name: 'content-length', string_match: { safe_regex: { regex: '0*[1-9][0-9]{15,}' } } }],
+  }),
+);
+
 export function outboundRouteConfiguration(policy: Policy): Resource {
   return {
     '@type': ROUTES,
@@ -212,7 +233,7 @@ export function outboundRouteConfiguration(policy: Policy): Resource {
       ...policy.destinations.map((destination) => ({
         name: destination.name,
         domains: domains(destination),
-        routes: outboundRoutes(destination),
+        routes: [badAuthority, absurdLength, ...outboundRoutes(destination)],
       })),
       {
         name: 'unnamed',

@@ -15,6 +15,7 @@ const EXCLUDED = [
   { prefix: 'x-envoy-' },
   { prefix: 'x-forwarded-' },
   { prefix: 'layby-' },
+  { prefix: 'layby_' },
   { exact: 'expect' },
   { exact: 'te' },
   { exact: 'trailer' },
