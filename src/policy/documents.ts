@@ -4,12 +4,14 @@
 import {
   type Document,
   isAlias,
+  isCollection,
   isMap,
   isScalar,
   isSeq,
   LineCounter,
   type Node,
   parseAllDocuments,
+  visit,
 } from 'yaml';
 import { messageOf } from '../telemetry/error.ts';
 import type { PolicyProblem } from './problem.ts';
@@ -56,6 +58,20 @@ const offsetAt = (document: Document.Parsed, path: Path, at: 'key' | 'value'): n
   return offset;
 };
 
+/** YAML allows whole collections for keys. The library would make text of them, in a time that grows with the cube of their depth:
+ *  800 bytes took half a minute. */
+const keyThatIsNoText = (document: Document.Parsed): Node | undefined => {
+  let found: Node | undefined;
+  visit(document, {
+    Pair(_, { key }) {
+      if (!isCollection(isAlias(key) ? key.resolve(document) : key)) return undefined;
+      found = key as Node;
+      return visit.BREAK;
+    },
+  });
+  return found;
+};
+
 /** Documents without content (only comments, a stray `---`) are left out. One with wrong syntax becomes problems. */
 export const readDocuments = (
   file: PolicyFile,
@@ -75,17 +91,30 @@ export const readDocuments = (
     problems.push({ file: file.path, ...placeOf(offset), path: '', message });
   };
 
-  // An empty stream is an empty list too.
-  for (const document of parseAllDocuments(file.text, { lineCounter: lines, prettyErrors: false })) {
+  let parsed: readonly Document.Parsed[];
+  try {
+    // An empty stream is an empty list too.
+    parsed = parseAllDocuments(file.text, { lineCounter: lines, prettyErrors: false });
+  } catch (thrown) {
+    // What is nested thousands of levels deep has no stack to be read on.
+    syntax(0, `cannot be read: ${messageOf(thrown)}`);
+    return { documents, problems };
+  }
+  for (const document of parsed) {
     // A warning is a tag or a directive without the effect that its author hoped for.
     for (const { pos, message } of [...document.errors, ...document.warnings]) syntax(pos[0], message);
     // Past any other error the rest of the document would be a guess.
     if (document.errors.some(({ code }) => code !== 'DUPLICATE_KEY')) continue;
     let value: unknown;
     try {
+      const key = keyThatIsNoText(document);
+      if (key) {
+        syntax(key.range?.[0] ?? 0, 'expected a name before the colon, but found a list or a mapping');
+        continue;
+      }
       value = document.toJS();
     } catch (thrown) {
-      // An alias without its anchor, or too many aliases.
+      // An alias without its anchor, too many aliases, or too deep.
       syntax(offsetAt(document, [], 'value'), messageOf(thrown));
       continue;
     }

@@ -245,6 +245,25 @@ t.test('hostile YAML is a problem too: too deep, or an alias bomb', async (t) =>
   t.match(problemsOf(bomb), [/alias/i]);
 });
 
+t.test(
+  'what no reader of YAML has the stack for, and keys that are collections, are problems too',
+  async (t) => {
+    const deep = problemsOf('? '.repeat(10_000));
+    t.ok(deep.length > 0 && deep.every((problem) => /^a\.yaml:1:\d+: /.test(problem)), String(deep[0]));
+    const began = performance.now();
+    t.same(problemsOf(`${'? '.repeat(400)}a: b`), [
+      'a.yaml:1:3: expected a name before the colon, but found a list or a mapping',
+    ]);
+    t.ok(performance.now() - began < 5_000, 'and in no time to speak of');
+  },
+);
+
+t.test('an IPv6 address with a zone is no host, and a problem with a place', async (t) => {
+  t.match(problemsOf(destination({ hosts: ['[fe80::1%eth0]'] })), [
+    /^a\.yaml:5:11: spec\.hosts\[0\]: expected a host/,
+  ]);
+});
+
 t.test('a document of another kind is one problem, not a dozen', async (t) => {
   t.strictSame(problemsOf('apiVersion: v1\nkind: ConfigMap\ndata: {a: b}\n'), [
     'a.yaml:2:7: kind: expected Destination, but found "ConfigMap"',
