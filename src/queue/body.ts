@@ -5,12 +5,14 @@ import type { IncomingMessage } from 'node:http';
 /** The app went away in the middle of its body: nobody is owed anything. */
 export class BodyTorn extends Error {}
 
+/** Takes a piece; a promise where the next one must wait. */
+export type Take = (piece: Buffer) => Promise<unknown> | undefined;
+/** Hands a whole body to `take`. Rejects with BodyTorn, or with what `take` rejected with. */
+export type ReadBody = (take: Take) => Promise<void>;
+
 /** Calls `take` for each piece, one at a time and in order; for none where the body was read before. Rejects with BodyTorn, or
  *  with what `take` rejected with. */
-export async function readBody(
-  request: IncomingMessage,
-  take: (piece: Buffer) => Promise<unknown> | undefined,
-): Promise<void> {
+export async function readBody(request: IncomingMessage, take: Take): Promise<void> {
   if (request.readableEnded) return;
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   let pending: Promise<void> | undefined;

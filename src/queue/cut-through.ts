@@ -8,7 +8,7 @@
 import type { Answer, Egress } from '../egress/egress.ts';
 import type { EntryHead, EntryWriter } from '../store/store.ts';
 import type { Arrival } from './arrival.ts';
-import { readBody } from './body.ts';
+import type { ReadBody } from './body.ts';
 import { Relay } from './relay.ts';
 import { relayAnswer } from './relay-answer.ts';
 import type { Spool } from './spool.ts';
@@ -16,6 +16,10 @@ import type { Spool } from './spool.ts';
 export interface CutThrough {
   arrival: Arrival;
   head: EntryHead;
+  /** Hands over the body as it is to be sent; the last piece may come late. */
+  read: ReadBody;
+  /** Its length, bytes, where the app said it. */
+  expected: number | undefined;
   egress: Egress;
   spool: Spool;
   /** Asked once, where the way is lost; `why` in words. */
@@ -23,10 +27,10 @@ export interface CutThrough {
 }
 
 /** The writer has the whole body, and wants a commit: the way broke. undefined: the app has the destination's answer. Rejects with
- *  BodyTorn where the app went away, and with the store's errors; nothing is left of it then. */
+ *  BodyTorn where the app went away, and with the errors of `read` and of the store; nothing is left of it then. */
 export async function cutThrough(cut: CutThrough): Promise<EntryWriter | undefined> {
-  const { arrival, head, egress, spool, store } = cut;
-  const { request, response, destination, expected } = arrival;
+  const { arrival, head, read, expected, egress, spool, store } = cut;
+  const { request, response, destination } = arrival;
   const relay = new Relay();
   const abort = new AbortController();
   let answer: Answer | undefined;
@@ -67,7 +71,7 @@ export async function cutThrough(cut: CutThrough): Promise<EntryWriter | undefin
     return spooled && relayed ? Promise.all([spooled, relayed]) : (spooled ?? relayed);
   };
   try {
-    await readBody(request, take);
+    await read(take);
     relay.end();
     await sent;
     if (answer) await relayAnswer(answer, response);

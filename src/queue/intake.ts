@@ -11,7 +11,7 @@ import { BodyTorn } from './body.ts';
 import { serveEntryPage } from './entries-page.ts';
 import { RETRY_AFTER_S, sendProblem } from './problem.ts';
 import { refuseRead } from './reads.ts';
-import { isPlain, isS3, serveS3 } from './s3/serve.ts';
+import { isS3, serveS3 } from './s3/serve.ts';
 import { storeRequest } from './storing.ts';
 
 export interface IntakeOptions extends Surroundings {
@@ -54,10 +54,7 @@ export class Intake {
       await serveEntryPage(request, response, this.#options.store, destination);
       return 'page';
     }
-    if (isS3(arrival) && !isPlain(arrival)) {
-      const outcome = await serveS3(this.#options, arrival);
-      if (outcome) return outcome;
-    }
+    if (isS3(arrival)) return serveS3(this.#options, arrival);
     const { mode, methods } = destination.store;
     const storable = mode !== 'never' && methods.includes(request.method ?? '');
     return storable ? storeRequest(this.#options, arrival) : refuseRead(arrival);

@@ -2,6 +2,9 @@
 
 /** On every receipt: the id of the entry. */
 export const ENTRY_HEADER = 'layby-entry';
+/** On answers about what waits here, which the destination does not have yet. */
+export const ANSWER_HEADER = 'layby-answer';
+export const PENDING = 'pending';
 /** Sidecar → queue, after the direct way failed: the authority that the app had called. The destination sees it as well. */
 export const HOST_HEADER = 'layby-host';
 /** Sidecar → queue, where the request goes to no destination: its id, and so the entry's. A request that the sidecar sends
@@ -21,6 +24,9 @@ export const NO_LINK_HEADER = 'layby-no-link';
 export const STATUS_PREFIX = '/.well-known/layby/';
 export const ENTRIES_PREFIX = `${STATUS_PREFIX}entries/`;
 
+/** Of the ids of S3 uploads that the queue gave. They are its own wherever the link is: S3 does not know them. */
+export const UPLOAD_PREFIX = 'layby-';
+
 /** RFC 9457 types are this, and the last word of the error code in lower case. */
 export const PROBLEM_BASE = 'https://layby.dev/problems/';
 
@@ -31,6 +37,7 @@ export const NOT_IDEMPOTENT = ['POST', 'PATCH'];
  *  that hands headers on as environment variables (CGI, WSGI) takes the two for one. */
 export const OWN_HEADERS = [
   ENTRY_HEADER,
+  ANSWER_HEADER,
   HOST_HEADER,
   REQUEST_HEADER,
   DESTINATION_HEADER,

@@ -19,6 +19,14 @@ export interface Answer {
   text: string;
 }
 
+/** What came out of the queue, in the place of the destination. */
+export interface Sent {
+  method: string;
+  path: string;
+  headers: IncomingHttpHeaders;
+  body: Buffer;
+}
+
 export const destinationOf = (name: string, store: Partial<Destination['store']> = {}): Destination => ({
   name,
   hosts: [`${name}.example`],
@@ -51,15 +59,22 @@ export const scene = async (
 
   const link = { up: false };
   const arrived = new Map<string, number>();
+  const sent: Sent[] = [];
   let changed = () => {};
   const egress = createServer(async (incoming, response) => {
-    let bytes = 0;
-    for await (const piece of incoming) bytes += piece.length;
+    const pieces: Buffer[] = [];
+    try {
+      for await (const piece of incoming) pieces.push(piece);
+    } catch {
+      return; // cut off: not a request
+    }
+    const body = Buffer.concat(pieces);
     if (!link.up) {
       response.writeHead(503, { 'layby-no-link': 'UF' }).end();
       return;
     }
-    arrived.set(incoming.url!, bytes);
+    arrived.set(incoming.url!, body.length);
+    sent.push({ method: incoming.method!, path: incoming.url!, headers: incoming.headers, body });
     response.writeHead(200).end();
     changed();
   });
@@ -84,7 +99,7 @@ export const scene = async (
     headers: Record<string, string> = {},
   ) =>
     new Promise<Answer>((resolve, reject) => {
-      const sent = request(
+      const asked = request(
         {
           socketPath: at(socket).unix,
           method,
@@ -97,14 +112,19 @@ export const scene = async (
           resolve({ status: response.statusCode!, headers: response.headers, text });
         },
       );
-      sent.on('error', reject);
-      sent.end(body);
+      asked.on('error', reject);
+      asked.end(body);
     });
   return {
     /** Where the queue takes requests. */
     socket: at('queue').unix,
     link,
     arrived,
+    /** In the order of their arrival. */
+    sent,
+    /** A request to the first destination. */
+    ask: (method: string, path: string, options: { body?: Buffer; headers?: Record<string, string> } = {}) =>
+      call('queue', method, `${destinations[0]!.name}.example`, path, options.body, options.headers),
     put: (path: string, body: Buffer, host = `${destinations[0]!.name}.example`, headers = {}) =>
       call('queue', 'PUT', host, path, body, headers),
     admin: (path: string) => call('admin', 'GET', 'queue', path),

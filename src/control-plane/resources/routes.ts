@@ -10,6 +10,7 @@ import {
   PATIENCE_HEADER,
   REQUEST_HEADER,
   STATUS_PREFIX,
+  UPLOAD_PREFIX,
 } from '../../wire/names.ts';
 import * as bounds from './bounds.ts';
 import { directCluster, egressCluster, QUEUE_CLUSTER, upstreamOf } from './clusters.ts';
@@ -25,6 +26,7 @@ const ROUTES = 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration';
 interface Match {
   prefix: string;
   headers?: object[];
+  query_parameters?: object[];
   runtime_fraction?: object;
 }
 
@@ -151,6 +153,26 @@ function beyondBuffer(methods: string[]): Match[] {
   ];
 }
 
+/** What only the queue can take of S3's requests, whatever the link. */
+function ownToQueue({ upstream, store }: Destination): Match[] {
+  const { sign } = upstream;
+  if (sign?.aws.service !== 's3' && !/^(s3|auto)$/.test(store.receipt)) return [];
+  const upload = (match: object) => anyPath({ query_parameters: [{ name: 'uploadId', ...match }] });
+  return [
+    // Where requests may overtake one another, the end of an upload must still not overtake its parts in the queue.
+    store.order === 'none'
+      ? upload({ present_match: true })
+      : upload({ string_match: { prefix: UPLOAD_PREFIX } }),
+    // Signed anew as one payload, a body framed in chunks would be stored with its frames.
+    ...(sign
+      ? [
+          { name: 'x-amz-content-sha256', string_match: { prefix: 'STREAMING-' } },
+          { name: 'content-encoding', string_match: { contains: 'aws-chunked', ignore_case: true } },
+        ].map((header) => anyPath({ headers: [header] }))
+      : []),
+  ];
+}
+
 function outboundRoutes(destination: Destination): object[] {
   const statusPages = toQueue({ prefix: STATUS_PREFIX });
   const { mode, methods } = destination.store;
@@ -166,10 +188,6 @@ function outboundRoutes(destination: Destination): object[] {
   const storable = mode === 'always' ? [anyPath({ headers: [oneOf(methods)] })] : beyondBuffer(methods);
   const unsignable = destination.upstream.sign
     ? [
-        // Signed anew as one payload, a body framed in signed chunks would be stored with its frames.
-        anyPath({
-          headers: [{ name: 'x-amz-content-sha256', string_match: { prefix: 'STREAMING-' } }],
-        }),
         anyPath({
           headers: [
             { name: ':path', string_match: { safe_regex: { regex: SIGNABLE_PATH } }, invert_match: true },
@@ -180,7 +198,7 @@ function outboundRoutes(destination: Destination): object[] {
   return [
     statusPages,
     held,
-    ...[...storable, ...unsignable].map(toQueue),
+    ...[...ownToQueue(destination), ...storable, ...unsignable].map(toQueue),
     directThenQueue(destination, anyPath({ headers: [oneOf(NOT_IDEMPOTENT)] }), [idempotencyKey]),
     directThenQueue(destination, anyPath()),
   ];

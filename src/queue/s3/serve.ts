@@ -1,29 +1,140 @@
-// Where S3's own ways begin: a request of an S3 destination that is not a plain PUT or DELETE of an object comes here first,
-// whatever its method. What this room does not answer goes on as any other request.
+// S3's own door: what a client asks of S3, and who answers it. Without a link, and while entries wait: uploads and deletions are
+// stored (storing.ts), reads are answered of what waits (objects.ts, listing.ts), and what only the destination knows is
+// refused. With a link, what is not stored is passed on.
 
+import { canonicalPath } from '../../egress/path.ts';
+import { LaybyError, messageOf } from '../../telemetry/error.ts';
+import { ANSWER_HEADER, PENDING } from '../../wire/names.ts';
 import type { Arrival, Outcome, Surroundings } from '../arrival.ts';
 import { passOn } from '../pass-on.ts';
-import { mayPass } from '../storing.ts';
-import { framedBody, isMultipart, NO_LINK, sendS3Error } from './refusal.ts';
+import { speaksS3 } from '../receipts/receipt.ts';
+import { storeRequest } from '../storing.ts';
+import { element, NAMESPACE, newRequestId, type Refusal, S3Refused, sendS3Error, sendXml } from './answer.ts';
+import { deleteObjects } from './delete-objects.ts';
+import { filingOf, reachable, type S3Arrival, storable, unavailable, waits } from './filing.ts';
+import { completeGiven, storePart } from './given-upload.ts';
+import { listing } from './listing.ts';
+import { sendObject } from './objects.ts';
+import { nameOf, s3Request } from './operation.ts';
+import { lastOf } from './pending.ts';
 
-export const isS3 = ({ destination: { upstream } }: Arrival): boolean => upstream.sign?.aws.service === 's3';
+/** The destination is S3, or its policy speaks S3 to those who do. */
+export const isS3 = ({ destination, request }: Arrival): boolean =>
+  destination.upstream.sign?.aws.service === 's3' ||
+  (/^(s3|auto)$/.test(destination.store.receipt) && speaksS3(request, destination));
 
-/** One object, one body as it is: S3 asks nothing of it that any other PUT or DELETE would not. */
-export const isPlain = (arrival: Arrival): boolean =>
-  /^(PUT|DELETE)$/.test(arrival.request.method ?? '') &&
-  !isMultipart(arrival.url) &&
-  !framedBody(arrival.request);
-
-/** undefined: nothing was done, the request goes the way of all others. */
-export async function serveS3(around: Surroundings, arrival: Arrival): Promise<Outcome | undefined> {
-  const { request, response, url } = arrival;
-  const framed = framedBody(request);
-  const parts = isMultipart(url);
-  if (!framed && !parts) return undefined;
-  if (parts && !framed && mayPass(around, arrival)) {
-    if ((await passOn(around.egress, arrival)) === 'answered') return 'cut_through';
+/** Rejects with BodyTorn, and with the store's errors that S3 has no words for: nothing was stored then. */
+export async function serveS3(around: Surroundings, arrival: Arrival): Promise<Outcome> {
+  const { request, response, destination, path } = arrival;
+  const method = request.method ?? '';
+  const s3 = s3Request(destination, method, path, 'x-amz-copy-source' in request.headers);
+  // One spelling for each object, as it will be sent: so what waits for it is found, and keeps its order.
+  const url = destination.upstream.sign
+    ? arrival.url.slice(0, arrival.url.length - path.length) + canonicalPath(path)
+    : arrival.url;
+  try {
+    return await serve(around, { ...arrival, url, s3 });
+  } catch (error) {
+    const refusal = refusalOf(error);
+    if (!refusal || response.headersSent) throw error;
+    // What is left of the body is not wanted: the connection goes with it.
+    response.shouldKeepAlive = request.complete;
+    sendS3Error(response, refusal, nameOf(s3));
+    return 'refused';
   }
+}
+
+const refusalOf = (error: unknown): Refusal | undefined => {
+  if (error instanceof S3Refused) return error;
+  if (error instanceof LaybyError && error.code === 'LAYBY_STORE_FULL')
+    return { status: 507, code: 'InsufficientStorage', message: messageOf(error) };
+  return undefined;
+};
+
+async function serve(around: Surroundings, arrival: S3Arrival): Promise<Outcome> {
+  switch (arrival.s3.operation) {
+    case 'PutObject':
+    case 'DeleteObject':
+    case 'ChangeObject':
+      return store(around, arrival);
+    case 'UploadPart':
+    case 'AbortMultipartUpload':
+      return storePart(around, arrival);
+    case 'CompleteMultipartUpload':
+      return completeGiven(around, arrival);
+    case 'DeleteObjects':
+      return deleteObjects(around, storable(arrival, 'DELETE'));
+    case 'GetObject':
+    case 'HeadObject':
+      return read(around, arrival);
+    case 'ListObjects':
+    case 'ListObjectsV2':
+      return list(around, arrival);
+    case 'HeadBucket':
+    case 'GetBucketLocation':
+      return bucket(around, arrival);
+    default:
+      return onlyThere(around, arrival);
+  }
+}
+
+async function store(around: Surroundings, arrival: S3Arrival): Promise<Outcome> {
+  const { payload: _, ...filing } = await filingOf(around, storable(arrival));
+  return storeRequest(around, arrival, filing);
+}
+
+async function read(around: Surroundings, arrival: S3Arrival): Promise<Outcome> {
+  const { s3, destination, response } = arrival;
+  const last = await lastOf(around.store, destination, arrival.url);
+  if (!last) return onlyThere(around, arrival);
+  arrival.request.resume();
+  const { effect, entry } = last;
+  if (effect === 'put') {
+    await sendObject(around.store, arrival, s3.query, entry);
+  } else if (effect === 'delete') {
+    const gone = { status: 404, code: 'NoSuchKey', message: 'The specified key does not exist.' };
+    sendS3Error(response, gone, nameOf(s3), { [ANSWER_HEADER]: PENDING });
+  } else {
+    throw unavailable('Layby holds the end of an upload whose parts are at S3: only S3 knows the object.');
+  }
+  return 'read';
+}
+
+async function list(around: Surroundings, arrival: S3Arrival): Promise<Outcome> {
+  const { s3, destination, response } = arrival;
+  if (reachable(around, arrival) && !waits(around, arrival)) return onlyThere(around, arrival);
+  arrival.request.resume();
+  const xml = await listing(around.store, destination, s3);
+  sendXml(response, 200, xml, { 'x-amz-request-id': newRequestId(), [ANSWER_HEADER]: PENDING });
+  return 'read';
+}
+
+async function bucket(around: Surroundings, arrival: S3Arrival): Promise<Outcome> {
+  const { s3, destination, response } = arrival;
+  if (reachable(around, arrival) && (await passOn(around.egress, arrival)) === 'answered')
+    return 'cut_through';
+  arrival.request.resume();
+  const region = destination.upstream.sign?.aws.region ?? 'us-east-1';
+  const headers = { 'x-amz-request-id': newRequestId(), [ANSWER_HEADER]: PENDING };
+  if (s3.operation === 'HeadBucket') {
+    response.writeHead(200, { ...headers, 'x-amz-bucket-region': region, 'Content-Length': 0 });
+    response.end();
+  } else {
+    const named = region === 'us-east-1' ? '' : region;
+    const xml = element('LocationConstraint', named).replace('>', ` xmlns="${NAMESPACE}">`);
+    sendXml(response, 200, xml, headers);
+  }
+  return 'read';
+}
+
+/** What only the destination can answer. A read may pass what waits; a change may not. */
+async function onlyThere(around: Surroundings, arrival: S3Arrival): Promise<Outcome> {
+  const { request, destination, s3 } = arrival;
+  const reads = request.method === 'GET' || request.method === 'HEAD';
+  const free = reachable(around, arrival) && (reads || !waits(around, arrival));
+  if (free && (await passOn(around.egress, arrival)) === 'answered') return 'cut_through';
   request.resume();
-  sendS3Error(response, framed ?? NO_LINK);
-  return 'refused';
+  throw unavailable(
+    `Layby has no link to ${destination.name}, or older requests wait, and ${s3.operation === 'Other' ? 'this request' : s3.operation} is not one that it can answer or store. Please try again.`,
+  );
 }

@@ -1,0 +1,68 @@
+// DeleteObjects without a link: one deletion for each object, so that each keeps its place in the order of its own object. The
+// answer comes when all of them are committed.
+
+import { canonicalPath } from '../../egress/path.ts';
+import type { EntryHead } from '../../store/store.ts';
+import { headerOf } from '../../wire/headers.ts';
+import { headOf, type Outcome, type Surroundings } from '../arrival.ts';
+import { entryId } from '../entry-id.ts';
+import { element, NAMESPACE, newRequestId, sendXml } from './answer.ts';
+import type { S3Arrival } from './filing.ts';
+import { payloadOf, wholeBody } from './payload.ts';
+import { type Deletion, deletionsIn } from './xml.ts';
+
+/** 1000 keys of 1024 bytes, escaped, are less. */
+const LIST_BYTES = 8 * 1024 * 1024;
+
+/** Of the request, what S3 knows of a single deletion as well. */
+const KEPT = [
+  'x-amz-mfa',
+  'x-amz-bypass-governance-retention',
+  'x-amz-expected-bucket-owner',
+  'x-amz-request-payer',
+  'user-agent',
+];
+
+export async function deleteObjects(around: Surroundings, arrival: S3Arrival): Promise<Outcome> {
+  const { backlog, room } = around;
+  const { request, response, destination, failedOver } = arrival;
+  const body = await wholeBody(await payloadOf(request, { kept: [], length: arrival.expected }), LIST_BYTES);
+  const { quiet, deletions } = deletionsIn(body);
+  const storing = backlog.storing(destination.name, failedOver);
+  try {
+    await Promise.all(
+      deletions.map(async (deletion) => {
+        const writer = await room.begin(destination, headFor(arrival, deletion), 0);
+        await writer.commit();
+      }),
+    );
+    await storing.held();
+  } finally {
+    storing.done();
+  }
+  const deleted = quiet
+    ? []
+    : deletions.map(
+        ({ key, versionId }) => `<Deleted>${element('Key', key)}${element('VersionId', versionId)}</Deleted>`,
+      );
+  sendXml(response, 200, `<DeleteResult xmlns="${NAMESPACE}">${deleted.join('')}</DeleteResult>`, {
+    'x-amz-request-id': newRequestId(),
+  });
+  return 'receipt';
+}
+
+const headFor = (arrival: S3Arrival, { key, versionId }: Deletion): EntryHead => {
+  const bucket = arrival.url.split('?', 1)[0]!.replace(/\/$/, '');
+  const path = canonicalPath(`/${key.split('/').map(encodeURIComponent).join('/')}`);
+  const query = versionId === undefined ? '' : `?versionId=${encodeURIComponent(versionId)}`;
+  const head = headOf({ ...arrival, url: bucket + path + query });
+  return {
+    ...head,
+    id: entryId(),
+    method: 'DELETE',
+    headers: KEPT.flatMap((name) => {
+      const value = headerOf(head.headers, name);
+      return value === undefined ? [] : [name, value];
+    }),
+  };
+};

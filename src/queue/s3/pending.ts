@@ -1,0 +1,57 @@
+// What waits in the store of an object of S3, and what the object will be when all of it has arrived.
+
+import type { Destination } from '../../policy/policy.ts';
+import type { Entry, Store } from '../../store/store.ts';
+import { headerOf } from '../../wire/headers.ts';
+import { type S3Request, s3Request } from './operation.ts';
+
+/** What an entry does to its object. */
+export type Effect =
+  /** The object is the entry's body. */
+  | 'put'
+  | 'delete'
+  /** What it then is, only the destination knows. */
+  | 'unknown'
+  | 'none';
+
+export interface Waiting {
+  entry: Entry;
+  request: S3Request;
+  effect: Effect;
+}
+
+const EFFECTS: Partial<Record<S3Request['operation'], Effect>> = {
+  PutObject: 'put',
+  DeleteObject: 'delete',
+  CopyObject: 'unknown',
+  CompleteMultipartUpload: 'unknown',
+};
+
+const waitingOf = (destination: Destination, entry: Entry): Waiting | undefined => {
+  if (entry.state !== 'stored' && entry.state !== 'sending') return undefined;
+  const path = entry.url.slice(entry.url.indexOf('/', 'http://'.length));
+  const copies = headerOf(entry.headers, 'x-amz-copy-source') !== undefined;
+  const request = s3Request(destination, entry.method, path, copies);
+  return { entry, request, effect: EFFECTS[request.operation] ?? 'none' };
+};
+
+/** All that waits for the destination, in the order of receipts. */
+export async function* allWaiting(store: Store, destination: Destination): AsyncGenerator<Waiting> {
+  for await (const entry of store.list({ destination: destination.name })) {
+    const waiting = waitingOf(destination, entry);
+    if (waiting) yield waiting;
+  }
+}
+
+/** The last entry that decides what the object at this URL is; undefined where none waits. */
+export const lastOf = async (
+  store: Store,
+  destination: Destination,
+  url: string,
+): Promise<Waiting | undefined> => {
+  for await (const entry of store.waitingFor(destination.name, url)) {
+    const waiting = waitingOf(destination, entry);
+    if (waiting && waiting.effect !== 'none') return waiting;
+  }
+  return undefined;
+};
