@@ -37,7 +37,11 @@ export function queueMetrics(store: Store): QueueMetrics {
     registers,
   });
   store.on('event', ({ destination, kind }) => events.inc({ destination, event: kind }));
-  const gauge = (name: string, help: string, value: 'entries' | 'bytes' | 'held' | 'dead' | 'quarantined') =>
+  const gauge = (
+    name: string,
+    help: string,
+    value: 'entries' | 'bytes' | 'held' | 'dead' | 'staged' | 'quarantined',
+  ) =>
     new Gauge({
       name,
       help,
@@ -56,6 +60,7 @@ export function queueMetrics(store: Store): QueueMetrics {
     'held',
   );
   gauge('layby_dead_letters', 'entries that were refused for good', 'dead');
+  gauge('layby_staged', 'parts of uploads that have not come to their end', 'staged');
   gauge('layby_quarantined', 'entries that are damaged on the disk', 'quarantined');
   new Gauge({
     name: 'layby_store_damage',

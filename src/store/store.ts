@@ -2,9 +2,10 @@
 // ships; any other must pass the suite in src/store/conformance.ts. The store knows entries and bytes; what a
 // destination is and when something is sent is for others.
 
-/** `stored`: waits. `sending`: a try is under way (never persisted: after a restart it is `stored`). `dead`: refused for
- *  good, kept for an operator. `quarantined`: damaged on disk, kept with the reason, never sent. */
-export type EntryState = 'stored' | 'sending' | 'dead' | 'quarantined';
+/** `stored`: waits. `sending`: a try is under way (never persisted: after a restart it is `stored`). `staged`: a part of an entry
+ *  to come, kept and not sent. `dead`: refused for good, kept for an operator. `quarantined`: damaged on disk, kept with the
+ *  reason, never sent. */
+export type EntryState = 'stored' | 'sending' | 'staged' | 'dead' | 'quarantined';
 
 /** What is known of a request before its body is read. */
 export interface EntryHead {
@@ -24,6 +25,8 @@ export interface EntryHead {
   receivedAt: number;
   /** The policy's time to live, ms from the commit by the store's clock; undefined: for ever. */
   ttl?: number;
+  /** It is staged: not sent until `compose` makes an entry of what this group holds. */
+  group?: string;
 }
 
 /** When an entry was committed, by a clock that no one can set: what a time to live is counted from. */
@@ -42,9 +45,10 @@ export interface Entry extends EntryHead {
   seq: number;
   /** Body length, bytes. */
   bytes: number;
-  /** SHA-256 of the body, lower-case hex. */
+  /** SHA-256 of the body, lower-case hex. Of an entry composed of N parts, whose bytes nobody read for it: that of their
+   *  SHA-256s in turn, and `-N`. */
   sha256: string;
-  /** MD5 of the body, lower-case hex; only where the writer was asked for it. */
+  /** MD5 of the body, lower-case hex; only where the writer was asked for it. Of a composed one: that of the parts' MD5s, and `-N`. */
   md5?: string;
   /** Names and values in turn, as sent after a chunked body. */
   trailers: string[];
@@ -103,11 +107,12 @@ export interface ListOptions {
   limit?: number;
 }
 
-/** Live entries of one destination (dead and quarantined ones are counted apart). */
+/** Live entries of one destination (dead, staged and quarantined ones are counted apart). */
 export interface Totals {
   entries: number;
   bytes: number;
   dead: number;
+  staged: number;
   quarantined: number;
   /** Bytes of bodies and records, whatever the state: what a quota of the destination counts. */
   held: number;
@@ -117,6 +122,8 @@ export interface Totals {
 
 export type StoreEventKind =
   | 'stored'
+  /** It is a part of an entry now; the detail says of which. */
+  | 'composed'
   | 'sent'
   | 'delivered'
   | 'dead'
@@ -187,6 +194,12 @@ export interface Store {
   /** Whether something waits for the resource of this URL, or has left it so lately that a crash would bring it back. false
    *  without a promise, and without a look at the disk, for nearly all resources that nothing waits for. */
   occupied(destination: string, url: string): Promise<boolean> | false;
+  /** What is staged in a group, the newest first. */
+  staged(destination: string, group: string): AsyncIterable<Entry>;
+  /** One entry whose body is those of `parts`, entries staged in `group`, in this order; not a byte is copied. Everything else in
+   *  the group leaves with them. Resolves after the fsync that makes all of it so, or nothing (law 1). Rejects with LAYBY_ENTRY_UNKNOWN (a part is
+   *  not staged there), LAYBY_ENTRY_EXISTS, LAYBY_STORE_FAILED or LAYBY_STORE_FULL; the group is then as it was. */
+  compose(head: EntryHead, group: string, parts: readonly string[]): Promise<Entry>;
   /** Counted while storing, not by scanning. */
   totals(): ReadonlyMap<string, Totals>;
   /** A try has begun to send the body. Told at once, on the disk a moment later: nobody waits for it. The trail has a line for
@@ -207,9 +220,9 @@ export interface Store {
   drop(id: string, kind: 'dropped' | 'expired' | 'evicted', rule: string): Promise<boolean>;
   /** How long it has been stored, ms of powered-on time: wall clocks and time in a parked, switched-off machine do not count. */
   age(entry: Entry): number;
-  /** Entries that wait beyond their time to live, the longest overdue first; none that is being sent. */
+  /** Entries that wait or are staged beyond their time to live, the longest overdue first; none that is being sent. */
   expired(): AsyncIterable<EntryBrief>;
-  /** Waiting and dead entries of a class lower than `below`, the lowest class first, of one class the oldest first; none that
+  /** Waiting, staged and dead entries of a class lower than `below`, the lowest class first, of one class the oldest first; none that
    *  is being sent. Those of one destination, or of all. */
   evictable(below: number, destination?: string): AsyncIterable<EntryBrief>;
   /** Bytes by which `more` do not fit now, 0 where they do. An estimate that costs nothing. */

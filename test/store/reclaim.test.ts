@@ -31,7 +31,14 @@ t.test('what is delivered gives its disk back', async (t) => {
   const entries = await fill(store, 20, 500_000);
   t.ok((await store.physicalBytes()) > 10_000_000);
   await Promise.all(entries.map(({ id }) => store.delivered(id, 'ok')));
-  t.same(store.totals().get('dashcam'), { entries: 0, bytes: 0, dead: 0, quarantined: 0, held: 0 });
+  t.same(store.totals().get('dashcam'), {
+    entries: 0,
+    bytes: 0,
+    dead: 0,
+    staged: 0,
+    quarantined: 0,
+    held: 0,
+  });
   const left = await generationsAfter(dir, store);
   t.ok(left.length <= 1, `${left.length} generations are left`);
 });
@@ -96,7 +103,14 @@ t.test('entries can be read, tried and delivered while they are being copied', a
     t.equal(sha256(await bodyOf(store, entry)), entry.sha256);
     await store.delivered(entry.id, 'ok');
   }
-  t.same(store.totals().get('dashcam'), { entries: 0, bytes: 0, dead: 0, quarantined: 0, held: 0 });
+  t.same(store.totals().get('dashcam'), {
+    entries: 0,
+    bytes: 0,
+    dead: 0,
+    staged: 0,
+    quarantined: 0,
+    held: 0,
+  });
   t.ok((await generationsAfter(dir, store)).length <= 1);
 });
 

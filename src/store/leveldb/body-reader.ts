@@ -42,19 +42,20 @@ interface Fetch {
   generation: number;
   counters: number[];
   size: number;
+  writer: number;
   /** Position of the first byte in the body. */
   at: number;
 }
 
 function* fetches(record: EntryRecord, start: number, end: number): Generator<Fetch> {
   let at = 0;
-  for (const [generation, first, count, size] of record.extents) {
+  for (const [generation, first, count, size, writer = record.writer] of record.extents) {
     const from = Math.max(0, Math.floor((start - at) / size));
     const to = Math.min(count, Math.ceil((end - at) / size));
     const step = Math.max(1, Math.floor(FETCH_BYTES / size));
     for (let i = from; i < to; i += step) {
       const counters = Array.from({ length: Math.min(step, to - i) }, (_, n) => first + i + n);
-      yield { generation, counters, size, at: at + i * size };
+      yield { generation, counters, size, writer, at: at + i * size };
     }
     at += count * size;
   }
@@ -75,10 +76,10 @@ export async function* readBody(
     return;
   }
   const fetch = async (wanted: Fetch): Promise<Buffer[]> => {
-    const keys = wanted.counters.map((counter) => encodeKey(counter, KIND.chunk, record.writer));
+    const keys = wanted.counters.map((counter) => encodeKey(counter, KIND.chunk, wanted.writer));
     const values = await generations.read(wanted.generation, keys);
     return values.map((value, i) => {
-      const payload = decodeChunk(record.writer, value, wanted.size);
+      const payload = decodeChunk(wanted.writer, value, wanted.size);
       if (typeof payload !== 'string') return payload;
       throw new BodyDamaged(
         `${payload} (generation ${wanted.generation}, counter ${wanted.counters[i]}, byte ${wanted.at + i * wanted.size})`,

@@ -84,6 +84,19 @@ export class Catalog {
     this.#tell(event);
   }
 
+  /** It left since it is a part of another entry now; synchronous, and only while the caller keeps it from changing. */
+  leave(slot: Slot, into: string): void {
+    this.#apply(slot, undefined);
+    const event = this.#eventOf(slot, 'composed', `into ${into}`);
+    this.index.record(event);
+    this.#tell(event);
+  }
+
+  /** Nothing changes these entries while `task` runs. */
+  unchanged<T>(ids: readonly string[], task: () => Promise<T>): Promise<T> {
+    return this.#locks.runAll(ids, task);
+  }
+
   /** Decides with the present slot, one at a time for each entry; undefined from `decide` leaves all as it is. Resolves with
    *  the slot as it then is or last was, when the change is durable. Rejects with LAYBY_STORE_FAILED where it is not yet:
    *  it stands all the same, and is tried again. */

@@ -7,8 +7,9 @@ import type { Commit, EntryHead } from '../store.ts';
 import { payloadOf } from './chunk.ts';
 import { seal, unseal } from './sealed-json.ts';
 
-/** A run of chunks: [generation, first counter, chunks, payload bytes of each]. */
-export type Extent = [generation: number, first: number, count: number, size: number];
+/** A run of chunks: [generation, first counter, chunks, payload bytes of each], and who wrote them where that is not the writer of
+ *  the record: a composed entry has the chunks of its parts. */
+export type Extent = [generation: number, first: number, count: number, size: number, writer?: number];
 
 export interface EntryRecord {
   v: 1;
@@ -21,6 +22,8 @@ export interface EntryRecord {
   writer: number;
   extents: Extent[];
   committed: Commit;
+  /** What was staged in this group before it has left with this record. */
+  composes?: string;
   /** The whole body as one encoded chunk (chunk.ts), instead of extents. Not part of the JSON. */
   inline?: Buffer;
 }

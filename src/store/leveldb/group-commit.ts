@@ -20,6 +20,7 @@ import type { Generations } from './generations.ts';
 import { encodeKey, type GenerationKey, KIND } from './keys.ts';
 import { storeFailed } from './level-errors.ts';
 import type { MemoryBudget } from './memory-budget.ts';
+import type { Slot } from './slot.ts';
 import type { StoreClock } from './store-clock.ts';
 
 /** One batch: large enough that the fsync costs little, small enough that a receipt does not wait long behind it. */
@@ -50,6 +51,8 @@ export interface Draft {
   inline?: Buffer | undefined;
   /** An entry moved here from another generation keeps its number and time. */
   moved?: Pick<EntryRecord, 'seq' | 'committed'>;
+  /** Entries that become its body, and leave: nothing may change them until the commit is over. */
+  composed?: { group: string; of: Slot[] };
 }
 
 export interface Placed {
@@ -57,6 +60,7 @@ export interface Placed {
   at: GenerationKey & { generation: number };
   recordBytes: number;
   moved: boolean;
+  leaves: readonly Slot[];
 }
 
 interface Submission {
@@ -251,7 +255,7 @@ export class GroupCommit {
         appendExtent(body.extents, generation.number, counter, payloadOf(chunk).length);
       }
       if (!draft) continue;
-      const { head, bytes, sha256, md5, trailers, inline, moved } = draft;
+      const { head, bytes, sha256, md5, trailers, inline, moved, composed } = draft;
       const record: EntryRecord = {
         v: 1,
         head,
@@ -263,11 +267,13 @@ export class GroupCommit {
         writer: body.writer,
         extents: body.extents,
         committed: moved?.committed ?? committed,
+        ...(composed && { composes: composed.group }),
       };
       const value = encodeEntryRecord(record, inline);
       const key = put(moved ? KIND.copied : KIND.entry, body.writer, value);
       const at = { generation: generation.number, ...key };
-      submission.placed = { record, at, recordBytes: value.length, moved: moved !== undefined };
+      const leaves = composed?.of ?? [];
+      submission.placed = { record, at, recordBytes: value.length, moved: moved !== undefined, leaves };
     }
     return puts;
   }

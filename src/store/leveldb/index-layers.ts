@@ -40,4 +40,4 @@ export class Layer {
 
 /** The key of its running time to live. */
 export const runningKey = ({ state, seq, expiry }: Slot): string | undefined =>
-  state === 'stored' && expiry ? expiryKey(expiry.at, seq) : undefined;
+  (state === 'stored' || state === 'staged') && expiry ? expiryKey(expiry.at, seq) : undefined;

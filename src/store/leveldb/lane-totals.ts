@@ -9,7 +9,7 @@ interface Lane extends Totals {
   lookup?: { done: Promise<void>; left: Set<number>; came: Slot | undefined };
 }
 
-/** Waiting and dead entries of one destination and class. */
+/** Waiting, staged and dead entries of one destination and class. */
 interface ClassCount {
   entries: number;
   /** None of them has a smaller seq. */
@@ -28,7 +28,7 @@ export class LaneTotals {
   #lane(destination: string): Lane {
     let lane = this.#lanes.get(destination);
     if (!lane) {
-      lane = { entries: 0, bytes: 0, dead: 0, quarantined: 0, held: 0 };
+      lane = { entries: 0, bytes: 0, dead: 0, staged: 0, quarantined: 0, held: 0 };
       this.#lanes.set(destination, lane);
     }
     return lane;
@@ -59,12 +59,12 @@ export class LaneTotals {
     if (lane.entries === 0) delete lane.oldest;
   }
 
-  /** Those of waiting and dead entries. */
+  /** Those of waiting, staged and dead entries. */
   classes(destination: string): number[] {
     return [...(this.#classes.get(destination)?.keys() ?? [])];
   }
 
-  /** No waiting or dead entry of the class has a smaller seq; undefined where there is none. */
+  /** No waiting, staged or dead entry of the class has a smaller seq; undefined where there is none. */
   floor(destination: string, cls: number): number | undefined {
     return this.#classes.get(destination)?.get(cls)?.floor;
   }
@@ -87,6 +87,7 @@ export class LaneTotals {
     lane.held += sign * heldBytes(slot);
     if (slot.state !== 'quarantined') this.#countClass(slot, sign);
     if (slot.state === 'dead') lane.dead += sign;
+    else if (slot.state === 'staged') lane.staged += sign;
     else if (slot.state === 'quarantined') lane.quarantined += sign;
     else {
       lane.entries += sign;

@@ -23,6 +23,7 @@ import type {
 import type { Ballast } from './ballast.ts';
 import { BodyDamaged, readBody, readRecords } from './body-reader.ts';
 import type { Catalog } from './catalog.ts';
+import { compose, stagedIn } from './compose.ts';
 import type { EntryRecord } from './entry-record.ts';
 import { directoryBytes } from './generation.ts';
 import type { GroupCommit, Placed } from './group-commit.ts';
@@ -100,8 +101,10 @@ export class LevelStore implements Store, WriterHost {
   #committed(placed: Placed[], position: { seq: number; generation: number; counter: number }): void {
     const { index, generations } = this.#catalog;
     const before = this.#unmarked;
-    for (const { record, at, recordBytes, moved } of placed)
+    for (const { record, at, recordBytes, moved, leaves } of placed) {
       if (!moved) this.#catalog.add(slotOf(record, at, recordBytes), record);
+      for (const slot of leaves) this.#catalog.leave(slot, record.head.id);
+    }
     index.mark(position);
     if (placed.some(({ moved }) => !moved)) {
       const { seq, generation } = position;
@@ -252,6 +255,27 @@ export class LevelStore implements Store, WriterHost {
     return false;
   }
 
+  async *staged(destination: string, group: string): AsyncGenerator<Entry> {
+    this.#open();
+    for await (const { slot, record } of stagedIn(this.#catalog, destination, group))
+      yield this.#catalog.entry(slot, record);
+  }
+
+  async compose(head: EntryHead, group: string, parts: readonly string[]): Promise<Entry> {
+    this.#open();
+    this.#refuseTaken(head.id);
+    const refusal = this.space.refusal(0);
+    if (refusal) throw refusal;
+    this.#claimed.add(head.id);
+    try {
+      const { newWriter } = this.#parts;
+      const around = { catalog: this.#catalog, commits: this.commits, writer: newWriter() };
+      return this.entryOf(await compose(around, head, group, parts));
+    } finally {
+      this.#claimed.delete(head.id);
+    }
+  }
+
   totals(): ReadonlyMap<string, Totals> {
     return this.#catalog.totals.totals();
   }
@@ -326,7 +350,7 @@ export class LevelStore implements Store, WriterHost {
   async *expired(): AsyncGenerator<EntryBrief> {
     this.#open();
     for await (const slot of this.#catalog.index.expired())
-      if (this.#catalog.stateOf(slot) === 'stored') yield this.#catalog.brief(slot);
+      if (this.#catalog.stateOf(slot) !== 'sending') yield this.#catalog.brief(slot);
   }
 
   async *evictable(below: number, destination?: string): AsyncGenerator<EntryBrief> {

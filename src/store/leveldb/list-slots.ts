@@ -52,7 +52,7 @@ export async function* evictableSlots(
     if (lowest >= below) return;
     for await (const slot of merge(names.map((name) => ofClass(catalog, name, lowest)))) {
       const state = catalog.stateOf(slot);
-      if (state === 'stored' || state === 'dead') yield slot;
+      if (state !== 'sending') yield slot;
     }
   }
 }

@@ -154,7 +154,8 @@ const assemble = async (
   const elbow = (): number => space.elbow;
   const reclaim = new Reclaim(catalog, commits, { generationBytes, newWriter, budget, elbow, log });
   let entries = 0;
-  for (const lane of catalog.totals.totals().values()) entries += lane.entries + lane.dead + lane.quarantined;
+  for (const lane of catalog.totals.totals().values())
+    entries += lane.entries + lane.dead + lane.staged + lane.quarantined;
   const report = {
     took: performance.now() - began,
     entries,

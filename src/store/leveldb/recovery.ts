@@ -4,8 +4,9 @@
 
 import type { Damage, StoreEvent } from '../store.ts';
 import type { Catalog } from './catalog.ts';
+import { stagedIn } from './compose.ts';
 import type { Watermark } from './entry-index.ts';
-import { decodeEntryRecord, decodeOpening } from './entry-record.ts';
+import { decodeEntryRecord, decodeOpening, type EntryRecord } from './entry-record.ts';
 import type { Generation } from './generation.ts';
 import type { Mark } from './high-water.ts';
 import { encodeKey, KIND } from './keys.ts';
@@ -212,7 +213,10 @@ export class Recovery {
     this.#unfinished.delete(place.writer);
     const { seq } = record;
     const slot = slotOf(record, place, value!.length);
-    if (this.#compare && !(await this.#isNews(slot))) return;
+    if (this.#compare && !(await this.#isNews(slot))) {
+      if (seq < end) await this.#compose(record);
+      return;
+    }
     const wanted = this.#wanted.delete(seq);
     if (!wanted && place.kind === KIND.copied && !this.#compare) return;
     if (!wanted && place.kind === KIND.entry) {
@@ -221,6 +225,7 @@ export class Recovery {
       this.#expected = seq + 1;
     }
     this.#catalog.add(this.#compare ? this.#asItWas(slot) : slot, undefined);
+    await this.#compose(record);
     if (this.#compare) this.#known.set(seq, { generation: place.generation, id: slot.id });
     if (!this.#compare || !this.#found) return;
     if (++this.#again <= NAMED)
@@ -229,6 +234,15 @@ export class Recovery {
         seq,
         reason: 'the index had lost it; it was found again and may be sent twice',
       });
+  }
+
+  /** What was staged in its group before it has left with it. */
+  async #compose({ composes, head, seq }: EntryRecord): Promise<void> {
+    if (composes === undefined) return;
+    const together: Promise<unknown>[] = [];
+    for await (const { slot } of stagedIn(this.#catalog, head.destination, composes))
+      if (slot.seq < seq) together.push(this.#catalog.change(slot.id, () => ({ now: undefined })));
+    await Promise.all(together);
   }
 
   /** Whether the index knows nothing of an entry that may still have to be sent. */
@@ -259,7 +273,7 @@ export class Recovery {
 }
 
 const isOver = (fate: StoreEvent | undefined): boolean =>
-  fate !== undefined && /^(?:delivered|dropped|expired|evicted)$/.test(fate.kind);
+  fate !== undefined && /^(?:composed|delivered|dropped|expired|evicted)$/.test(fate.kind);
 
 const openingOf = async (generation: Generation): Promise<number | undefined> => {
   const [opening] = await generation.values([encodeKey(1, KIND.opening, 0)]);

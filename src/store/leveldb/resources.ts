@@ -10,13 +10,18 @@ import type { Slot } from './slot.ts';
 /** The CRC32C of the resource of a URL. */
 export const resourceSum = (url: string): number => crc32c(resourceOf(url));
 
+/** Staged entries are found by their group instead. */
+export const groupSum = (group: string): number => crc32c(`group ${group}`);
+
 /** What all rows of a resource begin with. */
 export const rowsOf = (destination: string, sum: number): string =>
   `r/${encodeURIComponent(destination)}/${sum.toString(16).padStart(8, '0')}/`;
 
 /** undefined: it has none, since it does not wait. */
 export const rowsOfSlot = ({ destination, state, resource }: Slot): string | undefined =>
-  state === 'stored' && resource !== undefined ? rowsOf(destination, resource) : undefined;
+  (state === 'stored' || state === 'staged') && resource !== undefined
+    ? rowsOf(destination, resource)
+    : undefined;
 
 export const rowKey = (rows: string, seq: number): string => rows + digits(seq);
 export const seqOfRow = (key: string): number => Number(key.slice(key.lastIndexOf('/') + 1));

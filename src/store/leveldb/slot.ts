@@ -3,7 +3,7 @@
 import type { EntryRecord } from './entry-record.ts';
 import { partsOf } from './entry-record.ts';
 import type { GenerationKey } from './keys.ts';
-import { resourceSum } from './resources.ts';
+import { groupSum, resourceSum } from './resources.ts';
 
 export interface Slot {
   id: string;
@@ -17,13 +17,13 @@ export interface Slot {
   /** Its bytes, by generation. */
   parts: [generation: number, bytes: number][];
   /** `sending` is never persisted. */
-  state: 'stored' | 'dead' | 'quarantined';
+  state: 'stored' | 'staged' | 'dead' | 'quarantined';
   attempts: number;
   lastError?: string;
   reason?: string;
   /** Its time to live, ms, and when that is over by the store's clock. */
   expiry?: { ttl: number; at: number };
-  /** CRC32C of its resource (resources.ts). Absent where it was stored before format 3 and is quarantined. */
+  /** CRC32C of its resource, or of its group where it is staged (resources.ts). Absent where it was stored before format 3 and is quarantined. */
   resource?: number;
 }
 
@@ -43,9 +43,9 @@ export const slotOf = (
   receivedAt: record.head.receivedAt,
   at,
   parts: partsOf(record.extents, at.generation, recordBytes),
-  state: 'stored',
+  state: record.head.group === undefined ? 'stored' : 'staged',
   attempts: 0,
-  resource: resourceSum(record.head.url),
+  resource: record.head.group === undefined ? resourceSum(record.head.url) : groupSum(record.head.group),
   ...(record.head.ttl !== undefined && {
     expiry: { ttl: record.head.ttl, at: (record.committed.clock ?? 0) + record.head.ttl },
   }),

@@ -5,7 +5,7 @@ import type { Slot } from './slot.ts';
 
 export type Sum = [slots: number, sum: number];
 
-const STATES: readonly Slot['state'][] = ['stored', 'dead', 'quarantined'];
+const STATES: readonly Slot['state'][] = ['stored', 'dead', 'quarantined', 'staged'];
 
 /** 32 bits of what must not change unnoticed. */
 const hash = ({ seq, state, attempts, at }: Slot): number => {

@@ -176,7 +176,8 @@ export class BodyWriter implements EntryWriter {
     draft.sha256 = hash('sha256', payloadOf(chunk), 'hex');
     if (this.#md5) draft.md5 = hash('md5', payloadOf(chunk), 'hex');
     if (this.#gathered === 0) return [];
-    if (this.#gathered > INLINE_BYTES) return [chunk];
+    // A composed entry lists the chunks of its parts, so they have some.
+    if (this.#gathered > INLINE_BYTES || this.head.group !== undefined) return [chunk];
     draft.inline = chunk;
     return [];
   }
