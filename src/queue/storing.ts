@@ -79,7 +79,7 @@ export async function storeRequest(
 }
 
 /** The queue died between the commit and the receipt, and the sidecar asks again: it is owed the receipt, not a second entry. */
-async function storedBefore(
+export async function storedBefore(
   { store }: Surroundings,
   request: IncomingMessage,
   error: unknown,

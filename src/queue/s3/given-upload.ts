@@ -8,7 +8,7 @@ import { mayPass, storeRequest } from '../storing.ts';
 import { element, NAMESPACE, newRequestId, sendXml } from './answer.ts';
 import { filingOf, partKey, type S3Arrival, storable, waits } from './filing.ts';
 import { spoken } from './operation.ts';
-import { wholeBody } from './payload.ts';
+import { type Payload, wholeBody } from './payload.ts';
 import { type PartNamed, partsIn } from './xml.ts';
 
 /** 10,000 parts with their checksums are less. */
@@ -44,6 +44,10 @@ export async function completeGiven(around: Surroundings, arrival: S3Arrival): P
       }),
   });
 }
+
+/** Rejects with S3Refused, or as the payload does. */
+export const partListIn = async (payload: Payload): Promise<PartNamed[]> =>
+  partsIn(await wholeBody(payload, LIST_BYTES));
 
 /** As S3 computes it: the MD5 of the parts' MD5s. Of parts whose ETags are none (SSE-KMS) nobody but S3 knows it; then it is as
  *  distinct. */

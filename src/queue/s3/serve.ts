@@ -8,7 +8,7 @@ import { ANSWER_HEADER, PENDING } from '../../wire/names.ts';
 import type { Arrival, Outcome, Surroundings } from '../arrival.ts';
 import { passOn } from '../pass-on.ts';
 import { speaksS3 } from '../receipts/receipt.ts';
-import { storeRequest } from '../storing.ts';
+import { mayPass, storeRequest } from '../storing.ts';
 import { element, NAMESPACE, newRequestId, type Refusal, S3Refused, sendS3Error, sendXml } from './answer.ts';
 import { deleteObjects } from './delete-objects.ts';
 import { filingOf, reachable, type S3Arrival, storable, unavailable, waits } from './filing.ts';
@@ -16,6 +16,7 @@ import { completeGiven, storePart } from './given-upload.ts';
 import { listing } from './listing.ts';
 import { sendObject } from './objects.ts';
 import { nameOf, s3Request } from './operation.ts';
+import { abortUpload, completeUpload, createUpload, isOwn, listParts, uploadPart } from './own-upload.ts';
 import { lastOf } from './pending.ts';
 
 /** The destination is S3, or its policy speaks S3 to those who do. */
@@ -57,11 +58,16 @@ async function serve(around: Surroundings, arrival: S3Arrival): Promise<Outcome>
     case 'DeleteObject':
     case 'ChangeObject':
       return store(around, arrival);
+    case 'CreateMultipartUpload':
+      return create(around, arrival);
     case 'UploadPart':
+      return isOwn(arrival) ? uploadPart(around, arrival) : storePart(around, arrival);
     case 'AbortMultipartUpload':
-      return storePart(around, arrival);
+      return isOwn(arrival) ? abortUpload(around, arrival) : storePart(around, arrival);
     case 'CompleteMultipartUpload':
-      return completeGiven(around, arrival);
+      return isOwn(arrival) ? completeUpload(around, arrival) : completeGiven(around, arrival);
+    case 'ListParts':
+      return isOwn(arrival) ? listParts(around, arrival) : onlyThere(around, arrival);
     case 'DeleteObjects':
       return deleteObjects(around, storable(arrival, 'DELETE'));
     case 'GetObject':
@@ -81,6 +87,13 @@ async function serve(around: Surroundings, arrival: S3Arrival): Promise<Outcome>
 async function store(around: Surroundings, arrival: S3Arrival): Promise<Outcome> {
   const { payload: _, ...filing } = await filingOf(around, storable(arrival));
   return storeRequest(around, arrival, filing);
+}
+
+/** S3 gives the id where it can be asked. */
+async function create(around: Surroundings, arrival: S3Arrival): Promise<Outcome> {
+  const ask = mayPass(around, arrival) && !waits(around, arrival);
+  if (ask && (await passOn(around.egress, arrival)) === 'answered') return 'cut_through';
+  return createUpload(around, arrival);
 }
 
 async function read(around: Surroundings, arrival: S3Arrival): Promise<Outcome> {
@@ -131,7 +144,7 @@ async function bucket(around: Surroundings, arrival: S3Arrival): Promise<Outcome
 async function onlyThere(around: Surroundings, arrival: S3Arrival): Promise<Outcome> {
   const { request, destination, s3 } = arrival;
   const reads = request.method === 'GET' || request.method === 'HEAD';
-  const free = reachable(around, arrival) && (reads || !waits(around, arrival));
+  const free = !isOwn(arrival) && reachable(around, arrival) && (reads || !waits(around, arrival));
   if (free && (await passOn(around.egress, arrival)) === 'answered') return 'cut_through';
   request.resume();
   throw unavailable(
