@@ -48,7 +48,7 @@ export interface QueueLine {
   method: string;
   url: string;
   bytes: number;
-  state: 'stored' | 'sending' | 'dead' | 'quarantined';
+  state: 'stored' | 'sending' | 'staged' | 'dead' | 'quarantined';
   receivedAt: number;
   attempts: number;
   lastError: string | null;

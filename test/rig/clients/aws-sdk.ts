@@ -1,0 +1,102 @@
+// The app on the AWS SDK for JavaScript, version 3.
+
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { readFile, stat } from 'node:fs/promises';
+import {
+  CopyObjectCommand,
+  DeleteObjectCommand,
+  DeleteObjectsCommand,
+  GetObjectCommand,
+  HeadBucketCommand,
+  HeadObjectCommand,
+  PutObjectCommand,
+  paginateListObjectsV2,
+  S3Client,
+  S3ServiceException,
+} from '@aws-sdk/client-s3';
+import { Upload } from '@aws-sdk/lib-storage';
+import type { Call, Result, S3App, S3Endpoint } from './s3-app.ts';
+
+export const sdkClient = ({ url }: S3Endpoint): S3Client =>
+  new S3Client({
+    endpoint: url,
+    region: 'us-east-1',
+    credentials: { accessKeyId: 'APPKEY', secretAccessKey: 'app-secret' },
+    forcePathStyle: true,
+    maxAttempts: 1,
+  });
+
+const perform = async (client: S3Client, Bucket: string, call: Call): Promise<Result> => {
+  switch (call.op) {
+    case 'put': {
+      const Body = call.as === 'bytes' ? await readFile(call.file) : createReadStream(call.file);
+      const ContentLength = (await stat(call.file)).size;
+      const input = { Bucket, Key: call.key, Body, ContentLength, Metadata: call.meta ?? {} };
+      const { ETag } = await client.send(new PutObjectCommand(input));
+      return { etag: ETag ?? null };
+    }
+    case 'upload': {
+      const params = { Bucket, Key: call.key, Body: createReadStream(call.file) };
+      await new Upload({ client, params, queueSize: 2 }).done();
+      return {};
+    }
+    case 'head': {
+      const found = await client.send(new HeadObjectCommand({ Bucket, Key: call.key }));
+      return { etag: found.ETag ?? null, bytes: found.ContentLength ?? -1, meta: found.Metadata ?? {} };
+    }
+    case 'get': {
+      const found = await client.send(
+        new GetObjectCommand({ Bucket, Key: call.key, ...(call.range && { Range: call.range }) }),
+      );
+      const body = await found.Body!.transformToByteArray();
+      const sha256 = createHash('sha256').update(body).digest('hex');
+      return { etag: found.ETag ?? null, bytes: body.length, sha256 };
+    }
+    case 'list': {
+      const keys: string[] = [];
+      for await (const page of paginateListObjectsV2(
+        { client, pageSize: 2 },
+        { Bucket, Prefix: call.prefix },
+      ))
+        for (const { Key } of page.Contents ?? []) keys.push(Key!);
+      return { keys };
+    }
+    case 'delete':
+      await client.send(new DeleteObjectCommand({ Bucket, Key: call.key }));
+      return {};
+    case 'deleteMany': {
+      const Objects = call.keys.map((Key) => ({ Key }));
+      const { Deleted = [] } = await client.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects } }));
+      return { keys: Deleted.map(({ Key }) => Key!).sort() };
+    }
+    case 'copy':
+      await client.send(
+        new CopyObjectCommand({ Bucket, Key: call.key, CopySource: `${Bucket}/${call.from}` }),
+      );
+      return {};
+    case 'bucket':
+      await client.send(new HeadBucketCommand({ Bucket }));
+      return {};
+  }
+};
+
+export const awsSdk: S3App = {
+  name: 'the AWS SDK for JavaScript',
+  async run(endpoint, calls) {
+    const client = sdkClient(endpoint);
+    const results: Result[] = [];
+    try {
+      for (const call of calls)
+        results.push(
+          await perform(client, endpoint.bucket, call).catch((error) => {
+            if (!(error instanceof S3ServiceException)) throw error;
+            return { error: error.name, status: error.$metadata.httpStatusCode ?? 0 };
+          }),
+        );
+    } finally {
+      client.destroy();
+    }
+    return results;
+  },
+};

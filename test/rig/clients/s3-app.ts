@@ -1,0 +1,32 @@
+// An app that uses S3 through its SDK: the same calls, whatever the SDK, so that what each sees can stand side by side.
+
+/** `file`: the body is that file's. `as`: handed over whole, or as a stream of known length. */
+export type Call =
+  | { op: 'put'; key: string; file: string; as: 'bytes' | 'stream'; meta?: Record<string, string> }
+  /** With the SDK's own upload manager, in parts where it thinks so. */
+  | { op: 'upload'; key: string; file: string }
+  | { op: 'head' | 'delete'; key: string }
+  | { op: 'get'; key: string; range?: string }
+  | { op: 'list'; prefix: string }
+  | { op: 'deleteMany'; keys: string[] }
+  | { op: 'copy'; from: string; key: string }
+  | { op: 'bucket' };
+
+/** What the app gets of each. `error`: the code of S3, or the SDK's name for it. */
+export type Result =
+  | { etag: string | null; bytes?: number; sha256?: string; meta?: Record<string, string> }
+  | { keys: string[] }
+  | { error: string; status: number }
+  | Record<string, never>;
+
+export interface S3Endpoint {
+  /** Path style. */
+  url: string;
+  bucket: string;
+}
+
+export interface S3App {
+  name: string;
+  /** One after the other. Tries nothing again. */
+  run(endpoint: S3Endpoint, calls: readonly Call[]): Promise<Result[]>;
+}
