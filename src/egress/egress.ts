@@ -17,7 +17,7 @@ import {
   PATIENCE_HEADER,
 } from '../wire/names.ts';
 import { chunkedAgent, sendChunked } from './chunked.ts';
-import { canonicalPath } from './path.ts';
+import { canonicalPath, objectPath } from './path.ts';
 
 /** An empty body of these goes without a length, as clients send them. */
 const BODILESS: ReadonlySet<string> = new Set(['DELETE', 'GET', 'HEAD', 'OPTIONS', 'TRACE']);
@@ -51,7 +51,9 @@ export interface OutgoingBody {
 /** Path and query as the upstream is to see them. */
 export function outgoingPath(destination: Destination, url: string): string {
   const path = url.slice(url.indexOf('/', url.indexOf('//') + 2));
-  return upstreamPath(destination) + (destination.upstream.sign ? canonicalPath(path) : path);
+  const { sign } = destination.upstream;
+  const spell = !sign ? (as: string) => as : sign.aws.service === 's3' ? objectPath : canonicalPath;
+  return upstreamPath(destination) + spell(path);
 }
 
 function outgoingHeaders(destination: Destination, head: EntryHead, bytes: number | undefined): string[] {

@@ -5,7 +5,12 @@ const UNRESERVED = /[A-Za-z0-9\-._~]/;
 
 /** The same path with one spelling for each byte: unreserved ones raw, all others as upper-case escapes. `/` stays. A
  *  signature over any other spelling would not match at the server. The query is left as it is. */
-export function canonicalPath(pathAndQuery: string): string {
+export const canonicalPath = (pathAndQuery: string): string => canonical(pathAndQuery, false);
+
+/** The same for a path of S3, to which an escaped slash is a slash: it signs, and keeps, no other. */
+export const objectPath = (pathAndQuery: string): string => canonical(pathAndQuery, true);
+
+function canonical(pathAndQuery: string, unescapeSlash: boolean): string {
   const at = pathAndQuery.indexOf('?');
   const path = at < 0 ? pathAndQuery : pathAndQuery.slice(0, at);
   const query = at < 0 ? '' : pathAndQuery.slice(at);
@@ -17,7 +22,7 @@ export function canonicalPath(pathAndQuery: string): string {
     if (escaped) i += 2;
     const raw = String.fromCharCode(byte);
     out +=
-      (raw === '/' && !escaped) || UNRESERVED.test(raw)
+      (raw === '/' && (unescapeSlash || !escaped)) || UNRESERVED.test(raw)
         ? raw
         : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
   }

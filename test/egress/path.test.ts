@@ -1,5 +1,5 @@
 import t from 'tap';
-import { canonicalPath } from '../../src/egress/path.ts';
+import { canonicalPath, objectPath } from '../../src/egress/path.ts';
 
 t.test('a path has one spelling: unreserved raw, all else escaped in upper case', async (t) => {
   for (const [given, canonical] of [
@@ -14,4 +14,9 @@ t.test('a path has one spelling: unreserved raw, all else escaped in upper case'
   ] as const) {
     t.equal(canonicalPath(given), canonical);
   }
+});
+
+t.test('to S3 an escaped slash is a slash; to others it is none', async (t) => {
+  t.equal(objectPath('/b/a%2Fb%2f+?c=%2F'), '/b/a/b/%2B?c=%2F');
+  t.equal(canonicalPath('/b/a%2Fb%2f+?c=%2F'), '/b/a%2Fb%2F%2B?c=%2F');
 });

@@ -34,10 +34,10 @@ const CREDENTIALS = {
 };
 
 /** Envoy's own path encoding signs what is unreserved, `/` and upper-case escapes as S3 does; a raw sub-delimiter beside
- *  escapes, or an escaped unreserved character, gets a 403. Paths outside this pattern are left to the queue, which makes
+ *  escapes, an escaped unreserved character or an escaped slash gets a 403. Paths outside this pattern are left to the queue, which makes
  *  them canonical. RE2, whole path and query. */
 export const SIGNABLE_PATH =
-  '^/([A-Za-z0-9/_.-]|%(2[0-9A-CF]|3[A-F]|40|5[B-E]|60|7[BCD]|7F|[013][0-9A-F]|[89A-F][0-9A-F]))*(\\?.*)?$';
+  '^/([A-Za-z0-9/_.-]|%(2[0-9A-C]|3[A-F]|40|5[B-E]|60|7[BCD]|7F|[013][0-9A-F]|[89A-F][0-9A-F]))*(\\?.*)?$';
 
 /** Filters in the order of the listener. Both do nothing unless a route asks for them. */
 export const signingFilters = () => [

@@ -1,7 +1,7 @@
 // DeleteObjects without a link: one deletion for each object, so that each keeps its place in the order of its own object. The
 // answer comes when all of them are committed.
 
-import { canonicalPath } from '../../egress/path.ts';
+import { objectPath } from '../../egress/path.ts';
 import type { EntryHead } from '../../store/store.ts';
 import { headerOf } from '../../wire/headers.ts';
 import { headOf, type Outcome, type Surroundings } from '../arrival.ts';
@@ -53,7 +53,7 @@ export async function deleteObjects(around: Surroundings, arrival: S3Arrival): P
 
 const headFor = (arrival: S3Arrival, { key, versionId }: Deletion): EntryHead => {
   const bucket = arrival.url.split('?', 1)[0]!.replace(/\/$/, '');
-  const path = canonicalPath(`/${key.split('/').map(encodeURIComponent).join('/')}`);
+  const path = objectPath(`/${key.split('/').map(encodeURIComponent).join('/')}`);
   const query = versionId === undefined ? '' : `?versionId=${encodeURIComponent(versionId)}`;
   const head = headOf({ ...arrival, url: bucket + path + query });
   return {

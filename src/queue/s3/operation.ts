@@ -1,7 +1,7 @@
 // What a request asks of S3, and of which object: a pure reading of method, path, query and destination. What is then done
 // about it is for serve.ts.
 
-import { canonicalPath } from '../../egress/path.ts';
+import { objectPath } from '../../egress/path.ts';
 import type { Destination } from '../../policy/policy.ts';
 import { upstreamPath } from '../../policy/upstream.ts';
 
@@ -31,7 +31,7 @@ export interface S3Request {
   operation: Operation;
   /** Empty where the request names none. */
   bucket: string;
-  /** Each byte in its one spelling (see canonicalPath); empty where the request names no object. */
+  /** Each byte in its one spelling (see objectPath); empty where the request names no object. */
   key: string;
   /** Decoded; of a repeated name the first. */
   query: ReadonlyMap<string, string>;
@@ -68,7 +68,7 @@ export const queryOf = (path: string): Map<string, string> => {
 /** Bucket and key as the upstream will see them: the bucket is in its host's name, or the first segment of the path that it gets. */
 export const objectOf = (destination: Destination, path: string): { bucket: string; key: string } => {
   const [resource = ''] = path.split('?', 1);
-  const whole = canonicalPath(upstreamPath(destination) + resource);
+  const whole = objectPath(upstreamPath(destination) + resource);
   const inHost = VIRTUAL_HOST.exec(new URL(destination.upstream.url).hostname)?.[1];
   if (inHost !== undefined) return { bucket: inHost, key: whole.slice(1) };
   const slash = whole.indexOf('/', 1);

@@ -2,7 +2,7 @@
 // stored (storing.ts), reads are answered of what waits (objects.ts, listing.ts), and what only the destination knows is
 // refused. With a link, what is not stored is passed on.
 
-import { canonicalPath } from '../../egress/path.ts';
+import { objectPath } from '../../egress/path.ts';
 import { LaybyError, messageOf } from '../../telemetry/error.ts';
 import { ANSWER_HEADER, PENDING } from '../../wire/names.ts';
 import type { Arrival, Outcome, Surroundings } from '../arrival.ts';
@@ -31,7 +31,7 @@ export async function serveS3(around: Surroundings, arrival: Arrival): Promise<O
   const s3 = s3Request(destination, method, path, 'x-amz-copy-source' in request.headers);
   // One spelling for each object, as it will be sent: so what waits for it is found, and keeps its order.
   const url = destination.upstream.sign
-    ? arrival.url.slice(0, arrival.url.length - path.length) + canonicalPath(path)
+    ? arrival.url.slice(0, arrival.url.length - path.length) + objectPath(path)
     : arrival.url;
   try {
     return await serve(around, { ...arrival, url, s3 });
