@@ -6,12 +6,15 @@ import { openStore } from '../../../src/store/leveldb/open.ts';
 import type { Entry } from '../../../src/store/store.ts';
 import type { Said } from './recording.ts';
 
-type State = 'storing' | 'stored' | 'leaving' | 'left' | 'dying' | 'dead';
+/** `composing`: it is on its way into another, and either it is there or that one. */
+type State = 'storing' | 'stored' | 'composing' | 'leaving' | 'left' | 'dying' | 'dead';
 
 interface Promised {
   sha256: string;
   seq: number | undefined;
   state: State;
+  /** Of what is composed. */
+  into?: string | undefined;
 }
 
 /** By id. */
@@ -28,6 +31,7 @@ export const ledgerAt = (said: Said[], line: number, before: Ledger = new Map())
       const promised = ledger.get(id)!;
       promised.state = state;
       if (state === 'stored') promised.seq = Number(more);
+      if (state === 'composing') promised.into = more;
     }
   }
   return ledger;
@@ -44,8 +48,10 @@ export const broken = async (dir: string, ledger: Ledger, generationBytes: numbe
       if (entries.has(entry.id)) wrong.push(`${entry.id} is listed twice`);
       entries.set(entry.id, entry);
     }
-    for (const [id, { state, seq }] of ledger) {
+    for (const [id, { state, seq, into }] of ledger) {
       const entry = entries.get(id);
+      if (state === 'composing' && entries.has(id) === entries.has(into!))
+        wrong.push(`${id} is ${entry ? 'beside' : 'lost with'} what it was to be in`);
       if (entry && state === 'left') wrong.push(`${id} came back`);
       if (!entry && /^(stored|dying|dead)$/.test(state)) wrong.push(`${id} (${seq}, ${state}) is lost`);
       if (entry && state === 'dead' && entry.state !== 'dead')

@@ -1,4 +1,4 @@
-// Stores bodies of three sizes, delivers, drops and refuses some, and says each step on stdout before or after it is done, as
+// Stores bodies of three sizes, composes some of staged parts, delivers, drops and refuses some, and says each step on stdout before or after it is done, as
 // the ledger in ledger.ts reads it. Dies without closing, or closes. Usage: node store-and-drain.ts DIR GENERATION-BYTES
 // ENTRIES close|kill.
 
@@ -38,9 +38,34 @@ const leave = async (id: string): Promise<void> => {
   }
 };
 
+/** Three staged parts become one entry. */
+const compose = async (): Promise<void> => {
+  const group = randomBytes(8).toString('hex');
+  const destination = `d${randomInt(3)}`;
+  const bodies = [64 * 1024, 700_000, 100].map((bytes) => randomBytes(bytes));
+  const parts: string[] = [];
+  for (const body of bodies) {
+    const head = newHead({ destination, group });
+    say(`storing ${head.id} ${sha256(body)}`);
+    const writer = await store.begin(head);
+    await writer.write(Buffer.from(body));
+    const { seq } = await writer.commit();
+    say(`stored ${head.id} ${seq}`);
+    parts.push(head.id);
+  }
+  const whole = newHead({ destination });
+  say(`storing ${whole.id} ${sha256(Buffer.concat(bodies))}`);
+  for (const id of parts) say(`composing ${id} ${whole.id}`);
+  const { seq } = await store.compose(whole, group, parts);
+  say(`stored ${whole.id} ${seq}`);
+  for (const id of parts) say(`left ${id}`);
+  waiting.push(whole.id);
+};
+
 let left = Number(entries);
 const work = async (): Promise<void> => {
   while (left-- > 0) {
+    if (randomInt(12) === 0) await compose();
     const body = randomBytes(SIZES[randomInt(SIZES.length)]!);
     const head = newHead({ destination: `d${randomInt(3)}` });
     say(`storing ${head.id} ${sha256(body)}`);
