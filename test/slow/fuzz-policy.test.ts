@@ -5,7 +5,7 @@
 
 import t from 'tap';
 import { stringify } from 'yaml';
-import { resourcesFor } from '../../src/control-plane/resources/resources.ts';
+import { resourcesFor, type Sidecar } from '../../src/control-plane/resources/resources.ts';
 import { loadXds } from '../../src/control-plane/xds/registry.ts';
 import { PolicyError, parsePolicy } from '../../src/policy/parse.ts';
 import type { Policy } from '../../src/policy/policy.ts';
@@ -223,9 +223,10 @@ const policyText = (random: Random): string => {
 };
 
 const encodable = (policy: Policy): void => {
-  const sidecar = { outbound: { unix: '/o' }, egress: { unix: '/e' }, trustedCa: '/ca.pem' };
-  const { clusters, listeners, routes } = resourcesFor(policy, sidecar, { unix: '/q' });
-  for (const resource of [...clusters, ...listeners, ...routes]) xds.any(resource);
+  const listeners = { outbound: { unix: '/o' }, egress: { unix: '/e' } };
+  const sidecar: Sidecar = { ...listeners, trustedCa: '/ca.pem', discovery: 'aggregated' };
+  const resources = resourcesFor(policy, sidecar, { unix: '/q' });
+  for (const resource of Object.values(resources).flat()) xds.any(resource);
 };
 
 /** What is wrong with how the parser took this text; undefined where nothing is. */
