@@ -2,6 +2,7 @@
 
 import type { ServerResponse } from 'node:http';
 import type { Entry, Store } from '../../store/store.ts';
+import { LaybyError } from '../../telemetry/error.ts';
 import { ANSWER_HEADER, ENTRY_HEADER, PENDING } from '../../wire/names.ts';
 import type { Arrival } from '../arrival.ts';
 import { refuse } from './answer.ts';
@@ -17,18 +18,19 @@ const OVERRIDE =
 
 export const etagOf = ({ md5, sha256 }: Entry): string => `"${md5 ?? sha256}"`;
 
+/** false: the entry has left meanwhile, and nothing was said yet. Rejects with S3Refused, and with the store's errors. */
 export async function sendObject(
   store: Store,
   { request, response }: Arrival,
   query: ReadonlyMap<string, string>,
   entry: Entry,
-): Promise<void> {
+): Promise<boolean> {
   const headers = headersOf(entry, request.headers['x-amz-checksum-mode'] === 'ENABLED');
   const condition = failing(request.headers, entry);
   if (condition === 304) {
     response.writeHead(304, { ETag: etagOf(entry), 'Last-Modified': headers['Last-Modified']! });
     response.end();
-    return;
+    return true;
   }
   if (condition === 412)
     throw refuse(412, 'PreconditionFailed', 'At least one of the pre-conditions you specified did not hold');
@@ -40,22 +42,28 @@ export async function sendObject(
   const { start, end } = range ?? { start: 0, end: entry.bytes };
   headers['Content-Length'] = String(end - start);
   if (range) headers['Content-Range'] = `bytes ${start}-${end - 1}/${entry.bytes}`;
+  const pieces = store.read(entry, { start, end })[Symbol.asyncIterator]();
+  let first: IteratorResult<Buffer> | undefined;
+  try {
+    if (request.method !== 'HEAD') first = await pieces.next();
+  } catch (error) {
+    if (error instanceof LaybyError && error.code === 'LAYBY_ENTRY_UNKNOWN') return false;
+    throw error;
+  }
   response.writeHead(range ? 206 : 200, headers);
-  if (request.method === 'HEAD') response.end();
-  else await sendBody(store, response, entry, start, end);
+  await sendBody(response, pieces, first);
+  return true;
 }
 
 async function sendBody(
-  store: Store,
   response: ServerResponse,
-  entry: Entry,
-  start: number,
-  end: number,
+  pieces: AsyncIterator<Buffer>,
+  first: IteratorResult<Buffer> | undefined,
 ): Promise<void> {
   try {
-    for await (const piece of store.read(entry, { start, end })) {
-      if (response.destroyed) return;
-      if (!response.write(piece))
+    for (let next = first; next && !next.done; next = await pieces.next()) {
+      if (response.destroyed) break;
+      if (!response.write(next.value))
         await new Promise<void>((resolve) => {
           response.once('drain', resolve);
           response.once('close', resolve);
@@ -63,8 +71,10 @@ async function sendBody(
     }
     response.end();
   } catch {
-    // It was delivered or found damaged meanwhile: what was sent must not look whole.
+    // It was found damaged in the middle: what was sent must not look whole.
     response.destroy();
+  } finally {
+    await pieces.return?.();
   }
 }
 

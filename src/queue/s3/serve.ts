@@ -6,6 +6,7 @@ import { objectPath } from '../../egress/path.ts';
 import { LaybyError, messageOf } from '../../telemetry/error.ts';
 import { ANSWER_HEADER, PENDING } from '../../wire/names.ts';
 import type { Arrival, Outcome, Surroundings } from '../arrival.ts';
+import { BodyTorn } from '../body.ts';
 import { passOn } from '../pass-on.ts';
 import { speaksS3 } from '../receipts/receipt.ts';
 import { mayPass, storeRequest } from '../storing.ts';
@@ -24,7 +25,7 @@ export const isS3 = ({ destination, request }: Arrival): boolean =>
   destination.upstream.sign?.aws.service === 's3' ||
   (/^(s3|auto)$/.test(destination.store.receipt) && speaksS3(request, destination));
 
-/** Rejects with BodyTorn, and with the store's errors that S3 has no words for: nothing was stored then. */
+/** Rejects with BodyTorn alone, and where an answer has begun. */
 export async function serveS3(around: Surroundings, arrival: Arrival): Promise<Outcome> {
   const { request, response, destination, path } = arrival;
   const method = request.method ?? '';
@@ -36,12 +37,13 @@ export async function serveS3(around: Surroundings, arrival: Arrival): Promise<O
   try {
     return await serve(around, { ...arrival, url, s3 });
   } catch (error) {
-    const refusal = refusalOf(error);
-    if (!refusal || response.headersSent) throw error;
+    if (error instanceof BodyTorn || response.headersSent) throw error;
     // What is left of the body is not wanted: the connection goes with it.
     response.shouldKeepAlive = request.complete;
-    sendS3Error(response, refusal, nameOf(s3));
-    return 'refused';
+    const refusal = refusalOf(error);
+    if (!refusal) around.log.error({ err: error, method }, 'a request to S3 could not be answered');
+    sendS3Error(response, refusal ?? unavailable(messageOf(error)), nameOf(s3));
+    return refusal ? 'refused' : 'failed';
   }
 }
 
@@ -100,10 +102,10 @@ async function read(around: Surroundings, arrival: S3Arrival): Promise<Outcome> 
   const { s3, destination, response } = arrival;
   const last = await lastOf(around.store, destination, arrival.url);
   if (!last) return onlyThere(around, arrival);
-  arrival.request.resume();
   const { effect, entry } = last;
   if (effect === 'put') {
-    await sendObject(around.store, arrival, s3.query, entry);
+    if (!(await sendObject(around.store, arrival, s3.query, entry))) return onlyThere(around, arrival);
+    arrival.request.resume();
   } else if (effect === 'delete') {
     const gone = { status: 404, code: 'NoSuchKey', message: 'The specified key does not exist.' };
     sendS3Error(response, gone, nameOf(s3), { [ANSWER_HEADER]: PENDING });

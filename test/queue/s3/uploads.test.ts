@@ -212,3 +212,9 @@ t.test('what only S3 can do is refused without a link', async (t) => {
   isError(t, await s3.ask('DELETE', '/b/k'), 503, 'ServiceUnavailable');
   t.same(await stored(s3), []);
 });
+
+t.test("what finds no room is refused in S3's words", async (t) => {
+  const s3 = await bucket(t, { quota: 100_000 });
+  isError(t, await s3.ask('PUT', '/b/k', { body: BODY }), 507, 'InsufficientStorage');
+  t.equal((await s3.ask('PUT', '/b/k', { body: BODY.subarray(0, 1000) })).status, 200);
+});
