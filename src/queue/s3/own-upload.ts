@@ -30,16 +30,9 @@ export const isOwn = ({ s3 }: S3Arrival): boolean =>
   s3.query.get('uploadId')?.startsWith(UPLOAD_PREFIX) === true;
 
 export async function createUpload(around: Surroundings, arrival: S3Arrival): Promise<Outcome> {
-  const { head, expected, read } = await filingOf(around, storable(storable(arrival, 'PUT')));
+  const { head, ...filing } = await filingOf(around, storable(storable(arrival, 'PUT')));
   const group = UPLOAD_PREFIX + head.id;
-  await stage(around, arrival, {
-    head: stagedHead(head, group),
-    expected,
-    // S3 may have been asked first, and its empty body read.
-    read: async (take) => {
-      if (!arrival.request.readableEnded) await read(take);
-    },
-  });
+  await stage(around, arrival, { ...filing, head: stagedHead(head, group) });
   const { s3, response } = arrival;
   const xml = [
     `<InitiateMultipartUploadResult xmlns="${NAMESPACE}">`,
