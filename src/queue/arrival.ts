@@ -14,6 +14,7 @@ import { entryId } from './entry-id.ts';
 import { endToEndHeaders } from './headers.ts';
 import type { Room } from './room.ts';
 import type { Spools } from './spool.ts';
+import type { Turns } from './turns.ts';
 
 /** What the counters call the ways that a request can end. */
 export type Outcome = 'receipt' | 'cut_through' | 'page' | 'read' | 'refused' | 'torn' | 'failed';
@@ -37,6 +38,7 @@ export interface Surroundings {
   store: Store;
   room: Room;
   backlog: Backlog;
+  turns: Turns;
   egress: Egress;
   spools: Spools;
   log: Logger;

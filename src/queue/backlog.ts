@@ -9,6 +9,14 @@ import type { Lane } from '../wire/edge-service.ts';
 /** With no control plane there is nobody to hold; ms. */
 const HOLD_PATIENCE_MS = 800;
 
+/** A request on its way into the store. */
+export interface Storing {
+  /** Resolves when no direct call can overtake it any more. */
+  held(): Promise<void>;
+  /** It is stored, or will not be. */
+  done(): void;
+}
+
 interface LaneState {
   /** Requests on their way into the store. */
   storing: number;
@@ -72,8 +80,8 @@ export class Backlog {
     return this.#lane(destination).failing;
   }
 
-  /** A request is about to be stored. `held` resolves when no direct call can overtake it any more; `done` ends it. */
-  storing(destination: string, failedOver: boolean): { held: () => Promise<void>; done: () => void } {
+  /** A request is about to be stored. */
+  storing(destination: string, failedOver: boolean): Storing {
     const lane = this.#lane(destination);
     lane.storing += 1;
     const changed = this.#pending(lane);

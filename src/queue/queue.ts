@@ -18,6 +18,7 @@ import { Intake } from './intake.ts';
 import { queueMetrics } from './metrics.ts';
 import { Room } from './room.ts';
 import { Spools } from './spool.ts';
+import { Turns } from './turns.ts';
 
 export interface QueueOptions {
   /** The store and the last policy are kept here. */
@@ -72,6 +73,7 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
   const links = new Map<string, { up: boolean; by: string }>();
   const metrics = queueMetrics(store);
   const backlog = new Backlog(store);
+  const turns = new Turns();
   const egress = new Egress(options.egress);
   const replay = new Replay({
     store,
@@ -79,8 +81,10 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
     log,
     onOutcome: (destination, reached) => backlog.outcome(destination, reached),
     onLeft: (destination) => backlog.left(destination),
+    maySend: ({ destination, orderKey }) => turns.maySend(destination, orderKey),
     count: metrics.replayed,
   });
+  turns.onFree = (destination) => replay.wake(destination);
   store.on('event', ({ kind, destination }) => {
     // Also of a destination that nothing is replayed for now: its hold must end all the same.
     if (TAKEN_OUT.has(kind)) backlog.left(destination);
@@ -91,6 +95,7 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
     room: new Room(store),
     spools: new Spools({ dir: join(options.dir, 'spool'), reserve, encrypted: key !== undefined }),
     backlog,
+    turns,
     egress,
     log,
     policy: () => policy,

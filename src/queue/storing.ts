@@ -1,9 +1,11 @@
-// A request that may be stored: it is cut through where the way is free, else spooled and committed; then comes the receipt.
+// A request that may be stored: it is cut through where the way is free, else spooled and committed; then comes the receipt. Which of
+// those it may be is for turns.ts, as far as order goes.
 
 import type { IncomingMessage } from 'node:http';
-import type { Entry, EntryHead, EntryWriter } from '../store/store.ts';
+import type { Entry, EntryHead, EntryWriter, Store } from '../store/store.ts';
 import { LaybyError } from '../telemetry/error.ts';
 import { type Arrival, headOf, type Outcome, requestId, type Surroundings } from './arrival.ts';
+import type { Storing } from './backlog.ts';
 import { type ReadBody, readBody } from './body.ts';
 import { cutThrough } from './cut-through.ts';
 import { RECEIPTS, type Receipt, receiptFor } from './receipts/receipt.ts';
@@ -14,7 +16,7 @@ export interface Filing {
   /** Body length, bytes, where it is known. */
   expected: number | undefined;
   read: ReadBody;
-  /** Cut through. */
+  /** Cut through, where it is its turn. */
   online: boolean;
   md5: boolean;
   receipt: Receipt;
@@ -39,48 +41,88 @@ export async function storeRequest(
   arrival: Arrival,
   filing: Filing = asItStands(around, arrival),
 ): Promise<Outcome> {
-  const { room, backlog, egress, log, spools } = around;
-  const { request, response, destination, failedOver } = arrival;
-  const { name } = destination;
-  const { head, expected, read, online, md5, receipt } = filing;
+  const { backlog, turns } = around;
+  const { destination, failedOver } = arrival;
+  const over = filing.online ? await takeTurn(around, arrival, filing.head.orderKey) : undefined;
+  if (over) return goThrough(around, arrival, filing).finally(over);
   // Said before the body is read, so that the hold is in force by the time the receipt is due.
-  const storing = online ? undefined : backlog.storing(name, failedOver);
+  const storing = backlog.storing(destination.name, failedOver);
+  const stored = turns.store(destination.name, filing.head.orderKey);
+  return keep(around, arrival, filing, storing).finally(() => {
+    stored();
+    storing.done();
+  });
+}
+
+async function keep(
+  { room, store }: Surroundings,
+  arrival: Arrival,
+  filing: Filing,
+  storing: Storing,
+): Promise<Outcome> {
+  const { head, expected, read, md5 } = filing;
   let writer: EntryWriter | undefined;
-  let after = storing;
-  const begin = () => room.begin(destination, head, expected, { md5, owned: true });
   try {
-    if (online) {
-      const store = (why: string): Promise<EntryWriter> => {
-        log.info({ id: head.id, destination: name, why }, 'lost in the middle');
-        after = backlog.storing(name, true);
-        return begin();
-      };
-      writer = await cutThrough({ arrival, head, read, expected, egress, spool: spools.begin(), store });
-      if (!writer) return 'cut_through';
-    } else {
-      const spool = await begin();
-      writer = spool;
-      await read((piece) => spool.write(piece));
-    }
-    const entry = await writer.commit(request.rawTrailers);
-    await after!.held();
-    receipt(response, entry);
-    return 'receipt';
+    const began = await room.begin(arrival.destination, head, expected, { md5, owned: true });
+    writer = began;
+    await read((piece) => began.write(piece));
+    return await commit(arrival, filing, began, storing);
   } catch (error) {
     await writer?.abort();
-    const again = await storedBefore(around, request, error);
+    const again = await storedBefore({ store }, arrival.request, error);
     if (!again) throw error;
-    await after?.held();
-    receipt(response, again);
-    return 'receipt';
-  } finally {
-    after?.done();
+    return giveReceipt(arrival, filing, again, storing);
   }
+}
+
+async function goThrough(around: Surroundings, arrival: Arrival, filing: Filing): Promise<Outcome> {
+  const { room, backlog, egress, log, spools } = around;
+  const { name } = arrival.destination;
+  const { head, expected, read, md5 } = filing;
+  let writer: EntryWriter | undefined;
+  let storing: Storing | undefined;
+  const store = (why: string): Promise<EntryWriter> => {
+    log.info({ id: head.id, destination: name, why }, 'lost in the middle');
+    storing = backlog.storing(name, true);
+    return room.begin(arrival.destination, head, expected, { md5, owned: true });
+  };
+  try {
+    writer = await cutThrough({ arrival, head, read, expected, egress, spool: spools.begin(), store });
+    return writer ? await commit(arrival, filing, writer, storing!) : 'cut_through';
+  } catch (error) {
+    await writer?.abort();
+    const again = await storedBefore(around, arrival.request, error);
+    if (!again) throw error;
+    storing ??= backlog.storing(name, false);
+    return await giveReceipt(arrival, filing, again, storing);
+  } finally {
+    storing?.done();
+  }
+}
+
+async function commit(
+  arrival: Arrival,
+  filing: Filing,
+  writer: EntryWriter,
+  storing: Storing,
+): Promise<Outcome> {
+  return giveReceipt(arrival, filing, await writer.commit(arrival.request.rawTrailers), storing);
+}
+
+async function giveReceipt(
+  { response }: Arrival,
+  { receipt }: Filing,
+  entry: Entry,
+  storing: Storing,
+): Promise<Outcome> {
+  await storing.held();
+  receipt(response, entry);
+  return 'receipt';
 }
 
 /** The queue died between the commit and the receipt, and the sidecar asks again: it is owed the receipt, not a second entry. */
 export async function storedBefore(
-  { store }: Surroundings,
+  { store }: Pick<Surroundings, 'store'>,
   request: IncomingMessage,
   error: unknown,
 ): Promise<Entry | undefined> {
@@ -90,14 +132,42 @@ export async function storedBefore(
   return store.get(id);
 }
 
-/** The link may be there, nothing older waits, and the destination can take the body as it comes. */
+/** A function that ends its turn, where the way is free for it: see turns.ts. */
+async function takeTurn(
+  around: Surroundings,
+  arrival: Arrival,
+  orderKey: string,
+): Promise<(() => void) | undefined> {
+  const { backlog, store, turns } = around;
+  const { destination, url } = arrival;
+  const { name } = destination;
+  if (orderKey === '') return () => {};
+  const waits = backlog.isPending(name);
+  if (destination.store.order === 'strict') return waits ? undefined : () => {};
+  if (waits && !turns.isFree(name, orderKey)) return undefined;
+  const over = turns.pass(name, orderKey);
+  // What may have changed while the store was asked is asked again.
+  if (!waits || ((await isFree(store, name, url)) && mayPass(around, arrival))) return over;
+  over();
+  return undefined;
+}
+
+/** What cannot be asked may well wait. */
+const isFree = async (store: Store, destination: string, url: string): Promise<boolean> => {
+  try {
+    return !(await store.occupied(destination, url));
+  } catch {
+    return false;
+  }
+};
+
+/** The link may be there, and the destination can take the body as it comes; whether it is its turn is another matter. */
 export function mayPass(
   { backlog, linkUp }: Surroundings,
   { destination, failedOver, expected }: Arrival,
 ): boolean {
   const { name, store, upstream } = destination;
   if (failedOver || store.mode !== 'failover' || !linkUp(name) || backlog.isFailing(name)) return false;
-  if (backlog.isPending(name) && store.order !== 'none') return false;
   // S3 takes no body of unknown length (411).
   return upstream.sign === undefined || expected !== undefined;
 }

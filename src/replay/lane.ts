@@ -58,10 +58,10 @@ export class Lane {
     return this.#slots.some((slot) => slot.entry.id === id);
   }
 
-  /** The next entry to send at `now`, marked as under way; undefined when none may go. */
-  next(now: number): Entry | undefined {
+  /** The next entry to send at `now`, marked as under way; undefined when none may go. `may`: what others say of it. */
+  next(now: number, may: (entry: Entry) => boolean = () => true): Entry | undefined {
     for (const slot of this.#first()) {
-      if (slot.notBefore > now) continue;
+      if (slot.notBefore > now || !may(slot.entry)) continue;
       slot.sending = true;
       return slot.entry;
     }

@@ -40,6 +40,8 @@ export interface ReplayOptions {
   onOutcome: (destination: string, reached: boolean) => void;
   /** An entry has left the lane. */
   onLeft: (destination: string) => void;
+  /** Whether an entry may be sent now, as far as others than the lane know; `wake` when that may have changed. */
+  maySend: (entry: Entry) => boolean;
   count: (destination: string, outcome: string, bytes: number) => void;
 }
 
@@ -94,6 +96,11 @@ class Runner {
     this.stored();
   }
 
+  /** What could not be sent may be sent now. */
+  wake(): void {
+    this.#pump();
+  }
+
   left(id: string): void {
     this.#lane.left(id);
     this.#pump();
@@ -114,7 +121,7 @@ class Runner {
     // While nothing gets through, one entry is enough to find out.
     const lanes = this.#failures > 0 || !this.#link.up ? 1 : this.#destination.replay.concurrency;
     while (this.#lane.sending < lanes) {
-      const entry = this.#lane.next(now);
+      const entry = this.#lane.next(now, this.#options.maySend);
       if (!entry) break;
       this.#lastTry = now;
       const running = this.#try(entry).finally(() => {
@@ -308,6 +315,11 @@ export class Replay {
   link(destination: string, link: { up: boolean; by: string }): void {
     this.#links.set(destination, link);
     this.#runners.get(destination)?.link(link);
+  }
+
+  /** See `maySend`. */
+  wake(destination: string): void {
+    this.#runners.get(destination)?.wake();
   }
 
   async stop(): Promise<void> {

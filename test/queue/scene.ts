@@ -3,7 +3,7 @@
 
 import { mkdirSync, rmSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
-import { createServer, type IncomingHttpHeaders, request } from 'node:http';
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { saveLastGood } from '../../src/policy/last-good.ts';
@@ -57,9 +57,16 @@ export const scene = async (
   mkdirSync(dir, { recursive: true });
   await saveLastGood(dir, policy);
 
-  const link = { up: false };
+  const link = {
+    up: false,
+    /** The connection ends instead of an answer. */
+    cut: false,
+    /** Awaited before a whole request is answered: a destination that takes its time. */
+    answer: async (_incoming: IncomingMessage): Promise<void> => {},
+  };
   const arrived = new Map<string, number>();
   const sent: Sent[] = [];
+  const order: string[] = [];
   let changed = () => {};
   const egress = createServer(async (incoming, response) => {
     const pieces: Buffer[] = [];
@@ -73,8 +80,11 @@ export const scene = async (
       response.writeHead(503, { 'layby-no-link': 'UF' }).end();
       return;
     }
+    await link.answer(incoming);
+    if (link.cut) return void response.destroy();
     arrived.set(incoming.url!, body.length);
     sent.push({ method: incoming.method!, path: incoming.url!, headers: incoming.headers, body });
+    order.push(`${incoming.method} ${incoming.url} ${body.length}`);
     response.writeHead(200).end();
     changed();
   });
@@ -125,6 +135,10 @@ export const scene = async (
     /** A request to the first destination. */
     ask: (method: string, path: string, options: { body?: Buffer; headers?: Record<string, string> } = {}) =>
       call('queue', method, `${destinations[0]!.name}.example`, path, options.body, options.headers),
+    /** What arrived, in turn: method, path, bytes. */
+    order,
+    call: (method: string, path: string, body?: Buffer, headers: Record<string, string> = {}) =>
+      call('queue', method, `${destinations[0]!.name}.example`, path, body, headers),
     put: (path: string, body: Buffer, host = `${destinations[0]!.name}.example`, headers = {}) =>
       call('queue', 'PUT', host, path, body, headers),
     admin: (path: string) => call('admin', 'GET', 'queue', path),

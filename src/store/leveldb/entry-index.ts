@@ -19,7 +19,7 @@ import { Layer, runningKey } from './index-layers.ts';
 import { IndexReads } from './index-reads.ts';
 import { idKey, laneKey, WATERMARK_KEY } from './keys.ts';
 import { LogNames } from './log-names.ts';
-import { ResourceCounts, rowKey, rowsOf, rowsOfSlot } from './resources.ts';
+import { awaited, decodeRowKey, ResourceCounts, rowKey } from './resources.ts';
 import { seal, sealSecret, unseal } from './sealed-json.ts';
 import { packSlot, type Slot } from './slot.ts';
 import type { Reading, StoreClock } from './store-clock.ts';
@@ -107,14 +107,14 @@ export class EntryIndex extends IndexReads {
   /** A slot that was on the disk at the opening. */
   count(slot: Slot): void {
     this.#tally.add(slot);
-    const rows = rowsOfSlot(slot);
-    if (rows) this.#counts.add(rows);
+    const sum = awaited(slot);
+    if (sum !== undefined) this.#counts.add(slot.destination, sum);
   }
 
   #uncount(slot: Slot): void {
     this.#tally.remove(slot);
-    const rows = rowsOfSlot(slot);
-    if (rows) this.#counts.remove(rows);
+    const sum = awaited(slot);
+    if (sum !== undefined) this.#counts.remove(slot.destination, sum);
   }
 
   /** Whether what was counted is what was written, and each slot is found by its id. */
@@ -129,16 +129,18 @@ export class EntryIndex extends IndexReads {
     this.pending.set(slot.destination, slot.seq, slot.id, slot);
     const key = runningKey(slot);
     if (key) this.pending.expiries.set(key, slot.id);
-    const rows = rowsOfSlot(slot);
-    if (rows) this.pending.touch(rows, slot.destination, slot.seq);
+    this.#touch(slot, awaited(slot));
+  }
+
+  #touch({ destination, seq }: Slot, sum: number | undefined): void {
+    if (sum !== undefined) this.pending.resources.add(destination, sum, seq);
   }
 
   /** Ids that lead to no slot of theirs go, and rows of resources that have none. For opening. */
   async dropStrays(isAt: (id: string, seq: number) => boolean, has: (seq: number) => boolean): Promise<void> {
     for await (const key of this.db.keys({ gt: 'r/', lt: 'r0' })) {
-      const [, destination, , seq] = key.split('/');
-      if (destination !== undefined && seq !== undefined && !has(Number(seq)))
-        this.pending.touch(key.slice(0, -seq.length), decodeURIComponent(destination), Number(seq));
+      const row = decodeRowKey(key);
+      if (row && !has(row.seq)) this.pending.resources.add(row.destination, row.sum, row.seq);
     }
     for await (const [key, value] of this.db.iterator({ gt: 'i/', lt: 'i0' })) {
       const id = key.slice(idKey('').length);
@@ -151,11 +153,10 @@ export class EntryIndex extends IndexReads {
   put(slot: Slot, before?: Slot): void {
     if (before) this.#uncount(before);
     this.count(slot);
-    const rows = rowsOfSlot(slot);
-    const rowsBefore = before && rowsOfSlot(before);
-    if (rows !== rowsBefore)
-      for (const changed of [rows, rowsBefore])
-        if (changed) this.pending.touch(changed, slot.destination, slot.seq);
+    if (!before || awaited(slot) !== awaited(before)) {
+      this.#touch(slot, awaited(slot));
+      if (before) this.#touch(before, awaited(before));
+    }
     this.pending.set(slot.destination, slot.seq, slot.id, slot);
     const key = runningKey(slot);
     const was = before && runningKey(before);
@@ -168,8 +169,7 @@ export class EntryIndex extends IndexReads {
 
   remove(slot: Slot): void {
     this.#uncount(slot);
-    const rows = rowsOfSlot(slot);
-    if (rows) this.pending.touch(rows, slot.destination, slot.seq);
+    this.#touch(slot, awaited(slot));
     this.pending.set(slot.destination, slot.seq, slot.id, undefined);
     const key = runningKey(slot);
     if (key) this.pending.expiries.set(key, undefined);
@@ -183,8 +183,7 @@ export class EntryIndex extends IndexReads {
   /** Whether an entry may wait for a resource (its sum), or has left and would be back after a crash. Synchronous, and without a
    *  look at the disk; `resource` says what really waits. */
   mayWait(destination: string, sum: number): boolean {
-    const rows = rowsOf(destination, sum);
-    return this.#counts.has(rows) || this.pending.resources.has(rows) || this.inFlight.resources.has(rows);
+    return this.#counts.has(destination, sum) || this.hasJustLeft(destination, sum);
   }
 
   record(event: StoreEvent): void {
@@ -261,12 +260,11 @@ export class EntryIndex extends IndexReads {
       if (id === undefined) del(key);
       else put(key, id);
     }
-    for (const [rows, { destination, seqs }] of this.inFlight.resources)
-      for (const seq of seqs) {
-        const slot = this.inFlight.lanes.get(destination)?.get(seq);
-        if (slot && rowsOfSlot(slot) === rows) put(rowKey(rows, seq), '');
-        else del(rowKey(rows, seq));
-      }
+    for (const [destination, sum, seq] of this.inFlight.resources.all()) {
+      const key = rowKey(destination, sum, seq);
+      if (this.inFlight.waits(destination, sum, seq)) put(key, '');
+      else del(key);
+    }
     this.trail.write({ put, del });
     const time = this.clock.reading();
     const watermark: Watermark = {

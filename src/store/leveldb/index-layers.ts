@@ -1,6 +1,7 @@
 // What the index knows and the disk does not yet: slots, ids and running times to live, as they were changed since the last flush.
 
 import { expiryKey } from './keys.ts';
+import { awaited, ResourceSeqs } from './resources.ts';
 import type { Slot } from './slot.ts';
 
 export class Layer {
@@ -8,8 +9,8 @@ export class Layer {
   readonly ids = new Map<string, { destination: string; seq: number } | undefined>();
   /** Of entries whose time to live runs: the id; undefined for one whose time runs no more. */
   readonly expiries = new Map<string, string | undefined>();
-  /** What came or left, by the beginning of its rows. */
-  readonly resources = new Map<string, { destination: string; seqs: Set<number> }>();
+  /** What began or ceased to wait for a resource. */
+  readonly resources = new ResourceSeqs();
 
   set(destination: string, seq: number, id: string, slot: Slot | undefined): void {
     const lane = this.lanes.get(destination) ?? new Map<number, Slot | undefined>();
@@ -27,14 +28,13 @@ export class Layer {
     }
     for (const [id, place] of newer.ids) this.ids.set(id, place);
     for (const [key, id] of newer.expiries) this.expiries.set(key, id);
-    for (const [rows, { destination, seqs }] of newer.resources)
-      for (const seq of seqs) this.touch(rows, destination, seq);
+    for (const [destination, sum, seq] of newer.resources.all()) this.resources.add(destination, sum, seq);
   }
 
-  touch(rows: string, destination: string, seq: number): void {
-    const touched = this.resources.get(rows);
-    if (touched) touched.seqs.add(seq);
-    else this.resources.set(rows, { destination, seqs: new Set([seq]) });
+  /** Whether one that was touched waits for the resource as far as this layer knows. */
+  waits(destination: string, sum: number, seq: number): boolean {
+    const slot = this.lanes.get(destination)?.get(seq);
+    return slot !== undefined && awaited(slot) === sum;
   }
 }
 

@@ -6,7 +6,7 @@ import { AuditTrail } from './audit-trail.ts';
 import type { Cipher } from './cipher.ts';
 import { Layer, runningKey } from './index-layers.ts';
 import { decodeExpiryKey, decodeLaneKey, expiryKey, idKey, laneEnd, laneKey } from './keys.ts';
-import { rowKey, rowsOf, rowsOfSlot, seqOfRow } from './resources.ts';
+import { awaited, rowKey, rowsOf, seqOfRow } from './resources.ts';
 import { unseal, unsealText } from './sealed-json.ts';
 import { type PackedSlot, type Slot, unpackSlot } from './slot.ts';
 import type { StoreClock } from './store-clock.ts';
@@ -126,15 +126,15 @@ export abstract class IndexReads {
     for (;;) {
       const seqs = new Set<number>();
       for (const layer of [this.inFlight, this.pending])
-        for (const seq of layer.resources.get(rows)?.seqs ?? []) if (seq < before) seqs.add(seq);
-      const range = { gt: rows, lt: rowKey(rows, before), reverse: true, limit: FEW };
+        for (const seq of layer.resources.of(destination, sum)) if (seq < before) seqs.add(seq);
+      const range = { gt: rows, lt: rowKey(destination, sum, before), reverse: true, limit: FEW };
       const keys = await this.db.keys(range).all();
       const last = keys.length === FEW ? seqOfRow(keys.at(-1)!) : 0;
       for (const key of keys) seqs.add(seqOfRow(key));
       for (const seq of [...seqs].sort((a, b) => b - a)) {
         if (seq < last) break;
         const slot = await this.#slotAt(destination, seq);
-        if (slot && rowsOfSlot(slot) === rows) yield slot;
+        if (slot && awaited(slot) === sum) yield slot;
       }
       if (last === 0) return;
       before = last;
@@ -143,13 +143,9 @@ export abstract class IndexReads {
 
   /** Of a resource (its sum) something has left, and the disk does not know it yet. */
   hasJustLeft(destination: string, sum: number): boolean {
-    const rows = rowsOf(destination, sum);
-    for (const layer of [this.pending, this.inFlight])
-      for (const seq of layer.resources.get(rows)?.seqs ?? []) {
-        const slot = layer.lanes.get(destination)?.get(seq);
-        if (!slot || rowsOfSlot(slot) !== rows) return true;
-      }
-    return false;
+    return [this.pending, this.inFlight].some((layer) =>
+      layer.resources.of(destination, sum).some((seq) => !layer.waits(destination, sum, seq)),
+    );
   }
 
   async #slotAt(destination: string, seq: number): Promise<Slot | undefined> {

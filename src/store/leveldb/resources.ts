@@ -17,14 +17,48 @@ export const groupSum = (group: string): number => crc32c(`group ${group}`);
 export const rowsOf = (destination: string, sum: number): string =>
   `r/${encodeURIComponent(destination)}/${sum.toString(16).padStart(8, '0')}/`;
 
-/** undefined: it has none, since it does not wait. */
-export const rowsOfSlot = ({ destination, state, resource }: Slot): string | undefined =>
-  (state === 'stored' || state === 'staged') && resource !== undefined
-    ? rowsOf(destination, resource)
-    : undefined;
+/** The sum that it waits under, of its resource or its group; undefined where it does not wait. */
+export const awaited = ({ state, resource }: Slot): number | undefined =>
+  state === 'stored' || state === 'staged' ? resource : undefined;
 
-export const rowKey = (rows: string, seq: number): string => rows + digits(seq);
+export const rowKey = (destination: string, sum: number, seq: number): string =>
+  rowsOf(destination, sum) + digits(seq);
+
+/** undefined: no such row was ever written. */
+export const decodeRowKey = (key: string): { destination: string; sum: number; seq: number } | undefined => {
+  const [, destination, sum, seq] = key.split('/');
+  if (destination === undefined || sum === undefined || seq === undefined) return undefined;
+  return { destination: decodeURIComponent(destination), sum: Number.parseInt(sum, 16), seq: Number(seq) };
+};
+
 export const seqOfRow = (key: string): number => Number(key.slice(key.lastIndexOf('/') + 1));
+
+/** The seqs of a few resources. Numbers and no sets: nearly always there is one, and a thousand come with each flush. */
+export class ResourceSeqs {
+  readonly #lanes = new Map<string, Map<number, number | number[]>>();
+
+  add(destination: string, sum: number, seq: number): void {
+    const lane = this.#lanes.get(destination) ?? new Map<number, number | number[]>();
+    this.#lanes.set(destination, lane);
+    const known = lane.get(sum);
+    if (known === undefined) lane.set(sum, seq);
+    else if (typeof known === 'number') {
+      if (known !== seq) lane.set(sum, [known, seq]);
+    } else if (known.at(-1) !== seq) known.push(seq);
+  }
+
+  /** One may be in it twice. */
+  of(destination: string, sum: number): readonly number[] {
+    const known = this.#lanes.get(destination)?.get(sum) ?? [];
+    return typeof known === 'number' ? [known] : known;
+  }
+
+  *all(): Generator<[destination: string, sum: number, seq: number]> {
+    for (const [destination, lane] of this.#lanes)
+      for (const sum of lane.keys())
+        for (const seq of this.of(destination, sum)) yield [destination, sum, seq];
+  }
+}
 
 /** 2 MiB whatever is stored. With a million resources waiting it cannot say no to two of three that do not wait: those cost a
  *  look-up each. */
@@ -35,22 +69,22 @@ const STUCK = 2 ** 16 - 1;
 export class ResourceCounts {
   readonly #counts = new Uint16Array(COUNTS);
 
-  #at(rows: string): number {
-    return crc32c(rows) & (COUNTS - 1);
+  #at(destination: string, sum: number): number {
+    return (sum ^ crc32c(destination)) & (COUNTS - 1);
   }
 
-  add(rows: string): void {
-    const at = this.#at(rows);
+  add(destination: string, sum: number): void {
+    const at = this.#at(destination, sum);
     if (this.#counts[at]! < STUCK) this.#counts[at]!++;
   }
 
-  remove(rows: string): void {
-    const at = this.#at(rows);
+  remove(destination: string, sum: number): void {
+    const at = this.#at(destination, sum);
     // One that was full does not know any more how many there are.
     if (this.#counts[at]! < STUCK) this.#counts[at]!--;
   }
 
-  has(rows: string): boolean {
-    return this.#counts[this.#at(rows)]! > 0;
+  has(destination: string, sum: number): boolean {
+    return this.#counts[this.#at(destination, sum)]! > 0;
   }
 }
