@@ -24,6 +24,8 @@ export interface Destination {
     methods: string[];
     receipt: ReceiptKind;
     order: Order;
+    /** Whether reads are answered with what waits. */
+    reads: 'stored' | 'never';
     class: Class;
     /** ms */
     ttl?: number;

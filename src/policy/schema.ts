@@ -115,6 +115,13 @@ const Store = Type.Object(
         'key',
       ),
     ),
+    reads: Type.Optional(
+      oneOf(
+        ['stored', 'never'],
+        'What a GET or HEAD that reaches the queue is told of a URL whose PUT or DELETE still waits. `stored`: the stored body, or 404. `never`: nothing; use it where the destination makes something else of a PUT than what a GET then gives.',
+        'stored',
+      ),
+    ),
     class: Type.Optional(
       oneOf(
         CLASSES,

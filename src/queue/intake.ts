@@ -10,7 +10,7 @@ import { type Arrival, arrivalOf, type Outcome, type Surroundings } from './arri
 import { BodyTorn } from './body.ts';
 import { serveEntryPage } from './entries-page.ts';
 import { RETRY_AFTER_S, sendProblem } from './problem.ts';
-import { refuseRead } from './reads.ts';
+import { serveUnstored } from './reads.ts';
 import { isS3, serveS3 } from './s3/serve.ts';
 import { storeRequest } from './storing.ts';
 
@@ -57,7 +57,7 @@ export class Intake {
     if (isS3(arrival)) return serveS3(this.#options, arrival);
     const { mode, methods } = destination.store;
     const storable = mode !== 'never' && methods.includes(request.method ?? '');
-    return storable ? storeRequest(this.#options, arrival) : refuseRead(arrival);
+    return storable ? storeRequest(this.#options, arrival) : serveUnstored(this.#options, arrival);
   }
 
   #failed(request: IncomingMessage, response: ServerResponse, error: unknown): Outcome {

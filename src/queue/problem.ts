@@ -1,7 +1,7 @@
 // Errors to apps, as RFC 9457 problem details. Never after an entry was committed: SDKs would send it again.
 
 import type { ServerResponse } from 'node:http';
-import { PROBLEM_BASE } from '../wire/names.ts';
+import { ENTRY_HEADER, PROBLEM_BASE } from '../wire/names.ts';
 
 /** Seconds that a refused app may wait before it asks again. */
 export const RETRY_AFTER_S = 2;
@@ -14,6 +14,8 @@ export interface Problem {
   detail?: string;
   /** Seconds. */
   retryAfter?: number;
+  /** The entry that it is about: its id. */
+  entry?: string;
 }
 
 export function sendProblem(response: ServerResponse, problem: Problem): void {
@@ -27,6 +29,7 @@ export function sendProblem(response: ServerResponse, problem: Problem): void {
     'content-type': 'application/problem+json',
     'content-length': Buffer.byteLength(body),
     'cache-control': 'no-store',
+    ...(problem.entry === undefined ? {} : { [ENTRY_HEADER]: problem.entry }),
     ...(problem.retryAfter === undefined ? {} : { 'retry-after': String(problem.retryAfter) }),
   });
   response.end(body);

@@ -1,16 +1,139 @@
-// What the policy does not let be stored, for the most part reads: without a link there is nobody to answer.
+// What the policy does not let be stored, reads for the most part. In this order:
+//
+//   the newest entry that waits for this very URL is a PUT     its body, as an answer of the destination would be
+//                                              … is a DELETE   404: it is gone as far as this app knows
+//   the way may be free                                        passed on: the destination answers with what it has
+//   else                                                       503, with a short Retry-After
+//
+// So an app reads what it wrote, while that waits. What a POST or PATCH makes of a resource only the destination knows: it
+// hides what is below it. An entry that was sent with credentials is shown to who has the same ones.
 
-import type { Arrival, Outcome } from './arrival.ts';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Entry, Store } from '../store/store.ts';
+import { LaybyError } from '../telemetry/error.ts';
+import { headerOf } from '../wire/headers.ts';
+import type { Arrival, Outcome, Surroundings } from './arrival.ts';
+import { passOn } from './pass-on.ts';
 import { RETRY_AFTER_S, sendProblem } from './problem.ts';
+import { answerFrom, isWhole, type StoredAnswer } from './stored-answer.ts';
+import { mayReach } from './storing.ts';
 
-export function refuseRead({ request, response, destination }: Arrival): Outcome {
+/** So many entries of one resource are looked at for one with the same query. */
+const LOOKED_AT = 64;
+
+export async function serveUnstored(around: Surroundings, arrival: Arrival): Promise<Outcome> {
+  const { request, response, destination } = arrival;
+  const { method = '' } = request;
+  const isRead = method === 'GET' || method === 'HEAD';
+  if (isRead && destination.store.reads !== 'never') {
+    const entry = await newest(around.store, arrival);
+    if (entry && (await serveStored(around.store, arrival, method, entry))) return 'read';
+  }
+  if (mayReach(around, arrival) && (isRead || (await overtakesNothing(around, arrival)))) {
+    if ((await passOn(around.egress, arrival)) === 'answered') return 'cut_through';
+  }
   request.resume();
   sendProblem(response, {
     status: 503,
     type: 'no-link',
     title: 'The destination cannot be reached now, and this request is not one to be stored',
-    detail: `${request.method} is not stored for ${destination.name}`,
+    detail: `${method} is not stored for ${destination.name}`,
     retryAfter: RETRY_AFTER_S,
   });
   return 'read';
+}
+
+/** The newest entry that waits for exactly this URL and says what is there now. */
+export async function newest(
+  store: Store,
+  { request, destination, url, path }: Arrival,
+): Promise<Entry | undefined> {
+  if (!store.occupied(destination.name, url)) return undefined;
+  let looked = 0;
+  for await (const entry of store.waitingFor(destination.name, url)) {
+    if (++looked > LOOKED_AT) return undefined;
+    if (entry.url.slice(entry.url.indexOf('/', 'http://'.length)) !== path) continue;
+    const credentials = headerOf(entry.headers, 'authorization');
+    const theirs = credentials === undefined || credentials === request.headers.authorization;
+    return theirs && (entry.method === 'DELETE' || isWhole(entry)) ? entry : undefined;
+  }
+  return undefined;
+}
+
+/** false: nothing was sent, since the entry is gone or damaged. */
+export async function serveStored(
+  store: Store,
+  { request, response }: Arrival,
+  method: 'GET' | 'HEAD',
+  entry: Entry,
+): Promise<boolean> {
+  if (entry.method === 'DELETE') {
+    request.resume();
+    sendProblem(response, {
+      status: 404,
+      type: 'entry-deleted',
+      title: 'It was deleted; the deletion waits to be sent',
+      entry: entry.id,
+    });
+    return true;
+  }
+  const answer = answerFrom(entry, method, request.headers);
+  if (!answer.range) {
+    request.resume();
+    response.writeHead(answer.status, answer.headers);
+    response.end();
+    return true;
+  }
+  return sendBody(store, { request, response }, entry, answer, answer.range);
+}
+
+async function sendBody(
+  store: Store,
+  { request, response }: { request: IncomingMessage; response: ServerResponse },
+  entry: Entry,
+  { status, headers }: StoredAnswer,
+  range: { start: number; end: number },
+): Promise<boolean> {
+  const pieces = store.read(entry, range)[Symbol.asyncIterator]();
+  // Before the head of the answer, so that another answer can still be given.
+  const first = await pieces.next().catch((error: unknown) => {
+    if (error instanceof LaybyError) return undefined;
+    throw error;
+  });
+  if (!first) return false;
+  request.resume();
+  response.writeHead(status, headers);
+  try {
+    for (let piece = first; !piece.done; piece = await pieces.next()) {
+      if (response.destroyed) break;
+      if (!response.write(piece.value)) await drained(response);
+    }
+    response.end();
+  } catch {
+    // It is damaged in the middle: the app must not take it for the whole.
+    response.destroy();
+  } finally {
+    await pieces.return?.();
+  }
+  return true;
+}
+
+/** Resolves when there is room again, or nobody takes it any more. */
+export const drained = (response: ServerResponse): Promise<void> =>
+  new Promise((resolve) => {
+    const go = () => {
+      response.off('drain', go);
+      response.off('close', go);
+      resolve();
+    };
+    response.on('drain', go);
+    response.on('close', go);
+  });
+
+/** It changes something, though the policy does not let it be stored: what is stored goes first. */
+async function overtakesNothing({ backlog, store }: Surroundings, { destination, url }: Arrival) {
+  const { name } = destination;
+  const { order } = destination.store;
+  if (order === 'none' || !backlog.isPending(name)) return true;
+  return order === 'key' && !(await store.occupied(name, url));
 }

@@ -2,6 +2,7 @@
 
 import type { ServerResponse } from 'node:http';
 import type { Answer } from '../egress/egress.ts';
+import { drained } from './reads.ts';
 
 const HOP_BY_HOP = new Set(['connection', 'keep-alive', 'transfer-encoding', 'upgrade']);
 
@@ -16,7 +17,7 @@ export async function relayAnswer(answer: Answer, response: ServerResponse): Pro
   response.writeHead(answer.status, headers);
   try {
     for await (const piece of answer.body) {
-      if (!response.write(piece)) await new Promise((resolve) => response.once('drain', resolve));
+      if (!response.write(piece)) await drained(response);
     }
     response.end();
   } catch {

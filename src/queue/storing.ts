@@ -161,13 +161,17 @@ const isFree = async (store: Store, destination: string, url: string): Promise<b
   }
 };
 
-/** The link may be there, and the destination can take the body as it comes; whether it is its turn is another matter. */
-export function mayPass(
+/** It may be cut through, as far as way and policy go; whether it is its turn is another matter. */
+export const mayPass = (around: Surroundings, arrival: Arrival): boolean =>
+  arrival.destination.store.mode === 'failover' && mayReach(around, arrival);
+
+/** The link may be there, and the destination can take the body as it comes. */
+export function mayReach(
   { backlog, linkUp }: Surroundings,
   { destination, failedOver, expected }: Arrival,
 ): boolean {
-  const { name, store, upstream } = destination;
-  if (failedOver || store.mode !== 'failover' || !linkUp(name) || backlog.isFailing(name)) return false;
+  const { name, upstream } = destination;
+  if (failedOver || !linkUp(name) || backlog.isFailing(name)) return false;
   // S3 takes no body of unknown length (411).
   return upstream.sign === undefined || expected !== undefined;
 }

@@ -19,6 +19,7 @@ export const destination = (changes: Changes = {}): Destination => ({
     receipt: 'redirect',
     order: 'key',
     class: 'normal',
+    reads: 'stored',
     whenFull: 'refuse',
     ...changes.store,
   },

@@ -23,6 +23,7 @@ const destination = (
     receipt: 'redirect',
     order: 'key',
     class: className,
+    reads: 'stored',
     whenFull,
     ...(quota > 0 && { quota }),
   },

@@ -17,6 +17,7 @@ export interface Answer {
   status: number;
   headers: IncomingHttpHeaders;
   text: string;
+  body: Buffer;
 }
 
 /** What came out of the queue, in the place of the destination. */
@@ -37,6 +38,7 @@ export const destinationOf = (name: string, store: Partial<Destination['store']>
     receipt: 'redirect',
     order: 'none',
     class: 'normal',
+    reads: 'stored',
     whenFull: 'refuse',
     ...store,
   },
@@ -117,9 +119,11 @@ export const scene = async (
           headers: { host, ...(body && { 'content-length': body.length }), ...headers },
         },
         async (response) => {
-          let text = '';
-          for await (const piece of response) text += piece;
-          resolve({ status: response.statusCode!, headers: response.headers, text });
+          const pieces: Buffer[] = [];
+          for await (const piece of response) pieces.push(piece);
+          const body = Buffer.concat(pieces);
+          const text = body.toString();
+          resolve({ status: response.statusCode!, headers: response.headers, text, body });
         },
       );
       asked.on('error', reject);
