@@ -17,7 +17,7 @@ export { PolicyError, type PolicyProblem } from './problem.ts';
 type Spec = DestinationDocument['spec'];
 /** A part of a document with its defaults filled in; the fields named have none. */
 type Filled<Part, Bare extends keyof Part> = Required<Omit<Part, Bare>> & Pick<Part, Bare>;
-type FilledStore = Filled<NonNullable<Spec['store']>, 'ttl' | 'quota'>;
+type FilledStore = Filled<NonNullable<Spec['store']>, 'patience' | 'ttl' | 'quota'>;
 type FilledReplay = Filled<NonNullable<Spec['replay']>, 'rate' | 'retry'> & { retry: { max: string } };
 
 const withoutTrailingSlash = ({ protocol, host, pathname }: URL) =>
@@ -25,7 +25,7 @@ const withoutTrailingSlash = ({ protocol, host, pathname }: URL) =>
 
 const resolve = (document: DestinationDocument): Destination => {
   const { metadata, spec } = Value.Default(DestinationSchema, document) as DestinationDocument;
-  const { ttl, quota, ...store } = spec.store as FilledStore;
+  const { patience, ttl, quota, ...store } = spec.store as FilledStore;
   const { rate, ...replay } = spec.replay as FilledReplay;
   return {
     name: metadata.name,
@@ -35,6 +35,7 @@ const resolve = (document: DestinationDocument): Destination => {
     store: {
       ...store,
       methods: [...new Set(store.methods.map((method) => method.toUpperCase()))].sort(),
+      ...(patience === undefined ? {} : { patience: parseDuration(patience) }),
       ...(ttl === undefined ? {} : { ttl: parseDuration(ttl) }),
       ...(quota === undefined ? {} : { quota: parseSize(quota) }),
     },

@@ -27,6 +27,8 @@ export interface Destination {
     /** Whether reads are answered with what waits. */
     reads: 'stored' | 'never';
     class: Class;
+    /** After so long the app does not wait for the answer any more, ms; undefined: as long as it takes. */
+    patience?: number;
     /** ms */
     ttl?: number;
     /** bytes */

@@ -115,6 +115,11 @@ const Store = Type.Object(
         'key',
       ),
     ),
+    patience: Type.Optional(
+      duration(
+        'How long an app waits for the answer to a body that goes through the queue while online (over 1 MiB, or of unknown length), counted from the end of its body, which the queue then takes at the speed of the disk. After that it gets its receipt, and the same upload goes on behind. Left out: the app is read at the speed of the link, and waits as long as it takes.',
+      ),
+    ),
     reads: Type.Optional(
       oneOf(
         ['stored', 'never'],

@@ -5,8 +5,9 @@ import { validate as isUuid } from 'uuid';
 import type { Egress } from '../egress/egress.ts';
 import { CLASSES, type Destination } from '../policy/policy.ts';
 import { upstreamPath } from '../policy/upstream.ts';
+import type { UnderWay } from '../replay/replay.ts';
 import { resourceOf } from '../store/resource.ts';
-import type { EntryHead, Store } from '../store/store.ts';
+import type { Entry, EntryHead, Store } from '../store/store.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { REQUEST_HEADER } from '../wire/names.ts';
 import type { Backlog } from './backlog.ts';
@@ -43,6 +44,8 @@ export interface Surroundings {
   spools: Spools;
   log: Logger;
   linkUp: (destination: string) => boolean;
+  /** Replay takes over what goes on behind its app; see Replay.adopt. */
+  adopt: (entry: Entry, upload: UnderWay) => Promise<void>;
 }
 
 export function arrivalOf(

@@ -2,16 +2,23 @@
 //
 //   the destination answers  → the answer goes to the app, the spool is dropped
 //   the way breaks, whenever → the spool goes into the store, the queue reads on, and the app gets a receipt
+//   patience is over         → the spool goes into the store, the app gets a receipt, and the same upload goes on behind
 //
-// So the app sees one normal exchange, whatever the moment of the loss (law 7).
+// So the app sees one normal exchange, whatever the moment of the loss (law 7). Without patience the app is read as fast as the
+// link takes its body. With patience it is read at the speed of the disk, and the upload follows through the spool; so patience is
+// counted from the end of the body: before that nobody makes the app wait.
 
-import type { Answer, Egress } from '../egress/egress.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Egress } from '../egress/egress.ts';
 import type { EntryHead, EntryWriter } from '../store/store.ts';
+import { LaybyError } from '../telemetry/error.ts';
 import type { Arrival } from './arrival.ts';
 import type { ReadBody } from './body.ts';
 import { Relay } from './relay.ts';
 import { relayAnswer } from './relay-answer.ts';
 import type { Spool } from './spool.ts';
+import { Trail } from './trail.ts';
+import { Upload } from './upload.ts';
 
 export interface CutThrough {
   arrival: Arrival;
@@ -22,50 +29,57 @@ export interface CutThrough {
   expected: number | undefined;
   egress: Egress;
   spool: Spool;
-  /** Asked once, where the way is lost; `why` in words. */
-  store: (why: string) => Promise<EntryWriter>;
+  /** How long the app waits for the answer after its body, ms; undefined: as long as it takes. */
+  patience: number | undefined;
+  /** Asked once, where the way is lost, in words, or `late`: patience is over. */
+  store: (why: { lost: string } | 'late') => Promise<EntryWriter>;
 }
 
-/** The writer has the whole body, and wants a commit: the way broke. undefined: the app has the destination's answer. Rejects with
- *  BodyTorn where the app went away, and with the errors of `read` and of the store; nothing is left of it then. */
-export async function cutThrough(cut: CutThrough): Promise<EntryWriter | undefined> {
-  const { arrival, head, read, expected, egress, spool, store } = cut;
+/** An upload that goes on behind its app. */
+export interface Behind {
+  upload: Upload;
+  /** Bytes that the way out has taken. */
+  moved: () => number;
+}
+
+/** What wants a commit: the writer has the whole body. */
+export interface Kept {
+  writer: EntryWriter;
+  /** Patience is over, and not the way. */
+  behind?: Behind;
+}
+
+/** undefined: the app has the destination's answer. Rejects with BodyTorn where the app went away, and with the errors of `read`
+ *  and of the store; nothing is left of it then. */
+export async function cutThrough(cut: CutThrough): Promise<Kept | undefined> {
+  const { arrival, head, read, expected, egress, spool, patience, store } = cut;
   const { request, response, destination } = arrival;
-  const relay = new Relay();
-  const abort = new AbortController();
-  let answer: Answer | undefined;
-  let broken: string | undefined;
+  const trail = patience === undefined ? undefined : new Trail((start) => spool.read(start));
+  const relay = trail ?? new Relay();
   let writer: EntryWriter | undefined;
-  const outgoing = {
+  let behind: Behind | undefined;
+  const upload = new Upload(egress, destination, head, {
     pieces: relay,
     trailers: () => request.rawTrailers,
     ...(expected === undefined ? {} : { bytes: expected }),
+  });
+  // An answer before the end of the body also means that nobody takes pieces any more.
+  void upload.sent.then(() => relay.close());
+  const pour = async (why: { lost: string } | 'late'): Promise<EntryWriter> => {
+    const made = await store(why);
+    writer = made;
+    for await (const piece of spool.read()) await made.write(piece);
+    return made;
   };
-  const sent = egress
-    .send(destination, head, outgoing, { signal: abort.signal, impatient: true })
-    .then(
-      (got) => {
-        if (got.noLink === undefined) answer = got;
-        else {
-          broken = `no link (${got.noLink})`;
-          got.body.resume().on('error', () => {});
-        }
-      },
-      (error: Error) => {
-        broken = error.message;
-      },
-    )
-    // An answer before the end of the body also means that nobody takes pieces any more.
-    .finally(() => relay.close());
   const lost = async (why: string): Promise<EntryWriter> => {
-    writer = await store(why);
-    for await (const piece of spool.read()) await writer.write(piece);
+    const made = await pour({ lost: why });
     await spool.close();
-    return writer;
+    return made;
   };
   const take = (piece: Buffer): Promise<unknown> | undefined => {
     if (writer) return writer.write(piece);
-    if (broken !== undefined) return lost(broken).then((made) => made.write(piece));
+    const { now } = upload;
+    if (now && 'broken' in now) return lost(now.broken).then((made) => made.write(piece));
     const spooled = spool.write(piece);
     const relayed = relay.push(piece);
     return spooled && relayed ? Promise.all([spooled, relayed]) : (spooled ?? relayed);
@@ -73,18 +87,45 @@ export async function cutThrough(cut: CutThrough): Promise<EntryWriter | undefin
   try {
     await read(take);
     relay.end();
-    await sent;
-    if (answer) await relayAnswer(answer, response);
-    else writer ??= await lost(broken ?? 'no answer');
-    return writer;
+    if (!(await endsWithin(upload, patience))) {
+      const made = await pour('late').catch(unlessFull);
+      if (made && !upload.now) {
+        behind = { upload, moved: () => trail!.sent };
+        void upload.sent.then(() => spool.close());
+        return { writer: made, behind };
+      }
+      // The answer came while that was done; or the store has no room, and then the app has to wait after all.
+      const sent = await upload.sent;
+      if (made && 'broken' in sent) return { writer: made };
+      await writer?.abort();
+      writer = undefined;
+    }
+    const sent = await upload.sent;
+    if (!('broken' in sent)) await relayAnswer(sent, response);
+    else writer ??= await lost(sent.broken);
+    return writer && { writer };
   } catch (error) {
     // Nothing may be sent as if it were whole: the connection to the egress listener is cut.
     relay.close();
-    abort.abort();
-    await sent;
+    upload.abort();
+    await upload.sent;
     await writer?.abort();
     throw error;
   } finally {
-    await spool.close();
+    if (!behind) await spool.close();
   }
+}
+
+const unlessFull = (error: unknown): undefined => {
+  if (!(error instanceof LaybyError) || error.code !== 'LAYBY_STORE_FULL') throw error;
+};
+
+/** false: patience is over before. */
+async function endsWithin(upload: Upload, patience: number | undefined): Promise<boolean> {
+  if (patience === undefined) return true;
+  const enough = new AbortController();
+  const over = sleep(patience, false, { signal: enough.signal }).catch(() => false);
+  const ended = await Promise.race([upload.sent.then(() => true), over]);
+  enough.abort();
+  return ended;
 }

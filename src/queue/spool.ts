@@ -18,6 +18,14 @@ const GATHERED = 4 * 1024 * 1024;
 const LOOK_AFTER = 16 * 1024 * 1024;
 const CIPHER = 'aes-256-ctr';
 
+const CIPHER_BLOCK = 16;
+
+/** Counter mode: the initial value and so many blocks, as one large number. */
+const counterAt = (iv: Buffer, blocks: number): Buffer => {
+  const counter = (BigInt(`0x${iv.toString('hex')}`) + BigInt(blocks)) & ((1n << 128n) - 1n);
+  return Buffer.from(counter.toString(16).padStart(CIPHER_BLOCK * 2, '0'), 'hex');
+};
+
 export interface SpoolsOptions {
   /** Made where it is missing. */
   dir: string;
@@ -153,19 +161,22 @@ export class Spool {
     }
   }
 
-  /** All that was given to it so far, in new buffers. Rejects with LAYBY_STORE_FULL where the disk did not take it. */
-  async *read(): AsyncGenerator<Buffer> {
+  /** What was given to it so far, from byte `start` on, in new buffers. Rejects with LAYBY_STORE_FULL where the disk did not take it. */
+  async *read(start = 0): AsyncGenerator<Buffer> {
     const end = this.#bytes;
     await this.#flush();
     if (this.#failure) throw this.#failure;
     const { key, iv } = this.#secret ?? {};
-    const cipher = key && createDecipheriv(CIPHER, key, iv!);
-    for (let at = 0; at < end; ) {
+    // The cipher counts blocks: what stands before `start` in its own is read too, and left out.
+    const before = key ? start % CIPHER_BLOCK : 0;
+    const cipher = key && createDecipheriv(CIPHER, key, counterAt(iv!, (start - before) / CIPHER_BLOCK));
+    for (let at = start - before; at < end; ) {
       const block = Buffer.allocUnsafeSlow(Math.min(BLOCK, end - at));
       const { bytesRead } = await this.#file!.read(block, 0, block.length, at);
       if (bytesRead === 0) throw new Error(`the spool ends at ${at} instead of ${end}`);
       const piece = block.subarray(0, bytesRead);
-      yield cipher ? cipher.update(piece) : piece;
+      const plain = cipher ? cipher.update(piece) : piece;
+      yield at < start ? plain.subarray(start - at) : plain;
       at += bytesRead;
     }
   }

@@ -2,12 +2,14 @@
 // those it may be is for turns.ts, as far as order goes.
 
 import type { IncomingMessage } from 'node:http';
+import { type Result, resultOf } from '../replay/sender.ts';
 import type { Entry, EntryHead, EntryWriter, Store } from '../store/store.ts';
 import { LaybyError } from '../telemetry/error.ts';
 import { type Arrival, headOf, type Outcome, requestId, type Surroundings } from './arrival.ts';
 import type { Storing } from './backlog.ts';
 import { type ReadBody, readBody } from './body.ts';
-import { cutThrough } from './cut-through.ts';
+import { type Behind, cutThrough, type Kept } from './cut-through.ts';
+import { preferenceOf } from './prefer.ts';
 import { RECEIPTS, type Receipt, receiptFor } from './receipts/receipt.ts';
 
 /** How a request is stored, for a room that knows it better than its method and headers say. */
@@ -44,7 +46,7 @@ export async function storeRequest(
   const { backlog, turns } = around;
   const { destination, failedOver } = arrival;
   const over = filing.online ? await takeTurn(around, arrival, filing.head.orderKey) : undefined;
-  if (over) return goThrough(around, arrival, filing).finally(over);
+  if (over) return goThrough(around, arrival, filing, over);
   // Said before the body is read, so that the hold is in force by the time the receipt is due.
   const storing = backlog.storing(destination.name, failedOver);
   const stored = turns.store(destination.name, filing.head.orderKey);
@@ -75,28 +77,78 @@ async function keep(
   }
 }
 
-async function goThrough(around: Surroundings, arrival: Arrival, filing: Filing): Promise<Outcome> {
+/** `over`: ends its turn. */
+async function goThrough(
+  around: Surroundings,
+  arrival: Arrival,
+  filing: Filing,
+  over: () => void,
+): Promise<Outcome> {
   const { room, backlog, egress, log, spools } = around;
-  const { name } = arrival.destination;
+  const { request, destination } = arrival;
+  const { name } = destination;
   const { head, expected, read, md5 } = filing;
-  let writer: EntryWriter | undefined;
+  const patience = preferenceOf(request).wait ?? destination.store.patience;
   let storing: Storing | undefined;
-  const store = (why: string): Promise<EntryWriter> => {
-    log.info({ id: head.id, destination: name, why }, 'lost in the middle');
-    storing = backlog.storing(name, true);
-    return room.begin(arrival.destination, head, expected, { md5, owned: true });
+  let kept: Kept | undefined;
+  let behind: Promise<void> | undefined;
+  const pending = (lost: boolean): Storing => {
+    storing ??= backlog.storing(name, lost);
+    return storing;
+  };
+  const store = (why: { lost: string } | 'late'): Promise<EntryWriter> => {
+    if (why === 'late') log.info({ id: head.id, destination: name }, 'patience is over');
+    else log.info({ id: head.id, destination: name, why: why.lost }, 'lost in the middle');
+    pending(why !== 'late');
+    return room.begin(destination, head, expected, { md5, owned: true });
   };
   try {
-    writer = await cutThrough({ arrival, head, read, expected, egress, spool: spools.begin(), store });
-    return writer ? await commit(arrival, filing, writer, storing!) : 'cut_through';
+    const spool = spools.begin();
+    kept = await cutThrough({ arrival, head, read, expected, egress, spool, patience, store });
+    if (!kept) return 'cut_through';
+    if (!kept.behind) return await commit(arrival, filing, kept.writer, pending(true));
+    const left = await leaveBehind(around, kept.writer, kept.behind, request.rawTrailers);
+    behind = left.over;
+    return await giveReceipt(arrival, filing, left.entry, pending(false));
   } catch (error) {
-    await writer?.abort();
-    const again = await storedBefore(around, arrival.request, error);
+    await kept?.writer.abort();
+    const again = await storedBefore(around, request, error);
     if (!again) throw error;
-    storing ??= backlog.storing(name, false);
-    return await giveReceipt(arrival, filing, again, storing);
+    return await giveReceipt(arrival, filing, again, pending(false));
   } finally {
+    if (behind) void behind.finally(over);
+    else over();
     storing?.done();
+  }
+}
+
+/** Commits what is on its way, and hands it over to replay. `over` resolves when it has left, or waits for its next try. */
+async function leaveBehind(
+  { store, turns, adopt, log }: Surroundings,
+  writer: EntryWriter,
+  { upload, moved }: Behind,
+  trailers: string[],
+): Promise<{ entry: Entry; over: Promise<void> }> {
+  const { id, destination, orderKey } = writer.head;
+  // Before it can be seen: replay would send it as well.
+  store.sending(id, true);
+  // With strict order it had no turn of its own: until now everything that came was stored behind whatever waits.
+  const over = turns.pass(destination, orderKey);
+  try {
+    const entry = await writer.commit(trailers);
+    const result = upload.sent.then(async (sent): Promise<Result> => {
+      if ('broken' in sent) return { kind: 'no-link', words: sent.broken, moved: moved() };
+      return resultOf(sent);
+    });
+    const adopted = adopt(entry, { result, abort: () => upload.abort() })
+      .catch((error) => log.error({ err: error, id }, 'an upload behind could not be followed'))
+      .finally(over);
+    return { entry, over: adopted };
+  } catch (error) {
+    upload.abort();
+    store.sending(id, false);
+    over();
+    throw error;
   }
 }
 
@@ -161,9 +213,13 @@ const isFree = async (store: Store, destination: string, url: string): Promise<b
   }
 };
 
-/** It may be cut through, as far as way and policy go; whether it is its turn is another matter. */
-export const mayPass = (around: Surroundings, arrival: Arrival): boolean =>
-  arrival.destination.store.mode === 'failover' && mayReach(around, arrival);
+/** It may be cut through, as far as way, policy and app go; whether it is its turn is another matter. */
+export function mayPass(around: Surroundings, arrival: Arrival): boolean {
+  const { respondAsync, wait = 0 } = preferenceOf(arrival.request);
+  // Sent behind, from the store, like everything else that nobody waits for.
+  if (respondAsync && wait === 0) return false;
+  return arrival.destination.store.mode === 'failover' && mayReach(around, arrival);
+}
 
 /** The link may be there, and the destination can take the body as it comes. */
 export function mayReach(

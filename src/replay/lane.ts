@@ -45,7 +45,17 @@ export class Lane {
   /** Takes an entry; they come in seq order. */
   add(entry: Entry): void {
     this.#seen = entry.seq;
-    this.#slots.push({ entry, sending: false, notBefore: 0 });
+    this.#insert({ entry, sending: false, notBefore: 0 });
+  }
+
+  /** Takes an entry that is under way already, whether or not its turn to be listed has come. */
+  adopt(entry: Entry): void {
+    this.#insert({ entry, sending: true, notBefore: 0 });
+  }
+
+  #insert(slot: Slot): void {
+    const after = this.#slots.findLastIndex(({ entry }) => entry.seq < slot.entry.seq);
+    this.#slots.splice(after + 1, 0, slot);
   }
 
   /** Forgets what is not under way, to be listed anew: an older entry came back. */

@@ -45,6 +45,13 @@ export interface ReplayOptions {
   count: (destination: string, outcome: string, bytes: number) => void;
 }
 
+/** An upload that was begun elsewhere. */
+export interface UnderWay {
+  /** Never rejects. */
+  result: Promise<Result>;
+  abort: () => void;
+}
+
 class Runner {
   readonly name: string;
   #destination: Destination;
@@ -162,18 +169,31 @@ class Runner {
     if (!this.#lane.empty) this.#pump();
   }
 
-  async #try(entry: Entry): Promise<void> {
-    const { store, egress, log } = this.#options;
+  /** An upload that is under way, of an entry that is marked as being sent. Resolves when it has left or waits again. */
+  async adopt(entry: Entry, upload: UnderWay): Promise<void> {
+    this.#lane.adopt(entry);
+    this.#stop.signal.addEventListener('abort', upload.abort);
+    const running = this.#follow(entry, () => upload.result).finally(() => {
+      this.#stop.signal.removeEventListener('abort', upload.abort);
+      this.#running.delete(running);
+      this.#pump();
+    });
+    this.#running.add(running);
+    await running;
+  }
+
+  #try(entry: Entry): Promise<void> {
+    const { store, egress } = this.#options;
     store.sending(entry.id, true);
+    return this.#follow(entry, () =>
+      sendEntry(store, egress, this.#destination, entry, this.#bucket, this.#stop.signal),
+    );
+  }
+
+  async #follow(entry: Entry, send: () => Promise<Result>): Promise<void> {
+    const { store, log } = this.#options;
     try {
-      const result = await sendEntry(
-        store,
-        egress,
-        this.#destination,
-        entry,
-        this.#bucket,
-        this.#stop.signal,
-      );
+      const result = await send();
       if (this.#stop.signal.aborted && result.kind === 'no-link') return;
       await this.#settle(entry, result);
     } catch (error) {
@@ -320,6 +340,17 @@ export class Replay {
   /** See `maySend`. */
   wake(destination: string): void {
     this.#runners.get(destination)?.wake();
+  }
+
+  /** Takes over an upload whose app does not wait for it any more, of an entry that is marked as being sent. Resolves when the
+   *  entry has left, or waits for its next try. */
+  async adopt(entry: Entry, upload: UnderWay): Promise<void> {
+    const runner = this.#runners.get(entry.destination);
+    if (runner) return runner.adopt(entry, upload);
+    // Nothing is replayed for it now: when something is, it begins with this entry.
+    upload.abort();
+    await upload.result;
+    this.#options.store.sending(entry.id, false);
   }
 
   async stop(): Promise<void> {

@@ -1,6 +1,6 @@
 // One try of one entry: the body out of the store, through the egress listener, and what came of it.
 
-import type { Egress } from '../egress/egress.ts';
+import type { Answer, Egress } from '../egress/egress.ts';
 import type { Destination } from '../policy/policy.ts';
 import type { Entry, Store } from '../store/store.ts';
 import { messageOf } from '../telemetry/error.ts';
@@ -57,19 +57,24 @@ export async function sendEntry(
       },
       { signal },
     );
-    const words = await beginningOf(answer.body);
-    if (answer.noLink !== undefined) return { kind: 'no-link', words: `no link (${answer.noLink})`, moved };
-    return {
-      kind: 'answered',
-      outcome: outcomeOf(answer.status),
-      status: answer.status,
-      words,
-      retryAfter: retryAfterMs(headerOf(answer.headers, 'retry-after'), Date.now()),
-    };
+    if (answer.noLink === undefined) return await resultOf(answer);
+    await beginningOf(answer.body);
+    return { kind: 'no-link', words: `no link (${answer.noLink})`, moved };
   } catch (error) {
     if (damage) throw damage;
     return { kind: 'no-link', words: messageOf(error), moved };
   }
+}
+
+/** What the destination's answer means; it is read to its end. */
+export async function resultOf(answer: Answer): Promise<Result> {
+  return {
+    kind: 'answered',
+    outcome: outcomeOf(answer.status),
+    status: answer.status,
+    words: await beginningOf(answer.body),
+    retryAfter: retryAfterMs(headerOf(answer.headers, 'retry-after'), Date.now()),
+  };
 }
 
 /** Reads the whole answer, keeps the beginning. An answer that breaks off was still an answer. */

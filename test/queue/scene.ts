@@ -65,16 +65,23 @@ export const scene = async (
     cut: false,
     /** Awaited before a whole request is answered: a destination that takes its time. */
     answer: async (_incoming: IncomingMessage): Promise<void> => {},
+    /** Awaited before a body is read. */
+    read: async (): Promise<void> => {},
   };
   const arrived = new Map<string, number>();
   const sent: Sent[] = [];
   const order: string[] = [];
+  const begun = Promise.withResolvers<void>();
+  const first = Promise.withResolvers<void>();
   let changed = () => {};
   const egress = createServer(async (incoming, response) => {
     const pieces: Buffer[] = [];
+    if (incoming.url === '/a') begun.resolve();
+    await link.read();
     try {
       for await (const piece of incoming) pieces.push(piece);
     } catch {
+      first.resolve();
       return; // cut off: not a request
     }
     const body = Buffer.concat(pieces);
@@ -141,6 +148,8 @@ export const scene = async (
       call('queue', method, `${destinations[0]!.name}.example`, path, options.body, options.headers),
     /** What arrived, in turn: method, path, bytes. */
     order,
+    /** When the first request began to arrive, for /a, and when the first broke off in its body. */
+    torn: { begun: begun.promise, first: first.promise },
     call: (method: string, path: string, body?: Buffer, headers: Record<string, string> = {}) =>
       call('queue', method, `${destinations[0]!.name}.example`, path, body, headers),
     put: (path: string, body: Buffer, host = `${destinations[0]!.name}.example`, headers = {}) =>

@@ -36,6 +36,11 @@ for (const encrypted of [false, true])
     await write(spool, body.subarray(1_111_111));
     t.ok((await contentOf(spool)).equals(body), 'at the end');
     t.equal(spool.bytes, body.length);
+    for (const start of [0, 1, 15, 16, 262_143, 262_145, 1_111_111, 2_999_999, 3_000_000]) {
+      const pieces: Buffer[] = [];
+      for await (const piece of spool.read(start)) pieces.push(piece);
+      t.ok(Buffer.concat(pieces).equals(body.subarray(start)), `from ${start}`);
+    }
     t.same(readdirSync(dir), [], 'the file has no name: a crash leaves nothing');
     const [file] = openIn(dir);
     t.equal(readFileSync(file!).includes(body.subarray(0, 1000)), !encrypted, 'on the disk');

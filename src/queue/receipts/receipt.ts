@@ -4,14 +4,16 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Destination, ReceiptKind } from '../../policy/policy.ts';
 import type { Entry } from '../../store/store.ts';
 import { HOST_HEADER } from '../../wire/names.ts';
+import { preferenceOf } from '../prefer.ts';
 import { accepted } from './accepted.ts';
 import { redirect } from './redirect.ts';
+import { respondAsync } from './respond-async.ts';
 import { s3 } from './s3.ts';
 
 export type Receipt = (response: ServerResponse, entry: Entry) => void;
-export type ConcreteReceipt = Exclude<ReceiptKind, 'auto'>;
+export type ConcreteReceipt = Exclude<ReceiptKind, 'auto'> | 'respondAsync';
 
-export const RECEIPTS: Record<ConcreteReceipt, Receipt> = { redirect, accepted, s3 };
+export const RECEIPTS: Record<ConcreteReceipt, Receipt> = { redirect, accepted, s3, respondAsync };
 
 const SDK = /\b(aws-sdk|aws-cli|boto|botocore|minio|s3cmd|rclone|object_store)/i;
 
@@ -29,6 +31,7 @@ export function speaksS3(request: IncomingMessage, destination: Destination): bo
 }
 
 export function receiptFor(destination: Destination, request: IncomingMessage): ConcreteReceipt {
+  if (preferenceOf(request).respondAsync) return 'respondAsync';
   const { receipt } = destination.store;
   if (receipt !== 'auto') return receipt;
   return speaksS3(request, destination) ? 's3' : 'redirect';
