@@ -1,6 +1,6 @@
 // The queue as a program: requests of apps come in from the sidecars, entries go out through the egress listener.
 
-import { createServer } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { Egress } from '../egress/egress.ts';
 import type { Policy } from '../policy/policy.ts';
@@ -135,6 +135,13 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
   );
   // Past its default of 2,000 fields Node would leave some away without a word; the size is the bound.
   server.maxHeadersCount = 0;
+  // An app that asks first is told to go on when its body is read, and not before: what is refused is never sent.
+  server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
+    request.once('resume', () => {
+      if (!response.headersSent) response.writeContinue();
+    });
+    void intake.serve(request, response);
+  });
   const admin = queueAdmin(store, backlog, metrics.text);
   await listen(admin, options.admin);
   control.start();

@@ -100,8 +100,13 @@ const httpListener = (name: string, address: Address, filter: object): Resource 
   filter_chains: [{ filters: [filter] }],
 });
 
+/** An app that asks before it sends its body (Expect) is answered by who would take it: Envoy would always say yes. */
 export const outboundListener = (address: Address, discovery: Discovery): Resource =>
-  httpListener(OUTBOUND_ROUTES, address, connectionManager(OUTBOUND_ROUTES, discovery, bounds.HEAD, {}));
+  httpListener(
+    OUTBOUND_ROUTES,
+    address,
+    connectionManager(OUTBOUND_ROUTES, discovery, bounds.HEAD, { proxy_100_continue: true }),
+  );
 
 export const egressListener = (address: Address, discovery: Discovery): Resource => ({
   ...httpListener(
