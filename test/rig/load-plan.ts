@@ -17,6 +17,10 @@ export interface LoadPlan {
   out: string;
   /** Default PUT. */
   method?: string;
+  /** In place of `method`: each request has one of these, as the seed decides. A DELETE has no body. */
+  methods?: readonly string[];
+  /** This share of the bodies is so long, shortest and longest in bytes; the others as `bytes` says. */
+  large?: { share: number; bytes: readonly [number, number] };
   /** Paths are `PREFIX/KEY`; default `/load`. */
   prefix?: string;
   /** Sends bodies chunked, without a length. */

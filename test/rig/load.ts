@@ -9,7 +9,14 @@ import { type AppRecord, type LoadPlan, NUMBER } from './load-plan.ts';
 import { between, randomFrom } from './random.ts';
 
 const plan = JSON.parse(process.argv[2] ?? '{}') as LoadPlan;
-const { method = 'PUT', prefix = '/load', timeout = 120_000, from = 0, idempotent = true } = plan;
+const {
+  methods = [plan.method ?? 'PUT'],
+  large,
+  prefix = '/load',
+  timeout = 120_000,
+  from = 0,
+  idempotent = true,
+} = plan;
 const host = plan.host ?? new URL(plan.target).host;
 
 /** Bodies longer than this are not built in memory. */
@@ -44,7 +51,7 @@ const wordsOf = (thrown: unknown): string => {
   return [code, message].filter(Boolean).join(': ') || String(thrown);
 };
 
-const send = async (n: number, key: string, bytes: number, place: number): Promise<AppRecord> => {
+const send = async ({ n, key, method, bytes, place }: Job): Promise<AppRecord> => {
   const path = `${prefix}/${key}`;
   const headers = [
     ...['host', host, NUMBER, String(n)],
@@ -58,11 +65,13 @@ const send = async (n: number, key: string, bytes: number, place: number): Promi
     ...{ n, key, method, path, headers, trailers: [], bytes, sha256: hash.digest('hex') },
     ...{ status: 0, entryId: null, start: now(), end: 0, error: null },
   };
+  // No body at all, so nothing to frame.
+  const none = bytes === 0 && method === 'DELETE';
   const framing = plan.chunked || whole ? [] : ['content-length', String(bytes)];
   try {
     const answer = await pool.request({
       ...{ path, method: method as Dispatcher.HttpMethod, headers: [...headers, ...framing] },
-      body: whole && !plan.chunked ? whole : Readable.from(pieces(n, bytes, place)),
+      body: none ? null : whole && !plan.chunked ? whole : Readable.from(pieces(n, bytes, place)),
       signal: AbortSignal.timeout(timeout),
     });
     record.status = answer.statusCode;
@@ -76,6 +85,14 @@ const send = async (n: number, key: string, bytes: number, place: number): Promi
   return record;
 };
 
+interface Job {
+  n: number;
+  key: string;
+  method: string;
+  bytes: number;
+  place: number;
+}
+
 let stopping = false;
 process.once('SIGTERM', () => {
   stopping = true;
@@ -83,16 +100,23 @@ process.once('SIGTERM', () => {
 
 writeFileSync(plan.out, '');
 const random = randomFrom(plan.seed);
+/** Draws only for what the plan asks for, so that the seeds of other plans keep their meaning. */
+const shapeOf = (): { method: string; bytes: number } => {
+  const method = methods.length > 1 ? methods[between(random, [0, methods.length - 1])]! : methods[0]!;
+  const long = large && random() < large.share;
+  const bytes = between(random, long ? large.bytes : plan.bytes);
+  return { method, bytes: method === 'DELETE' && methods.length > 1 ? 0 : bytes };
+};
 const jobs = Array.from({ length: plan.requests }, (_, index) => ({
   n: from + index + 1,
   key: `k${index % plan.keys}`,
-  bytes: between(random, plan.bytes),
+  ...shapeOf(),
   place: Math.floor(random() * WHOLE),
 }));
 // A key's requests wait for one another, so that their order is known; a worker takes the next one whose key is free.
 const busy = new Set<string>();
 const waiting = new Set(jobs);
-const next = (): (typeof jobs)[number] | undefined => {
+const next = (): Job | undefined => {
   for (const job of waiting) if (!busy.has(job.key)) return job;
   return undefined;
 };
@@ -100,7 +124,7 @@ const worker = async (): Promise<void> => {
   for (let job = next(); job && !stopping; job = next()) {
     waiting.delete(job);
     busy.add(job.key);
-    const record = await send(job.n, job.key, job.bytes, job.place);
+    const record = await send(job);
     busy.delete(job.key);
     appendFileSync(plan.out, `${JSON.stringify(record)}\n`);
     if (plan.pause) await new Promise((resolve) => setTimeout(resolve, plan.pause));
