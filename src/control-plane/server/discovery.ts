@@ -75,6 +75,7 @@ export class DiscoveryServer extends EventEmitter<{ settled: [Client] }> {
   #clients = new Set<Client>();
   /** Of those that ask each service apart. */
   #byNode = new Map<string, Client>();
+  #keys = new Map<Client, string>();
   #asking = new Map<TypeName, Set<Client>>();
   acks = 0;
   nacks = 0;
@@ -160,14 +161,18 @@ export class DiscoveryServer extends EventEmitter<{ settled: [Client] }> {
     const transport = `${only ? 'separate' : 'aggregated'} ${variant}`;
     const client = new Client(node, transport, this.#catalog.lease(sidecar));
     this.#clients.add(client);
-    if (only) this.#byNode.set(key, client);
+    if (only) {
+      this.#byNode.set(key, client);
+      this.#keys.set(client, key);
+    }
     return client;
   }
 
   #leave(client: Client, channel: Channel): void {
     if (client.leave(channel)) {
       this.#clients.delete(client);
-      for (const [key, each] of this.#byNode) if (each === client) this.#byNode.delete(key);
+      this.#byNode.delete(this.#keys.get(client) ?? '');
+      this.#keys.delete(client);
       for (const clients of this.#asking.values()) clients.delete(client);
       this.#catalog.release(client.served);
     }
