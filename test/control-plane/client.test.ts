@@ -62,6 +62,26 @@ t.test('routes do not wait for ever for clusters that do not get warm', async (t
   t.same(sent(), ['route']);
 });
 
+t.test('a hold on the way does not make the routes wait longer', async (t) => {
+  const shelf = new Shelf();
+  const { client, ask, sent } = scene(shelf);
+  for (const type of ['cluster', 'route', 'runtime'] as const) shelf.put(type, 'A', '1');
+  for (const type of ['cluster', 'route', 'runtime'] as const) {
+    ask(type, type === 'cluster' ? {} : { resource_names_subscribe: ['A'] });
+    ask(type, { response_nonce: '1' });
+  }
+  for (const type of ['cluster', 'route'] as const) shelf.put(type, 'A', '2');
+  client.push();
+  mock.timers.tick(ANSWER_PATIENCE_MS - 10);
+  for (const version of ['2', '3']) {
+    shelf.put('runtime', 'A', version);
+    client.push('runtime');
+  }
+  sent();
+  mock.timers.tick(10);
+  t.same(sent(), ['route']);
+});
+
 t.test('a response without an answer does not hold back for ever what would mend it', async (t) => {
   const shelf = new Shelf();
   const { client, ask, sent } = scene(shelf);

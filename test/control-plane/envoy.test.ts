@@ -19,6 +19,27 @@ const MOVED =
 const REJECTED = /(update_rejected|init_fetch_timeout)$/;
 
 for (const mode of MODES) {
+  t.test(`${nameOf(mode)}: what Envoy refuses is known in its words, and is not sent again`, async (t) => {
+    const dir = t.testdir();
+    const file = join(dir, 'policy.yaml');
+    const xds = { host: '127.0.0.1', port: await freePort() };
+    await writeFile(file, policyOf({ name: 'api', url: 'http://127.0.0.1:9' }));
+    const control = await plane(t, dir, xds, file, 9);
+    const taken = await httpServer(t, (_, response) => response.end());
+    await sidecar(t, mode, dir, xds, taken);
+    const [status] = await control.until((sidecars) => Boolean(sidecars[0]?.types.listener?.nack), 'a NACK');
+    t.match(status!.types.listener!.nack, { message: /outbound.*[Aa]ddress already in use/s });
+    t.notOk(status!.upToDate);
+    const before = await control.sent();
+    // What is sent in the meantime makes a round trip, and nothing else goes out.
+    await control.link('down', 'api');
+    const [after] = await control.until(([one]) => one!.types.runtime!.acks > 1, 'a hold is taken');
+    t.same({ ...(await control.sent()), runtime: 0 }, { ...before, runtime: 0 });
+    t.match(after!.types.listener, { nacks: 1 });
+    // Before the directory goes: it keeps the operator's word after it has answered.
+    await control.close();
+  });
+
   t.test(nameOf(mode), async (t) => {
     const dir = t.testdir();
     const upstream = await httpServer(t, (_, response) => response.end('upstream'));
@@ -107,5 +128,6 @@ for (const mode of MODES) {
     });
 
     for (const [name, count] of await stats(REJECTED)) t.equal(count, 0, name);
+    await control.close();
   });
 }

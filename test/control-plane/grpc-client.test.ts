@@ -106,4 +106,5 @@ t.test('a gRPC client is served without a sidecar', async (t) => {
   t.match(await control.status(), {
     sidecars: [{ types: { listener: { nacks: 0 }, cluster: { nacks: 0 } } }],
   });
+  await control.close();
 });

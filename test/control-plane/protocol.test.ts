@@ -104,6 +104,7 @@ for (const mode of SOTW) {
     await one.next();
     await quiet(one);
     shelf.put('route', 'A', '2');
+    shelf.put('route', 'B', '1');
     one.silent = true;
     push();
     await one.next();
@@ -112,6 +113,7 @@ for (const mode of SOTW) {
     one.ack('route');
     await quiet(one);
     t.same([...subscription('route')!.names], ['A']);
+    t.same(one.rest, []);
   });
 
   t.test(`${nameOf(mode)}: who comes back with what is served now is not sent it again`, async (t) => {

@@ -129,8 +129,15 @@ export async function plane(
   };
 }
 
-export async function sidecar(t: Test, mode: Mode, dir: string, xds: Address): Promise<Sidecar> {
-  const [outbound, admin] = [await freePort(), await freePort()];
+export async function sidecar(
+  t: Test,
+  mode: Mode,
+  dir: string,
+  xds: Address,
+  port?: number,
+): Promise<Sidecar> {
+  const outbound = port ?? (await freePort());
+  const admin = await freePort();
   const file = join(dir, 'envoy.json');
   const json = bootstrapIn(mode, {
     node: 'truck-7',

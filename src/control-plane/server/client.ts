@@ -36,6 +36,8 @@ interface Entry {
   channel: Channel;
 }
 
+const NEVER = Number.POSITIVE_INFINITY;
+
 const orderOf = (type: TypeName): number => PUSH_ORDER.indexOf(type);
 
 export class Client {
@@ -47,6 +49,8 @@ export class Client {
   /** Assignments of changed clusters that went out before their endpoints were asked for. */
   #warming = new Set<string>();
   #timer: NodeJS.Timeout | undefined;
+  /** Date.now() */
+  #wakesAt = NEVER;
 
   constructor(node: Node, transport: string, served: Served) {
     this.node = node;
@@ -93,26 +97,33 @@ export class Client {
 
   /** Sends what it lacks of this type, or of all, as far as it may go out now. */
   push(only?: TypeName): void {
-    let again = Number.POSITIVE_INFINITY;
+    let again = NEVER;
     for (const entry of this.#entries) {
       if (only === undefined || entry.subscription.type === only)
         again = Math.min(again, this.#advance(entry));
     }
-    if (again === Number.POSITIVE_INFINITY) return;
+    if (again < this.#wakesAt) this.#wakeAt(again);
+  }
+
+  #wakeAt(at: number): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.push(), Math.max(1, again - Date.now())).unref();
+    this.#wakesAt = at;
+    const wake = () => {
+      this.#wakesAt = NEVER;
+      this.push();
+    };
+    this.#timer = setTimeout(wake, Math.max(1, at - Date.now())).unref();
   }
 
   /** Returns when to look again even if nothing happens until then. */
   #advance({ subscription, channel }: Entry): number {
-    const never = Number.POSITIVE_INFINITY;
     const { type } = subscription;
     const snapshot = this.served.get(type);
     const before = subscription.waits;
     subscription.waits = [];
     const lacks = subscription.lacks(snapshot);
     const news = subscription.due || lacks.changed.length > 0;
-    if (!news && lacks.removed.length === 0) return never;
+    if (!news && lacks.removed.length === 0) return NEVER;
 
     const now = Date.now();
     const wait = (what: Wait['what'], why: string, since?: number): number => {
@@ -126,7 +137,7 @@ export class Client {
     if (!channel.free) {
       channel.stalled = true;
       wait('updates', 'the client to read what was sent before');
-      return never;
+      return NEVER;
     }
     const others = news ? this.#first(UPDATES_AFTER[type], (each) => this.#updating(each)) : undefined;
     if (others) {
@@ -134,7 +145,7 @@ export class Client {
       if (now < until) return until;
       subscription.waits = [];
     }
-    let until = never;
+    let until = NEVER;
     let keep = false;
     if (lacks.removed.length > 0) {
       const users = this.#first(REMOVALS_AFTER[type], (each) => !this.#inForce(each));
