@@ -126,10 +126,11 @@ export class Client {
     if (!news && lacks.removed.length === 0) return NEVER;
 
     const now = Date.now();
-    const wait = (what: Wait['what'], why: string, since?: number): number => {
-      const known = before.find((each) => each.what === what)?.since;
-      subscription.waits = [...subscription.waits, { what, why, since: since ?? known ?? now }];
-      return since ?? known ?? now;
+    const wait = (what: Wait['what'], why: string, from = now): number => {
+      const known = before.find((each) => each.what === what && each.why === why)?.since ?? now;
+      const since = Math.min(known, from);
+      subscription.waits = [...subscription.waits, { what, why, since }];
+      return since;
     };
     const { out } = subscription;
     if (out && now - out.at < ANSWER_PATIENCE_MS)
@@ -141,7 +142,7 @@ export class Client {
     }
     const others = news ? this.#first(UPDATES_AFTER[type], (each) => this.#updating(each)) : undefined;
     if (others) {
-      const until = wait('updates', `the ACK of ${others}`) + ANSWER_PATIENCE_MS;
+      const until = wait('updates', `the ACK of ${others.type}`, others.out?.at) + ANSWER_PATIENCE_MS;
       if (now < until) return until;
       subscription.waits = [];
     }
@@ -150,7 +151,7 @@ export class Client {
     if (lacks.removed.length > 0) {
       const users = this.#first(REMOVALS_AFTER[type], (each) => !this.#inForce(each));
       const returning = this.#stillReturning(subscription, REMOVALS_AFTER[type]);
-      if (users) wait('removals', `the ACK of ${users}`);
+      if (users) wait('removals', `the ACK of ${users.type}`);
       else if (returning) {
         until = this.connectedAt + RESUME_PATIENCE_MS;
         wait('removals', `it to ask for ${returning} again`);
@@ -165,10 +166,9 @@ export class Client {
     return until;
   }
 
-  /** The first of these types of which that is true. */
-  #first(types: readonly TypeName[] = [], is: (subscription: Subscription) => boolean): TypeName | undefined {
-    return this.#entries.find(({ subscription }) => types.includes(subscription.type) && is(subscription))
-      ?.subscription.type;
+  /** The first subscription to one of these types of which that is true. */
+  #first(types: readonly TypeName[] = [], is: (subscription: Subscription) => boolean) {
+    return this.subscriptions.find((each) => types.includes(each.type) && is(each));
   }
 
   #updating(subscription: Subscription): boolean {
