@@ -258,6 +258,75 @@ const scenarios: Record<string, Scenario> = {
     },
   ),
 
+  'a dead letter keeps what the destination answered until it is tried again': async (t, open, dir) => {
+    let store = await open(dir);
+    const { id } = await put(store, 'x');
+    const answer = { status: 422, headers: ['X-Why', 'no', 'x-why', '"'], body: randomBytes(4096) };
+    await store.dead(id, '422', answer);
+    t.same((await store.get(id))?.answer, answer);
+    await store.close();
+    store = await open(dir);
+    t.match(await store.get(id), { state: 'dead', reason: '422' });
+    t.same((await store.get(id))?.answer, answer);
+    await store.retry(id, 'by hand');
+    t.equal((await store.get(id))?.answer, undefined);
+    t.match((await all(store.audit({ id }))).at(-1), { kind: 'retried', detail: 'by hand' });
+    await store.close();
+  },
+
+  'a dead letter is edited: its head changes, its id, number and body stay, also after opening again': async (
+    t,
+    open,
+    dir,
+  ) => {
+    let store = await open(dir);
+    const bodies = ['small', randomBytes(600_000)].map((body) => Buffer.from(body));
+    const entries: Entry[] = [];
+    for (const body of bodies) entries.push(await put(store, body, { ttl: 60_000 }));
+    const edit = { url: 'http://cam.example/other', headers: ['X-New', '1'], orderKey: 'cam.example/other' };
+    for (const { id } of entries) {
+      t.equal(await store.edit(id, edit, 'too early'), false, 'only a dead letter');
+      await store.dead(id, '400');
+      t.equal(await store.edit(id, { url: 'http://cam.example/first' }, 'first'), true);
+      t.equal(await store.edit(id, edit, 'second'), true);
+    }
+    t.equal(await store.edit(newHead().id, edit, 'unknown'), false);
+    const check = async (): Promise<void> => {
+      for (const [i, { attempts: _, ...before }] of entries.entries()) {
+        const now = (await store.get(before.id))!;
+        t.match(now, { ...before, ...edit, state: 'dead', reason: '400' });
+        t.same(now.headers, edit.headers);
+        t.ok((await bodyOf(store, now)).equals(bodies[i]!));
+      }
+    };
+    await check();
+    await store.close();
+    store = await open(dir);
+    t.same(store.report.damage, []);
+    await check();
+    const { id } = entries[1]!;
+    const lines = (await all(store.audit({ id }))).map(({ kind, detail }) => `${kind} ${detail}`);
+    t.same(lines.slice(-3), ['dead 400', 'edited first', 'edited second']);
+    for (const { id } of entries) await store.retry(id);
+    t.same(
+      (await all(store.waitingFor('dashcam', edit.url))).map(({ id }) => id),
+      entries.map(({ id }) => id).reverse(),
+      'found by its new URL',
+    );
+    t.same(await all(store.waitingFor('dashcam', entries[0]!.url)), []);
+    await store.close();
+  },
+
+  'two edits at once leave one of them whole, and both in the trail': opened(async (t, store) => {
+    const { id } = await put(store, 'x');
+    await store.dead(id, 'no');
+    const urls = ['http://cam.example/a', 'http://cam.example/b'];
+    t.same(await Promise.all(urls.map((url) => store.edit(id, { url }, url))), [true, true]);
+    const edits = (await all(store.audit({ id }))).filter(({ kind }) => kind === 'edited');
+    t.same(edits.map(({ detail }) => detail).sort(), urls);
+    t.equal((await store.get(id))?.url, edits.at(-1)?.detail);
+  }),
+
   'a dropped entry leaves, with its rule in the audit trail': opened(async (t, store) => {
     const { id } = await put(store, 'x');
     t.equal(await store.drop(id, 'expired', 'ttl 7d'), true);

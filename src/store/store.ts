@@ -58,8 +58,27 @@ export interface Entry extends EntryHead {
   lastError?: string;
   /** Why it is dead or quarantined. */
   reason?: string;
+  /** Of a dead letter, where the destination's own answer made it one. */
+  answer?: KeptAnswer;
   /** Absent only where the record itself is damaged (quarantined). */
   committed?: Commit;
+}
+
+/** What a destination answered, as far as it is kept for an operator. */
+export interface KeptAnswer {
+  status: number;
+  /** Names and values in turn, as received. */
+  headers: string[];
+  /** Its first bytes. */
+  body: Buffer;
+}
+
+/** What an operator changes of a dead letter; what is left out stays. */
+export interface EntryEdit {
+  url?: string;
+  /** All of them, names and values in turn. */
+  headers?: string[];
+  orderKey?: string;
 }
 
 /** What rules about leaving need to know of an entry. */
@@ -128,6 +147,7 @@ export type StoreEventKind =
   | 'delivered'
   | 'dead'
   | 'retried'
+  | 'edited'
   | 'dropped'
   | 'expired'
   | 'evicted'
@@ -211,10 +231,14 @@ export interface Store {
   sending(id: string, yes: boolean): void;
   /** The destination took it: it leaves the store. Durable when resolved. */
   delivered(id: string, detail: string): Promise<void>;
-  /** Refused for good: kept as a dead letter. */
-  dead(id: string, reason: string): Promise<void>;
-  /** A dead letter waits again, at its old place, with attempts 0; its time to live begins anew. */
-  retry(id: string): Promise<boolean>;
+  /** Refused for good: kept as a dead letter, with what the destination answered. */
+  dead(id: string, reason: string, answer?: KeptAnswer): Promise<void>;
+  /** A dead letter waits again, at its old place, with attempts 0; its time to live begins anew. `detail`: by whose hand. */
+  retry(id: string, detail?: string): Promise<boolean>;
+  /** A dead letter gets another head; id, seq, body and state stay, and the body is not written again. `detail` says what was
+   *  changed and by whose hand, for the audit trail. Durable when resolved; false where it is no dead letter. Rejects with
+   *  LAYBY_STORE_FULL or LAYBY_STORE_FAILED, and nothing is changed then. */
+  edit(id: string, edit: EntryEdit, detail: string): Promise<boolean>;
   /** Leaves by a rule or by an operator's hand; false where it is not there. A rule (`expired`, `evicted`) does not take an
    *  entry that is being sent: false too. */
   drop(id: string, kind: 'dropped' | 'expired' | 'evicted', rule: string): Promise<boolean>;

@@ -235,7 +235,7 @@ export class Catalog {
 
   /** As the contract shows it. Of an entry whose record is lost only the slot is known. */
   entry(slot: Slot, record: EntryRecord | undefined): Entry {
-    const { id, seq, bytes, destination, receivedAt, attempts, lastError, reason } = slot;
+    const { id, seq, bytes, destination, receivedAt, attempts, lastError, reason, answer } = slot;
     const head = record?.head ?? {
       id,
       destination,
@@ -257,6 +257,7 @@ export class Catalog {
       attempts,
       ...(lastError !== undefined && { lastError }),
       ...(reason !== undefined && { reason }),
+      ...(answer && { answer }),
       ...(record && { committed: record.committed }),
     };
   }

@@ -24,6 +24,8 @@ export interface EntryRecord {
   committed: Commit;
   /** What was staged in this group before it has left with this record. */
   composes?: string;
+  /** How often its head was edited; absent: never. Of several records with one seq the one with the most counts. */
+  edition?: number;
   /** The whole body as one encoded chunk (chunk.ts), instead of extents. Not part of the JSON. */
   inline?: Buffer;
 }

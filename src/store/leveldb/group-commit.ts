@@ -49,8 +49,8 @@ export interface Draft {
   trailers: string[];
   /** A small body: its one chunk, encoded. */
   inline?: Buffer | undefined;
-  /** An entry moved here from another generation keeps its number and time. */
-  moved?: Pick<EntryRecord, 'seq' | 'committed'>;
+  /** An entry that was committed before, and is moved here or edited, keeps its number and time. */
+  moved?: Pick<EntryRecord, 'seq' | 'committed' | 'edition'>;
   /** Entries that become its body, and leave: nothing may change them until the commit is over. */
   composed?: { group: string; of: Slot[] };
 }
@@ -268,6 +268,7 @@ export class GroupCommit {
         extents: body.extents,
         committed: moved?.committed ?? committed,
         ...(composed && { composes: composed.group }),
+        ...(moved?.edition !== undefined && { edition: moved.edition }),
       };
       const value = encodeEntryRecord(record, inline);
       const key = put(moved ? KIND.copied : KIND.entry, body.writer, value);

@@ -159,7 +159,8 @@ export abstract class IndexReads {
   /** The last line of each entry in the audit trail, by seq. For opening. */
   async fates(): Promise<Map<number, StoreEvent>> {
     const fates = new Map<number, StoreEvent>();
-    for await (const event of this.trail.read(this.db, {})) fates.set(event.seq, event);
+    for await (const event of this.trail.read(this.db, {}))
+      if (event.kind !== 'edited') fates.set(event.seq, event); // it is as dead as before
     return fates;
   }
 

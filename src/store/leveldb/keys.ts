@@ -1,8 +1,8 @@
 // The keys of both kinds of database. A generation's keys come from one growing counter, so its tables never overlap and
 // LevelDB has nothing to compact; the index is sorted by lane and position.
 
-/** What a key of a generation holds. `opening`: the first seq that the generation may carry. `copied`: an entry that was
- *  moved here from an older generation, so its seq is out of turn. */
+/** What a key of a generation holds. `opening`: the first seq that the generation may carry. `copied`: the record of
+ *  an entry that was moved here from an older generation, or edited, so its seq is out of turn. */
 export const KIND = { opening: 0, chunk: 1, entry: 2, copied: 3 } as const;
 export type Kind = (typeof KIND)[keyof typeof KIND];
 

@@ -10,8 +10,10 @@ import { resourceOf } from '../resource.ts';
 import type {
   Entry,
   EntryBrief,
+  EntryEdit,
   EntryHead,
   EntryWriter,
+  KeptAnswer,
   ListOptions,
   OpenReport,
   SetAsideTotals,
@@ -24,6 +26,7 @@ import type { Ballast } from './ballast.ts';
 import { BodyDamaged, readBody, readRecords } from './body-reader.ts';
 import type { Catalog } from './catalog.ts';
 import { compose, stagedIn } from './compose.ts';
+import { editHead } from './edit.ts';
 import type { EntryRecord } from './entry-record.ts';
 import { directoryBytes } from './generation.ts';
 import type { GroupCommit, Placed } from './group-commit.ts';
@@ -34,13 +37,15 @@ import type { MemoryBudget } from './memory-budget.ts';
 import type { Reclaim } from './reclaim.ts';
 import { resourceSum } from './resources.ts';
 import { totalSetAside } from './set-aside.ts';
-import { type Slot, slotOf } from './slot.ts';
+import { isSamePlace, type Slot, slotOf, waitingAgain } from './slot.ts';
 import type { Space } from './space.ts';
 import type { StoreLock } from './store-lock.ts';
 import { BodyWriter, type WriterHost } from './writer.ts';
 
 /** A flush of the watermark is due after this much of bodies without one: it bounds what opening has to look through. */
 const MARK_BYTES = 64 * 1024 * 1024;
+/** More than a record with its headers takes. */
+const RECORD_BYTES = 128 * 1024;
 
 export interface StoreParts {
   dir: string;
@@ -184,8 +189,7 @@ export class LevelStore implements Store, WriterHost {
       if (typeof record === 'object') return { slot, record };
       const now = await this.#catalog.index.find(id);
       // Copied forward between the two reads: look there.
-      const moved = now && (now.at.generation !== slot.at.generation || now.at.counter !== slot.at.counter);
-      if (now && !moved) {
+      if (now && isSamePlace(now.at, slot.at)) {
         const quarantined = await this.#catalog.quarantine(id, record ?? 'the entry record is missing');
         return { slot: quarantined ?? now, record: undefined };
       }
@@ -305,31 +309,37 @@ export class LevelStore implements Store, WriterHost {
     this.sending(id, false);
   }
 
-  async dead(id: string, reason: string): Promise<void> {
+  async dead(id: string, reason: string, answer?: KeptAnswer): Promise<void> {
     this.#open();
     await this.#catalog.change(id, (slot) =>
       slot.state === 'stored'
-        ? { now: { ...slot, state: 'dead', reason }, event: { kind: 'dead', detail: reason } }
+        ? {
+            now: { ...slot, state: 'dead', reason, ...(answer && { answer }) },
+            event: { kind: 'dead', detail: reason },
+          }
         : undefined,
     );
     this.sending(id, false);
   }
 
-  async retry(id: string): Promise<boolean> {
+  async retry(id: string, detail?: string): Promise<boolean> {
     this.#open();
-    const changed = await this.#catalog.change(id, (slot) => {
-      if (slot.state !== 'dead') return undefined;
-      const { lastError: _, reason: __, expiry, ...rest } = slot;
-      const { ttl } = expiry ?? {};
-      const now: Slot = {
-        ...rest,
-        state: 'stored',
-        attempts: 0,
-        ...(ttl !== undefined && { expiry: { ttl, at: this.#catalog.clock.now() + ttl } }),
-      };
-      return { now, event: { kind: 'retried' } };
-    });
+    const changed = await this.#catalog.change(id, (slot) =>
+      slot.state === 'dead'
+        ? {
+            now: waitingAgain(slot, this.#catalog.clock.now()),
+            event: { kind: 'retried', ...(detail && { detail }) },
+          }
+        : undefined,
+    );
     return changed !== undefined;
+  }
+
+  edit(id: string, edit: EntryEdit, detail: string): Promise<boolean> {
+    this.#open();
+    const refusal = this.space.refusal(RECORD_BYTES);
+    if (refusal) return Promise.reject(refusal);
+    return editHead(this.#catalog, this.commits, () => this.#load(id), edit, detail);
   }
 
   async drop(id: string, kind: 'dropped' | 'expired' | 'evicted', rule: string): Promise<boolean> {

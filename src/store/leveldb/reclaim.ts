@@ -10,7 +10,7 @@ import type { EntryIndex } from './entry-index.ts';
 import type { Generations } from './generations.ts';
 import type { Body, GroupCommit } from './group-commit.ts';
 import type { MemoryBudget } from './memory-budget.ts';
-import { type Slot, slotOf } from './slot.ts';
+import { isSamePlace, type Slot, slotOf } from './slot.ts';
 
 /** Survivors are copied when they hold less than this share of a generation. */
 const STRAGGLER_SHARE = 0.25;
@@ -197,12 +197,14 @@ export class Reclaim {
         this.#commits.submit(body, [chunk]).catch(() => {});
         await budget.room();
       }
-      const { head, bytes, sha256, md5, trailers, seq, committed } = record;
+      const { head, bytes, sha256, md5, trailers, ...moved } = record;
       const draft = { head, bytes, sha256, ...(md5 !== undefined && { md5 }), trailers };
-      const placed = await this.#commits.submit(body, [], { ...draft, inline, moved: { seq, committed } });
-      const moved = slotOf(placed!.record, placed!.at, placed!.recordBytes);
-      // It may have been delivered, dropped or tried meanwhile: only its place changes.
-      await this.#catalog.change(slot.id, (now) => ({ now: { ...now, at: moved.at, parts: moved.parts } }));
+      const placed = await this.#commits.submit(body, [], { ...draft, inline, moved });
+      const { at, parts } = slotOf(placed!.record, placed!.at, placed!.recordBytes);
+      // It may have been delivered, dropped or tried meanwhile: only its place changes. What was edited is elsewhere by now.
+      await this.#catalog.change(slot.id, (now) =>
+        isSamePlace(now.at, slot.at) ? { now: { ...now, at, parts } } : undefined,
+      );
       return true;
     } catch (cause) {
       this.#options.log?.warn({ id: slot.id, reason: messageOf(cause) }, 'an entry cannot be copied forward');

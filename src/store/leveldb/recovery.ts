@@ -3,6 +3,7 @@
 // all that the generations hold: an entry that nobody is known to have got is sent again rather than lost. It deletes nothing.
 
 import type { Damage, StoreEvent } from '../store.ts';
+import { readRecords } from './body-reader.ts';
 import type { Catalog } from './catalog.ts';
 import { stagedIn } from './compose.ts';
 import type { Watermark } from './entry-index.ts';
@@ -215,7 +216,7 @@ export class Recovery {
     const slot = slotOf(record, place, value!.length);
     if (this.#compare && !(await this.#isNews(slot))) {
       if (seq < end) await this.#compose(record);
-      return;
+      return this.#takeEdit(slot, record);
     }
     const wanted = this.#wanted.delete(seq);
     if (!wanted && place.kind === KIND.copied && !this.#compare) return;
@@ -253,6 +254,15 @@ export class Recovery {
     const lost = !this.#catalog.generations.has(known.generation);
     if (lost && known.id === id) await this.#catalog.change(id, (now) => ({ now: { ...now, at, parts } }));
     return false;
+  }
+
+  /** The generations hold a record for each edit of an entry: the last one counts. */
+  async #takeEdit({ id, at, parts, resource }: Slot, { seq, edition }: EntryRecord): Promise<void> {
+    const known = edition === undefined ? undefined : await this.#catalog.index.find(id);
+    if (known?.seq !== seq || edition === undefined || resource === undefined) return;
+    const [record] = await readRecords(this.#catalog.generations, [known]);
+    if (typeof record === 'object' && (record.edition ?? 0) >= edition) return;
+    await this.#catalog.change(id, (now) => ({ now: { ...now, at, parts, resource } }));
   }
 
   #asItWas(slot: Slot): Slot {

@@ -1,5 +1,6 @@
 // What the index knows of an entry: enough to order, count, find and remove it without its record.
 
+import type { KeptAnswer } from '../store.ts';
 import type { EntryRecord } from './entry-record.ts';
 import { partsOf } from './entry-record.ts';
 import type { GenerationKey } from './keys.ts';
@@ -21,11 +22,16 @@ export interface Slot {
   attempts: number;
   lastError?: string;
   reason?: string;
+  /** Beside a reason. */
+  answer?: KeptAnswer;
   /** Its time to live, ms, and when that is over by the store's clock. */
   expiry?: { ttl: number; at: number };
   /** CRC32C of its resource, or of its group where it is staged (resources.ts). Absent where it was stored before format 3 and is quarantined. */
   resource?: number;
 }
+
+export const isSamePlace = (one: Slot['at'], other: Slot['at']): boolean =>
+  one.generation === other.generation && one.counter === other.counter;
 
 /** Body and record, bytes. */
 export const heldBytes = ({ parts }: Slot): number => parts.reduce((sum, [, bytes]) => sum + bytes, 0);
@@ -51,6 +57,17 @@ export const slotOf = (
   }),
 });
 
+/** A dead letter as it was before its first try; its time to live begins anew. `now`: the store's clock. */
+export const waitingAgain = (
+  { lastError: _, reason: __, answer: ___, expiry, ...rest }: Slot,
+  now: number,
+): Slot => ({
+  ...rest,
+  state: 'stored',
+  attempts: 0,
+  ...(expiry && { expiry: { ttl: expiry.ttl, at: now + expiry.ttl } }),
+});
+
 /** As the index holds it: destination and seq stand in the key; an array takes half the time and space of an object. */
 export type PackedSlot = [
   id: string,
@@ -62,11 +79,26 @@ export type PackedSlot = [
   state: Slot['state'],
   attempts: number,
   lastError?: string | null,
-  reason?: string | null,
+  reason?: string | null | [reason: string, answer: PackedAnswer],
   /** Since format 2. */
   ttl?: number,
   expiresAt?: number,
 ];
+
+/** The body in base64: it may be anything. */
+type PackedAnswer = [status: number, headers: string[], body: string];
+
+const packReason = ({ reason, answer }: Slot): string | null | [string, PackedAnswer] => {
+  if (reason === undefined || !answer) return reason ?? null;
+  return [reason, [answer.status, answer.headers, answer.body.toString('base64')]];
+};
+
+const unpackReason = (packed: PackedSlot[9]): Pick<Slot, 'reason' | 'answer'> => {
+  if (typeof packed === 'string') return { reason: packed };
+  if (!packed) return {};
+  const [reason, [status, headers, body]] = packed;
+  return { reason, answer: { status, headers, body: Buffer.from(body, 'base64') } };
+};
 
 export const packSlot = (slot: Slot): PackedSlot => {
   const { generation, counter, kind, writer } = slot.at;
@@ -85,7 +117,7 @@ export const packSlot = (slot: Slot): PackedSlot => {
   ];
   const { lastError, reason, expiry } = slot;
   if (lastError !== undefined || reason !== undefined || expiry) packed.push(lastError ?? null);
-  if (reason !== undefined || expiry) packed.push(reason ?? null);
+  if (reason !== undefined || expiry) packed.push(packReason(slot));
   if (expiry) packed.push(expiry.ttl, expiry.at);
   return packed;
 };
@@ -104,7 +136,7 @@ export const unpackSlot = (place: { destination: string; seq: number }, packed: 
     state,
     attempts,
     ...(typeof lastError === 'string' && { lastError }),
-    ...(typeof reason === 'string' && { reason }),
+    ...unpackReason(reason),
     ...(resource !== undefined && { resource }),
     ...(ttl !== undefined && expiresAt !== undefined && { expiry: { ttl, at: expiresAt } }),
   };

@@ -1,0 +1,50 @@
+// An edited dead letter is a second record beside the first: what counts of the two when the index is lost, or the bodies move.
+
+import { randomBytes } from 'node:crypto';
+import { readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { bodyOf, put, sha256 } from '../../src/store/conformance.ts';
+import { openStore } from '../../src/store/leveldb/open.ts';
+
+const url = (name: string): string => `http://cam.example/${name}`;
+
+t.test(
+  'without its index the store finds the last edit of an entry, and not what it was before',
+  async (t) => {
+    const dir = t.testdir();
+    const store = await openStore(dir);
+    const [edited, other] = [await put(store, randomBytes(300_000)), await put(store, 'as it came')];
+    await store.dead(edited.id, '400');
+    for (const name of ['first', 'second', 'third']) await store.edit(edited.id, { url: url(name) }, name);
+    await store.close();
+    rmSync(join(dir, 'index'), { recursive: true });
+    const again = await openStore(dir);
+    t.match(await again.get(edited.id), { url: url('third'), seq: 1 });
+    t.match(await again.get(other.id), { url: other.url, seq: 2 });
+    t.equal(sha256(await bodyOf(again, edited)), edited.sha256);
+    t.match(again.totals().get('dashcam'), { entries: 2, dead: 0 });
+    await again.close();
+  },
+);
+
+t.test('an edit goes with its entry when that is copied forward', async (t) => {
+  const dir = t.testdir();
+  const generationBytes = 1024 * 1024;
+  const store = await openStore(dir, { generationBytes });
+  const edited = await put(store, randomBytes(50_000));
+  await store.dead(edited.id, '400');
+  await store.edit(edited.id, { url: url('new'), headers: [] }, 'by hand');
+  // The first generation fills, and all but the dead letter leaves it.
+  for (let i = 0; i < 8; i++) await store.delivered((await put(store, randomBytes(400_000))).id, '200');
+  await store.makeRoom(Number.MAX_SAFE_INTEGER);
+  t.notOk(readdirSync(join(dir, 'generations')).includes('00000001'));
+  const now = (await store.get(edited.id))!;
+  t.match(now, { url: url('new'), seq: 1, state: 'dead' });
+  t.equal(sha256(await bodyOf(store, now)), edited.sha256);
+  await store.close();
+  rmSync(join(dir, 'index'), { recursive: true });
+  const again = await openStore(dir, { generationBytes });
+  t.match(await again.get(edited.id), { url: url('new') }, 'the copy is of the edit');
+  await again.close();
+});
