@@ -166,7 +166,10 @@ const CHECKS: [Path, (value: string) => string | undefined][] = [
   [['spec', 'upstream', 'url'], url],
   [['spec', 'store', 'methods'], method],
   [['spec', 'store', 'ttl'], unit(parseDuration)],
+  [['spec', 'store', 'patience'], unit(parseDuration)],
   [['spec', 'store', 'quota'], unit(parseSize)],
+  [['spec', 'store', 'stream', 'segment', 'bytes'], unit(parseSize)],
+  [['spec', 'store', 'stream', 'segment', 'time'], unit(parseDuration)],
   [['spec', 'replay', 'rate'], unit(parseRate)],
   [['spec', 'replay', 'retry', 'max'], unit(parseDuration)],
 ];

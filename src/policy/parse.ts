@@ -5,7 +5,7 @@ import Value from 'typebox/value';
 import { checkDocument } from './check.ts';
 import { type Path, type PolicyDocument, type PolicyFile, pathText, readDocuments } from './documents.ts';
 import { canonicalHost } from './host.ts';
-import type { Destination, Policy } from './policy.ts';
+import type { Destination, Policy, Segmenting } from './policy.ts';
 import { PolicyError, type PolicyProblem } from './problem.ts';
 import { type DestinationDocument, DestinationSchema } from './schema.ts';
 import { parseDuration, parseRate, parseSize } from './units.ts';
@@ -17,15 +17,23 @@ export { PolicyError, type PolicyProblem } from './problem.ts';
 type Spec = DestinationDocument['spec'];
 /** A part of a document with its defaults filled in; the fields named have none. */
 type Filled<Part, Bare extends keyof Part> = Required<Omit<Part, Bare>> & Pick<Part, Bare>;
-type FilledStore = Filled<NonNullable<Spec['store']>, 'patience' | 'ttl' | 'quota'>;
+type FilledStore = Filled<NonNullable<Spec['store']>, 'patience' | 'ttl' | 'quota' | 'stream'>;
 type FilledReplay = Filled<NonNullable<Spec['replay']>, 'rate' | 'retry'> & { retry: { max: string } };
+
+type FilledSegment = Record<'bytes' | 'time' | 'name', string>;
+
+const segmentOf = ({ bytes, time, name }: FilledSegment): Segmenting => ({
+  bytes: parseSize(bytes),
+  time: parseDuration(time),
+  name,
+});
 
 const withoutTrailingSlash = ({ protocol, host, pathname }: URL) =>
   `${protocol}//${host}${pathname.replace(/\/+$/, '')}`;
 
 const resolve = (document: DestinationDocument): Destination => {
   const { metadata, spec } = Value.Default(DestinationSchema, document) as DestinationDocument;
-  const { patience, ttl, quota, ...store } = spec.store as FilledStore;
+  const { patience, ttl, quota, stream, ...store } = spec.store as FilledStore;
   const { rate, ...replay } = spec.replay as FilledReplay;
   return {
     name: metadata.name,
@@ -38,6 +46,7 @@ const resolve = (document: DestinationDocument): Destination => {
       ...(patience === undefined ? {} : { patience: parseDuration(patience) }),
       ...(ttl === undefined ? {} : { ttl: parseDuration(ttl) }),
       ...(quota === undefined ? {} : { quota: parseSize(quota) }),
+      ...(stream === undefined ? {} : { stream: { segment: segmentOf(stream.segment as FilledSegment) } }),
     },
     replay: {
       ...replay,

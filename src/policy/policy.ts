@@ -9,6 +9,16 @@ export type Order = 'none' | 'key' | 'strict';
 export const CLASSES = ['bulk', 'normal', 'urgent', 'evidence'] as const;
 export type Class = (typeof CLASSES)[number];
 
+/** How a body of unknown length is cut into entries. */
+export interface Segmenting {
+  /** The most that one holds. */
+  bytes: number;
+  /** One that is open for so long is closed, ms. */
+  time: number;
+  /** Of its path: `{path}` is the app's, `{n}` a number of six digits from 0. */
+  name: string;
+}
+
 export interface Destination {
   name: string;
   /** Lower case, without port: `dashcam.example`, or `*.example` for any name below it. */
@@ -29,6 +39,7 @@ export interface Destination {
     class: Class;
     /** After so long the app does not wait for the answer any more, ms; undefined: as long as it takes. */
     patience?: number;
+    stream?: { segment: Segmenting };
     /** ms */
     ttl?: number;
     /** bytes */

@@ -34,6 +34,9 @@ const duration = (description: string, preset?: string) =>
     ...(preset === undefined ? {} : { default: preset }),
   });
 
+const size = (description: string, preset: string) =>
+  Type.String({ title: SIZE_FORM, pattern: SIZE_PATTERN, description, default: preset });
+
 const Upstream = Type.Object(
   {
     url: Type.String({
@@ -118,6 +121,36 @@ const Store = Type.Object(
     patience: Type.Optional(
       duration(
         'How long an app waits for the answer to a body that goes through the queue while online (over 1 MiB, or of unknown length), counted from the end of its body, which the queue then takes at the speed of the disk. After that it gets its receipt, and the same upload goes on behind. Left out: the app is read at the speed of the link, and waits as long as it takes.',
+      ),
+    ),
+    stream: Type.Optional(
+      Type.Object(
+        {
+          segment: Type.Object(
+            {
+              bytes: Type.Optional(size('The most that a segment holds.', '8MiB')),
+              time: Type.Optional(duration('A segment that is open for so long is closed.', '10s')),
+              name: Type.Optional(
+                Type.String({
+                  title: 'a path with {n} in it, like {path}/{n}',
+                  pattern: '^(/|\\{path\\})[^?#\\s]*\\{n\\}[^?#\\s]*$',
+                  maxLength: 1024,
+                  default: '{path}/{n}',
+                  description:
+                    'The path of a segment. `{path}` is the path that the app called, `{n}` the number of the segment, of six digits, from 0.',
+                }),
+              ),
+            },
+            {
+              description:
+                'Each segment is a request of its own, safe and on its way while the app goes on; they are sent in their order. The last one, which may be empty, says how the stream ended.',
+            },
+          ),
+        },
+        {
+          description:
+            'Cuts bodies of unknown length (chunked) into segments, with a link and without. Left out: such a body is one request, as the app sent it.',
+        },
       ),
     ),
     reads: Type.Optional(

@@ -1,5 +1,5 @@
 // A request that may be stored: it is cut through where the way is free, else spooled and committed; then comes the receipt. Which of
-// those it may be is for turns.ts, as far as order goes.
+// those it may be is for turns.ts, as far as order goes. A stream that is to be cut into several entries is for segments.ts.
 
 import type { IncomingMessage } from 'node:http';
 import { type Result, resultOf } from '../replay/sender.ts';
@@ -11,6 +11,7 @@ import { type ReadBody, readBody } from './body.ts';
 import { type Behind, cutThrough, type Kept } from './cut-through.ts';
 import { preferenceOf } from './prefer.ts';
 import { RECEIPTS, type Receipt, receiptFor } from './receipts/receipt.ts';
+import { storeSegments } from './segments.ts';
 
 /** How a request is stored, for a room that knows it better than its method and headers say. */
 export interface Filing {
@@ -45,6 +46,8 @@ export async function storeRequest(
 ): Promise<Outcome> {
   const { backlog, turns } = around;
   const { destination, failedOver } = arrival;
+  const { stream } = destination.store;
+  if (stream && filing.expected === undefined) return storeSegments(around, arrival, filing, stream.segment);
   const over = filing.online ? await takeTurn(around, arrival, filing.head.orderKey) : undefined;
   if (over) return goThrough(around, arrival, filing, over);
   // Said before the body is read, so that the hold is in force by the time the receipt is due.

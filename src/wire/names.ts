@@ -20,6 +20,12 @@ export const IMPATIENT = 'impatient';
 /** Egress listener → queue, on answers that Envoy made itself: its response flags. */
 export const NO_LINK_HEADER = 'layby-no-link';
 
+/** On every segment of a stream (S3: as metadata, behind `x-amz-meta-`): which stream, which number from 0, and on the last one `whole`,
+ *  or `torn` where the app went away in the middle. */
+export const STREAM_HEADER = 'layby-stream';
+export const SEGMENT_HEADER = 'layby-segment';
+export const STREAM_END_HEADER = 'layby-stream-end';
+
 /** On every host of every destination, answered by the queue. */
 export const STATUS_PREFIX = '/.well-known/layby/';
 export const ENTRIES_PREFIX = `${STATUS_PREFIX}entries/`;

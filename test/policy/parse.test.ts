@@ -144,7 +144,7 @@ t.test(
       'a.yaml:3:27: metadata.labels: unknown field; expected a mapping with name',
       'a.yaml:7:3: spec.whenfull: unknown field; did you mean `spec.store.whenFull`?',
       'a.yaml:8:11: spec.store.whenFul: unknown field; did you mean `whenFull`?',
-      'a.yaml:8:27: spec.store.links: unknown field; expected a mapping with mode, methods, receipt, order, patience, reads, class, ttl, quota, whenFull',
+      'a.yaml:8:27: spec.store.links: unknown field; expected a mapping with mode, methods, receipt, order, patience, stream, reads, class, ttl, quota, whenFull',
       'a.yaml:9:20: spec.replay.retry.maxx: unknown field; did you mean `max`?',
       'a.yaml:10:3: spec.tll: unknown field; did you mean `spec.store.ttl`?',
       'a.yaml:11:1: __proto__: unknown field; expected a mapping with apiVersion, kind, metadata, spec',

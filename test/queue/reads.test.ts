@@ -124,7 +124,7 @@ t.test('reads are answered from the store', async (t) => {
       method === 'PUT' && url === '/clip?v=1' ? gate : Promise.resolve();
     at.link.up = true;
     await at.until(() => at.order.includes('PUT /a 0'));
-    while ((await at.admin('/v1/queue/lanes')).text.includes('"failing":true'));
+    while ((await at.admin('/v1/queue/status')).text.includes('"failing":true'));
     const path = '/clip?v=1';
     t.match(await call('GET', path), { status: 200, headers: { etag } }, 'it still waits');
     t.match(await call('GET', '/other'), { status: 200, text: '' });

@@ -27,7 +27,7 @@ const draining = async (t: Test, order: 'key' | 'none' | 'strict') => {
   at.link.up = true;
   await stepOf('/slow').begun.promise;
   await at.until(() => at.arrived.has('/first'));
-  while ((await at.admin('/v1/queue/lanes')).text.includes('"failing":true'));
+  while ((await at.admin('/v1/queue/status')).text.includes('"failing":true'));
   return {
     ...at,
     /** The next calls of this path are not answered by the destination before `answer`. */
@@ -115,7 +115,7 @@ t.test(
     answer('/slow');
     await until(() => order.includes('PUT /slow 3'));
     // The lane has nothing else to send now; what may go has been asked for by the time that its oldest is gone.
-    while ((await admin('/v1/queue/lanes')).text.includes('"entries":3'));
+    while ((await admin('/v1/queue/status')).text.includes('"entries":3'));
     t.same(
       order,
       ['PUT /first 1', 'PUT /b 1', 'PUT /slow 3'],
