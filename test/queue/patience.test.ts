@@ -55,10 +55,11 @@ t.test('a trail hands on what comes while it keeps up, and reads back what it mi
 });
 
 const slowScene = async (t: import('tap').Test, store: object = {}) => {
+  // Before the directory is asked for, or it would go first.
+  t.teardown(() => at.stop());
   const at = await scene(t.testdir(), [
     destinationOf('api', { mode: 'failover', order: 'key', patience: 50, ...store }),
   ]);
-  t.teardown(() => at.stop());
   at.link.up = true;
   // Replay begins when the queue knows that it is alone; from then on it takes uploads over.
   await at.put('/first', Buffer.from('1'), undefined, { 'layby-host': 'api.example' });

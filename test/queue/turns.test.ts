@@ -7,8 +7,9 @@ import { destinationOf, scene } from './scene.ts';
 /** The lane drains: /slow is stored, on its way again, and not answered before `answer('/slow')`. */
 const draining = async (t: Test, order: 'key' | 'none' | 'strict') => {
   const destination = destinationOf('api', { mode: 'failover', order, methods: ['PUT', 'DELETE'] });
-  const at = await scene(t.testdir(), [destination]);
+  // Before the directory is asked for, or it would go first.
   t.teardown(() => at.stop());
+  const at = await scene(t.testdir(), [destination]);
   const steps = new Map<string, { begun: PromiseWithResolvers<void>; answer: PromiseWithResolvers<void> }>();
   const stepOf = (path: string) => {
     const step = steps.get(path) ?? { begun: Promise.withResolvers(), answer: Promise.withResolvers() };
