@@ -4,20 +4,11 @@ import { LaybyError } from '../telemetry/error.ts';
 import { logger } from '../telemetry/log.ts';
 import { parseAddress } from '../wire/address.ts';
 import { adminOption, ask } from './admin-client.ts';
+import { exportCommand } from './queue-export.ts';
+import { dropCommand, editCommand, retryCommand, showCommand } from './queue-hands.ts';
+import { type EntryView, type FilterOptions, queryOf, withFilter } from './selection.ts';
 import { table } from './table.ts';
 import { end, untilSignal } from './until-signal.ts';
-
-interface EntryView {
-  id: string;
-  destination: string;
-  method: string;
-  url: string;
-  bytes: number;
-  state: string;
-  receivedAt: string;
-  attempts: number;
-  lastError: string | null;
-}
 
 interface RunOptions {
   data: string;
@@ -59,8 +50,8 @@ export const queueCommand = () =>
     .option('--store-reserve <size>', 'what the store leaves free on the disk (default: 256 MiB or 5 %)')
     .action(run)
     .addCommand(
-      new Command('ls')
-        .description('the entries that are stored')
+      withFilter(new Command('ls'))
+        .description('the entries that are stored, or those that the options select')
         .option('--json', 'for programs')
         .addOption(adminOption())
         .action(list),
@@ -72,7 +63,12 @@ export const queueCommand = () =>
         .option('--json', 'for programs')
         .addOption(adminOption())
         .action(audit),
-    );
+    )
+    .addCommand(showCommand())
+    .addCommand(retryCommand())
+    .addCommand(dropCommand())
+    .addCommand(editCommand())
+    .addCommand(exportCommand());
 
 async function run(options: Partial<RunOptions>, command: Command): Promise<void> {
   const { data, listen, admin, egress, control } = options;
@@ -123,8 +119,12 @@ async function audit(of: string, { admin, json }: { admin: string; json?: boolea
   );
 }
 
-async function list({ admin, json }: { admin: string; json?: boolean }): Promise<void> {
-  const entries = await ask<EntryView[]>(admin, 'GET', '/v1/queue');
+async function list({
+  admin,
+  json,
+  ...filter
+}: { admin: string; json?: boolean } & FilterOptions): Promise<void> {
+  const entries = await ask<EntryView[]>(admin, 'GET', `/v1/queue${queryOf(filter)}`);
   if (json) {
     console.log(JSON.stringify(entries, undefined, 2));
     return;

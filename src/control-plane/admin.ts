@@ -1,6 +1,7 @@
 // The admin listener: health, metrics, and the JSON behind the command line. What only the queue knows is asked from it.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { pipeline } from 'node:stream/promises';
 import type { Pool } from 'undici';
 import type { Override } from '../link/state.ts';
 import { LaybyError, messageOf } from '../telemetry/error.ts';
@@ -114,9 +115,14 @@ async function forward(request: IncomingMessage, response: ServerResponse, queue
       method: (request.method ?? 'GET') as 'GET',
       ...(request.method === 'GET' ? {} : { body: request }),
     });
-    response.writeHead(statusCode, { 'content-type': String(headers['content-type'] ?? 'application/json') });
-    for await (const piece of body) response.write(piece);
-    response.end();
+    const { 'content-type': type = 'application/json', 'content-length': length } = headers;
+    response.writeHead(statusCode, {
+      'content-type': String(type),
+      'cache-control': 'no-store',
+      ...(length !== undefined && { 'content-length': String(length) }),
+    });
+    // A body of gigabytes waits for whoever reads it, not in memory.
+    await pipeline(body, response);
   } catch (error) {
     if (response.headersSent) throw error;
     json(response, 503, {

@@ -1,17 +1,19 @@
 // The queue's own admin listener, for the control plane's; never reachable through a sidecar.
 
-import { createServer, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Store, StoreEvent } from '../store/store.ts';
-import { messageOf } from '../telemetry/error.ts';
+import { LaybyError, messageOf } from '../telemetry/error.ts';
 import type { QueueStatus } from '../wire/edge-service.ts';
 import type { Backlog } from './backlog.ts';
 import { entryView } from './entries-page.ts';
+import { type OperatorOptions, serveOperator } from './operator/routes.ts';
+import { type Selection, selected, selectionOf } from './operator/select.ts';
 
 /** The list is written piece by piece: a million entries need no more memory than one. */
-async function list(response: ServerResponse, store: Store): Promise<void> {
+async function list(response: ServerResponse, store: Store, selection: Selection): Promise<void> {
   response.setHeader('content-type', 'application/json');
   let separator = '[';
-  for await (const entry of store.list()) {
+  for await (const entry of selected(store, selection)) {
     if (!response.write(separator + JSON.stringify(entryView(entry)))) {
       await new Promise((resolve) => response.once('drain', resolve));
     }
@@ -44,16 +46,25 @@ async function audit(response: ServerResponse, store: Store, query: URLSearchPar
   response.end(`${JSON.stringify(lines.map(auditView))}\n`);
 }
 
-export function queueAdmin(store: Store, backlog: Backlog, metrics: () => Promise<string>): Server {
+export interface QueueAdminOptions extends OperatorOptions {
+  backlog: Backlog;
+  metrics: () => Promise<string>;
+}
+
+/** What went wrong, and not by the fault of who asked. */
+const OURS = new Set(['LAYBY_INTERNAL', 'LAYBY_STORE_FAILED', 'LAYBY_STORE_FULL', 'LAYBY_STORE_CLOSED']);
+
+export function queueAdmin({ backlog, metrics, ...options }: QueueAdminOptions): Server {
+  const { store } = options;
   const answer = async (
-    method: string,
+    request: IncomingMessage,
     path: string,
     query: URLSearchParams,
     response: ServerResponse,
   ): Promise<void> => {
-    switch (`${method} ${path}`) {
+    switch (`${request.method} ${path}`) {
       case 'GET /v1/queue':
-        return list(response, store);
+        return list(response, store, query.size === 0 ? { all: true } : selectionOf(query));
       case 'GET /v1/queue/status': {
         const status: QueueStatus = { lanes: backlog.lanes(), setAside: await store.setAside() };
         response.setHeader('content-type', 'application/json');
@@ -69,18 +80,22 @@ export function queueAdmin(store: Store, backlog: Backlog, metrics: () => Promis
         response.end('ok\n');
         return;
       default:
+        if (await serveOperator(options, request, response, path, query)) return;
         response.writeHead(404, { 'content-type': 'application/json' });
         response.end(`${JSON.stringify({ code: 'LAYBY_NOT_FOUND', message: `nothing at ${path}` })}\n`);
     }
   };
   return createServer((request, response) => {
     const { pathname, searchParams } = new URL(request.url ?? '/', 'http://queue');
-    answer(request.method ?? 'GET', pathname, searchParams, response).catch((error) => {
-      if (response.headersSent) response.destroy();
-      else {
-        response.writeHead(500, { 'content-type': 'application/json' });
-        response.end(`${JSON.stringify({ code: 'LAYBY_INTERNAL', message: messageOf(error) })}\n`);
+    answer(request, pathname, searchParams, response).catch((error) => {
+      if (response.headersSent) {
+        response.destroy();
+        return;
       }
+      const { code, remedy } =
+        error instanceof LaybyError ? error : { code: 'LAYBY_INTERNAL', remedy: undefined };
+      response.writeHead(OURS.has(code) ? 500 : 400, { 'content-type': 'application/json' });
+      response.end(`${JSON.stringify({ code, message: messageOf(error), remedy })}\n`);
     });
   });
 }

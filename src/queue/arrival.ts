@@ -78,18 +78,23 @@ function originalPath(path: string, destination: Destination, failedOver: boolea
 }
 
 export function headOf({ request, destination, url }: Arrival): EntryHead {
-  const { order, class: className, ttl } = destination.store;
+  const { class: className, ttl } = destination.store;
   return {
     id: requestId(request) ?? entryId(),
     destination: destination.name,
     method: request.method ?? 'GET',
     url,
     headers: endToEndHeaders(request.rawHeaders, destination),
-    orderKey: order === 'none' ? '' : order === 'strict' ? '*' : resourceOf(url),
+    orderKey: orderKeyOf(destination, url),
     class: CLASSES.indexOf(className),
     receivedAt: Date.now(),
     ...(ttl === undefined ? {} : { ttl }),
   };
+}
+
+/** Requests with one key keep their order; '' has none. */
+export function orderKeyOf({ store: { order } }: Destination, url: string): string {
+  return order === 'none' ? '' : order === 'strict' ? '*' : resourceOf(url);
 }
 
 /** The id that the sidecar gave the request. */

@@ -129,6 +129,11 @@ export class Backlog {
     }
   }
 
+  /** A dead letter waits again: what is newer must not overtake it any more. */
+  cameBack(destination: string): void {
+    if (this.#pending(this.#lane(destination))) this.#tell(destination);
+  }
+
   /** What the last try said of the link. */
   outcome(destination: string, reached: boolean): void {
     const lane = this.#lane(destination);

@@ -88,6 +88,7 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
   store.on('event', ({ kind, destination }) => {
     // Also of a destination that nothing is replayed for now: its hold must end all the same.
     if (TAKEN_OUT.has(kind)) backlog.left(destination);
+    else if (kind === 'retried') backlog.cameBack(destination);
   });
   const expiry = new Expiry(store, log);
   const intake = new Intake({
@@ -142,7 +143,7 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
     });
     void intake.serve(request, response);
   });
-  const admin = queueAdmin(store, backlog, metrics.text);
+  const admin = queueAdmin({ store, backlog, policy: () => policy, metrics: metrics.text });
   await listen(admin, options.admin);
   control.start();
   expiry.start();

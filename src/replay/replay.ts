@@ -242,7 +242,7 @@ class Runner {
           { id: entry.id, destination: this.name, status: result.status },
           'refused: now a dead letter',
         );
-        await store.dead(entry.id, said);
+        await store.dead(entry.id, said, result.answer);
         this.#lane.left(entry.id);
         onLeft(this.name);
         return;

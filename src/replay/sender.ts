@@ -2,18 +2,28 @@
 
 import type { Answer, Egress } from '../egress/egress.ts';
 import type { Destination } from '../policy/policy.ts';
-import type { Entry, Store } from '../store/store.ts';
+import type { Entry, KeptAnswer, Store } from '../store/store.ts';
 import { messageOf } from '../telemetry/error.ts';
 import { headerOf } from '../wire/headers.ts';
 import { type Outcome, outcomeOf, retryAfterMs } from './outcome.ts';
 import { paced, type TokenBucket } from './token-bucket.ts';
 
-/** How much of an answer's body is kept for an operator, bytes. */
+/** How much of an answer is kept for an operator, bytes: of its body, and of its headers. */
 const ANSWER_KEPT = 4096;
+const HEADERS_KEPT = 8192;
+/** Of them in words, characters. */
+const WORDS = 500;
 
 export type Result =
   /** The destination answered. */
-  | { kind: 'answered'; outcome: Outcome; status: number; words: string; retryAfter: number | undefined }
+  | {
+      kind: 'answered';
+      outcome: Outcome;
+      status: number;
+      words: string;
+      retryAfter: number | undefined;
+      answer: KeptAnswer;
+    }
   /** It was not reached, or was lost on the way. `moved`: body bytes that were taken before that. */
   | { kind: 'no-link'; words: string; moved: number };
 
@@ -68,17 +78,19 @@ export async function sendEntry(
 
 /** What the destination's answer means; it is read to its end. */
 export async function resultOf(answer: Answer): Promise<Result> {
+  const kept = await beginningOf(answer.body);
   return {
     kind: 'answered',
     outcome: outcomeOf(answer.status),
     status: answer.status,
-    words: await beginningOf(answer.body),
+    words: kept.toString('utf8').trim().slice(0, WORDS),
     retryAfter: retryAfterMs(headerOf(answer.headers, 'retry-after'), Date.now()),
+    answer: { status: answer.status, headers: firstOf(answer.headers), body: kept },
   };
 }
 
 /** Reads the whole answer, keeps the beginning. An answer that breaks off was still an answer. */
-async function beginningOf(body: AsyncIterable<Buffer>): Promise<string> {
+async function beginningOf(body: AsyncIterable<Buffer>): Promise<Buffer> {
   const kept: Buffer[] = [];
   let bytes = 0;
   try {
@@ -87,5 +99,15 @@ async function beginningOf(body: AsyncIterable<Buffer>): Promise<string> {
       bytes += piece.length;
     }
   } catch {}
-  return Buffer.concat(kept).toString('utf8').trim();
+  return Buffer.concat(kept);
+}
+
+/** Whole headers, as many as are kept. */
+function firstOf(headers: readonly string[]): string[] {
+  let bytes = 0;
+  const end = headers.findIndex((text) => {
+    bytes += text.length;
+    return bytes > HEADERS_KEPT;
+  });
+  return headers.slice(0, end < 0 ? headers.length : end - (end % 2));
 }

@@ -68,6 +68,11 @@ export const scene = async (
     /** Awaited before a body is read. */
     read: async (): Promise<void> => {},
   };
+  const answer: { status: number; headers: Record<string, string>; body: string | Buffer } = {
+    status: 200,
+    headers: {},
+    body: '',
+  };
   const arrived = new Map<string, number>();
   const sent: Sent[] = [];
   const order: string[] = [];
@@ -94,7 +99,7 @@ export const scene = async (
     arrived.set(incoming.url!, body.length);
     sent.push({ method: incoming.method!, path: incoming.url!, headers: incoming.headers, body });
     order.push(`${incoming.method} ${incoming.url} ${body.length}`);
-    response.writeHead(200).end();
+    response.writeHead(answer.status, answer.headers).end(answer.body);
     changed();
   });
   await listen(egress, at('egress'));
@@ -152,9 +157,14 @@ export const scene = async (
     torn: { begun: begun.promise, first: first.promise },
     call: (method: string, path: string, body?: Buffer, headers: Record<string, string> = {}) =>
       call('queue', method, `${destinations[0]!.name}.example`, path, body, headers),
+    /** What the destination says, where there is a link. */
+    answer,
+    adminAddress: at('admin'),
     put: (path: string, body: Buffer, host = `${destinations[0]!.name}.example`, headers = {}) =>
       call('queue', 'PUT', host, path, body, headers),
     admin: (path: string) => call('admin', 'GET', 'queue', path),
+    act: (path: string, body: object) =>
+      call('admin', 'POST', 'queue', path, Buffer.from(JSON.stringify(body))),
     /** Resolves when `done` holds; asked whenever something arrived. */
     until: (done: () => boolean) =>
       new Promise<void>((resolve) => {

@@ -1,0 +1,136 @@
+// `layby queue show`, `retry`, `drop` and `edit`: an operator's hands on single entries, or on all that a filter lets through.
+
+import { Command } from 'commander';
+import { LaybyError } from '../telemetry/error.ts';
+import { adminOption, ask } from './admin-client.ts';
+import { type ActOptions, act, type EntryView, operatorName, withFilter } from './selection.ts';
+
+interface WholeView extends EntryView {
+  seq: number;
+  class: string;
+  orderKey: string;
+  ageMs: number;
+  headers: [name: string, value: string][];
+  trailers: [name: string, value: string][];
+  answer?: { status: number; headers: [name: string, value: string][]; body?: string; bodyBase64?: string };
+}
+
+export const showCommand = () =>
+  new Command('show')
+    .description('all that is known of an entry, and what the destination answered')
+    .argument('<id>')
+    .option('--secrets', 'also the values of headers like Authorization and Cookie')
+    .option('--json', 'for programs')
+    .addOption(adminOption())
+    .action(show);
+
+export const retryCommand = () =>
+  withFilter(new Command('retry'))
+    .description('dead letters wait again, at their old places')
+    .argument('[id...]')
+    .option('--all', 'every dead letter')
+    .option('--dry-run', 'only say what would be touched')
+    .option('--yes', 'do not ask')
+    .option('--reason <words>', 'why, for the audit trail')
+    .option('--json', 'for programs')
+    .addOption(adminOption())
+    .action((ids: string[], options: ActOptions) =>
+      act('/v1/queue/retry', { present: 'retry', past: 'retried' }, ids, options, 1),
+    );
+
+export const dropCommand = () =>
+  withFilter(new Command('drop'))
+    .description('entries leave the queue unsent, for good')
+    .argument('[id...]')
+    .option('--all', 'every entry')
+    .option('--dry-run', 'only say what would be touched')
+    .option('--yes', 'do not ask')
+    .option('--reason <words>', 'why, for the audit trail')
+    .option('--json', 'for programs')
+    .addOption(adminOption())
+    .action((ids: string[], options: ActOptions) =>
+      act('/v1/queue/drop', { present: 'drop', past: 'dropped' }, ids, options, 0),
+    );
+
+const collect = (value: string, before: string[]): string[] => [...before, value];
+
+interface EditOptions {
+  admin: string;
+  url?: string;
+  header: string[];
+  removeHeader: string[];
+  reason?: string;
+}
+
+export const editCommand = () =>
+  new Command('edit')
+    .description('another URL or other headers for a dead letter; then `layby queue retry`')
+    .argument('<id>')
+    .option('--url <url>', 'what is to be called, on a host of the same destination')
+    .option(
+      '--header <header>',
+      "'Name: value', in the place of all of that name; may be repeated",
+      collect,
+      [],
+    )
+    .option('--remove-header <name>', 'may be repeated', collect, [])
+    .option('--reason <words>', 'why, for the audit trail')
+    .addOption(adminOption())
+    .action(edit);
+
+async function edit(id: string, { admin, url, header, removeHeader, reason }: EditOptions): Promise<void> {
+  const headers = header.map((text) => {
+    const colon = text.indexOf(':');
+    if (colon <= 0)
+      throw new LaybyError('LAYBY_EDIT_REFUSED', `${JSON.stringify(text)} is no header`, {
+        remedy: "write 'Name: value'",
+      });
+    return [text.slice(0, colon).trim(), text.slice(colon + 1).trim()];
+  });
+  const edited = await ask<WholeView>(admin, 'POST', `/v1/queue/entries/${encodeURIComponent(id)}/edit`, {
+    by: operatorName(),
+    ...(reason !== undefined && { reason }),
+    ...(url !== undefined && { url }),
+    headers,
+    removeHeaders: removeHeader,
+  });
+  print(edited);
+  console.log(`\nstill a dead letter: \`layby queue retry ${edited.id}\` sends it`);
+}
+
+async function show(
+  id: string,
+  { admin, json, secrets }: { admin: string; json?: boolean; secrets?: boolean },
+): Promise<void> {
+  const path = `/v1/queue/entries/${encodeURIComponent(id)}${secrets ? '?secrets=1' : ''}`;
+  const entry = await ask<WholeView>(admin, 'GET', path);
+  if (json) console.log(JSON.stringify(entry, undefined, 2));
+  else print(entry);
+}
+
+function print(entry: WholeView): void {
+  const lines: [string, string | number | null | undefined][] = [
+    ['id', entry.id],
+    ['number', entry.seq],
+    ['destination', entry.destination],
+    ['class', entry.class],
+    ['order key', entry.orderKey || 'none'],
+    ['state', entry.state],
+    ['received', entry.receivedAt],
+    ['tries', entry.attempts],
+    ['last error', entry.lastError],
+    ['reason', entry.reason],
+    ['bytes', entry.bytes],
+    ['sha256', entry.sha256],
+  ];
+  for (const [name, value] of lines)
+    if (value !== null && value !== undefined) console.log(`${name.padEnd(12)} ${value}`);
+  console.log(`\n${entry.method} ${entry.url}`);
+  for (const [name, value] of [...entry.headers, ...entry.trailers]) console.log(`${name}: ${value}`);
+  const { answer } = entry;
+  if (!answer) return;
+  console.log(`\nthe destination answered ${answer.status}`);
+  for (const [name, value] of answer.headers) console.log(`${name}: ${value}`);
+  if (answer.body) console.log(`\n${answer.body}`);
+  else if (answer.bodyBase64) console.log(`\n(base64) ${answer.bodyBase64}`);
+}

@@ -1,0 +1,92 @@
+// What an operator's hand does to entries: retry and drop, of one or of many, first only told and then done. By whom and why
+// goes into the audit trail with each of them. Editing: edit.ts.
+
+import type { Entry, Store } from '../../store/store.ts';
+import { type Selection, selected } from './select.ts';
+
+/** Who asks, and why, in the operator's words. */
+export interface Hand {
+  by?: string;
+  reason?: string;
+}
+
+export interface Tally {
+  entries: number;
+  /** Of their bodies. */
+  bytes: number;
+  /** Selected, and not touched: the act does not fit their state. */
+  passed: number;
+  /** The largest seq that was looked at: what came later is not meant. */
+  through: number;
+  /** The first few. */
+  first: Entry[];
+}
+
+interface Act {
+  fits: (entry: Entry) => boolean;
+  /** false: it had left, or changed its state, in the moment before. */
+  run: (entry: Entry, detail: string) => Promise<boolean>;
+}
+
+const SHOWN = 10;
+/** Changed at once, so that they share a flush. */
+const TOGETHER = 64;
+/** Of what a person wrote, characters. */
+const WORDS = 200;
+
+/** On one line: it goes into logs and terminals. */
+const plain = (text: string): string => text.replace(/\p{Cc}+/gu, ' ').slice(0, WORDS);
+
+/** For the audit trail: `by alice: wrong bucket`. */
+export const inWords = ({ by, reason }: Hand, what?: string): string =>
+  [`by ${plain(by || 'an operator')}`, reason && plain(reason), what].filter(Boolean).join(': ');
+
+export const retry = (store: Store): Act => ({
+  fits: ({ state }) => state === 'dead',
+  run: ({ id }, detail) => store.retry(id, detail),
+});
+
+export const drop = (store: Store): Act => ({
+  fits: () => true,
+  run: ({ id }, detail) => store.drop(id, 'dropped', detail),
+});
+
+/** Runs over the selection; `dryRun` counts what would be touched. Where the store fails in between, what was done stays done. */
+export async function actOn(
+  store: Store,
+  selection: Selection,
+  act: Act,
+  hand: Hand,
+  dryRun: boolean,
+): Promise<Tally> {
+  const tally: Tally = { entries: 0, bytes: 0, passed: 0, through: 0, first: [] };
+  const detail = inWords(hand);
+  let together: Promise<void>[] = [];
+  const touch = async (entry: Entry): Promise<void> => {
+    if (!dryRun && !(await act.run(entry, detail))) {
+      tally.passed += 1;
+      return;
+    }
+    tally.entries += 1;
+    tally.bytes += entry.bytes;
+    if (tally.first.length < SHOWN) tally.first.push(entry);
+  };
+  const settle = async (): Promise<void> => {
+    const results = await Promise.allSettled(together);
+    together = [];
+    for (const result of results) if (result.status === 'rejected') throw result.reason;
+  };
+  // All ids are looked up before the first is touched.
+  if (selection.ids) for await (const _ of selected(store, selection));
+  for await (const entry of selected(store, selection)) {
+    tally.through = Math.max(tally.through, entry.seq);
+    if (!act.fits(entry)) {
+      tally.passed += 1;
+      continue;
+    }
+    together.push(touch(entry));
+    if (together.length === TOGETHER) await settle();
+  }
+  await settle();
+  return tally;
+}

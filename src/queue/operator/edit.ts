@@ -1,0 +1,118 @@
+// What an operator may change of a dead letter: its URL, to a host of the same destination (law 4), and its headers, those that
+// belong to the request from end to end. The body never.
+
+import { validateHeaderName, validateHeaderValue } from 'node:http';
+import { destinationFor } from '../../policy/match.ts';
+import type { Policy } from '../../policy/policy.ts';
+import type { Entry, EntryEdit, Store } from '../../store/store.ts';
+import { LaybyError, messageOf } from '../../telemetry/error.ts';
+import { orderKeyOf } from '../arrival.ts';
+import { endToEndHeaders } from '../headers.ts';
+import { type Hand, inWords } from './act.ts';
+import { known } from './select.ts';
+
+/** As it comes over the admin listener. */
+export interface EditRequest extends Hand {
+  url?: string;
+  /** Each replaces all of its name. */
+  headers?: [name: string, value: string][];
+  removeHeaders?: string[];
+}
+
+/** Of names and values together, bytes: Envoy takes 60 KiB, and adds its own. */
+const HEADERS_BYTES = 48 * 1024;
+
+const refused = (message: string, remedy: string): LaybyError =>
+  new LaybyError('LAYBY_EDIT_REFUSED', message, { remedy });
+
+/** Pure: what the store is to be told, and in words what changes; no value of a header and no query gets into the words.
+ *  Throws LAYBY_EDIT_REFUSED. */
+export function planEdit(
+  entry: Entry,
+  request: EditRequest,
+  policy: Policy,
+): { edit: EntryEdit; words: string } {
+  const destination = policy.destinations.find(({ name }) => name === entry.destination);
+  if (!destination)
+    throw refused(`the policy names no destination ${entry.destination}`, 'bring it back before you edit');
+  const words: string[] = [];
+  const edit: EntryEdit = {};
+  if (request.url !== undefined) {
+    const url = canonicalUrl(request.url);
+    const authority = url.slice('http://'.length, url.indexOf('/', 'http://'.length));
+    if (destinationFor(policy, authority)?.name !== destination.name)
+      throw refused(
+        `${authority} is no host of ${destination.name}`,
+        `its hosts are ${destination.hosts.join(', ')}`,
+      );
+    edit.url = url;
+    edit.orderKey = orderKeyOf(destination, url);
+    words.push(`url ${withoutQuery(entry.url)} → ${withoutQuery(url)}`);
+  }
+  const { headers = [], removeHeaders = [] } = request;
+  if (headers.length > 0 || removeHeaders.length > 0) {
+    for (const [name, value] of headers) checkHeader(name, value);
+    const gone = new Set(
+      [...removeHeaders, ...headers.map(([name]) => name)].map((name) => name.toLowerCase()),
+    );
+    const kept = pairs(entry.headers).filter(([name]) => !gone.has(name.toLowerCase()));
+    const next = [...kept, ...headers].flat();
+    const allowed = new Set(pairs(endToEndHeaders(next, destination)).map(([name]) => name.toLowerCase()));
+    for (const [name] of headers)
+      if (!allowed.has(name.toLowerCase()))
+        throw refused(`the header ${name} is not the request's to set`, 'it is made anew on each way out');
+    if (next.join('').length > HEADERS_BYTES) throw refused('the headers are too large', 'leave some out');
+    edit.headers = next;
+    if (headers.length > 0) words.push(`set ${headers.map(([name]) => name).join(', ')}`);
+    if (removeHeaders.length > 0) words.push(`removed ${removeHeaders.join(', ')}`);
+  }
+  if (words.length === 0)
+    throw refused('nothing is to be changed', 'give --url, --header or --remove-header');
+  return { edit, words: words.join('; ') };
+}
+
+/** Errors: LAYBY_ENTRY_UNKNOWN, LAYBY_ENTRY_NOT_DEAD, LAYBY_EDIT_REFUSED, LAYBY_STORE_FULL, LAYBY_STORE_FAILED. */
+export async function editEntry(
+  store: Store,
+  policy: Policy | undefined,
+  id: string,
+  request: EditRequest,
+): Promise<Entry> {
+  const entry = await known(store, id);
+  if (entry.state !== 'dead') throw notDead(entry);
+  if (!policy) throw refused('there is no policy', 'name one before you edit');
+  const { edit, words } = planEdit(entry, request, policy);
+  if (!(await store.edit(entry.id, edit, inWords(request, words)))) throw notDead(await known(store, id));
+  return known(store, id);
+}
+
+const notDead = ({ id, state }: Entry): LaybyError =>
+  new LaybyError('LAYBY_ENTRY_NOT_DEAD', `entry ${id} is ${state}, not a dead letter`, {
+    remedy: 'only what a destination refused for good can be edited',
+  });
+
+/** As the queue would have stored it. */
+function canonicalUrl(text: string): string {
+  const match = /^http:\/\/([^/?#\s@]+)(\/[^#]*)?$/.exec(text);
+  // Visible ASCII, as in a request line (RFC 9112 section 3.2).
+  if (!match || !/^[!-~]+$/.test(text))
+    throw refused(
+      `${JSON.stringify(text)} is no URL that an app could have called`,
+      'write http://HOST/PATH',
+    );
+  return match[2] === undefined ? `${text}/` : text;
+}
+
+const withoutQuery = (url: string): string => url.split('?', 1)[0]! + (url.includes('?') ? '?…' : '');
+
+function checkHeader(name: string, value: string): void {
+  try {
+    validateHeaderName(name);
+    validateHeaderValue(name, value);
+  } catch (error) {
+    throw refused(messageOf(error), "write 'Name: value'");
+  }
+}
+
+const pairs = (headers: readonly string[]): [string, string][] =>
+  Array.from({ length: headers.length / 2 }, (_, i) => [headers[2 * i]!, headers[2 * i + 1]!]);

@@ -1,0 +1,90 @@
+// The operator's hands over the queue's admin listener: which path does what. The acts themselves: act.ts, edit.ts.
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { pipeline } from 'node:stream/promises';
+import type { Policy } from '../../policy/policy.ts';
+import type { Store } from '../../store/store.ts';
+import { LaybyError } from '../../telemetry/error.ts';
+import { entryView } from '../entries-page.ts';
+import { actOn, drop, type Hand, retry } from './act.ts';
+import { type EditRequest, editEntry } from './edit.ts';
+import { checkSelection, known } from './select.ts';
+import { wholeView } from './show.ts';
+
+const BODY_BYTES = 4 * 1024 * 1024;
+
+export interface OperatorOptions {
+  store: Store;
+  policy: () => Policy | undefined;
+}
+
+interface ActRequest extends Hand {
+  select: unknown;
+  dryRun?: boolean;
+}
+
+/** false where the path is none of these. Errors: LAYBY_REQUEST_INVALID, LAYBY_ENTRY_UNKNOWN, and those of the acts. */
+export async function serveOperator(
+  { store, policy }: OperatorOptions,
+  request: IncomingMessage,
+  response: ServerResponse,
+  path: string,
+  query: URLSearchParams,
+): Promise<boolean> {
+  const [, id, what] = /^\/v1\/queue\/entries\/([0-9a-f-]+)(?:\/([a-z]+))?$/i.exec(path) ?? [];
+  const route = `${request.method} ${id === undefined ? path : `entry ${what ?? ''}`}`;
+  switch (route) {
+    case 'GET entry ':
+      json(response, wholeView(store, await known(store, id!), query.has('secrets')));
+      return true;
+    case 'GET entry body':
+      await sendBody(store, id!, response);
+      return true;
+    case 'POST entry edit': {
+      const edited = await editEntry(store, policy(), id!, await jsonOf<EditRequest>(request));
+      json(response, wholeView(store, edited, false));
+      return true;
+    }
+    case 'POST /v1/queue/retry':
+    case 'POST /v1/queue/drop': {
+      const { select, dryRun = false, ...hand } = await jsonOf<ActRequest>(request);
+      const act = path.endsWith('/retry') ? retry(store) : drop(store);
+      const { first, ...tally } = await actOn(store, checkSelection(select), act, hand, dryRun);
+      json(response, { ...tally, dryRun, first: first.map(entryView) });
+      return true;
+    }
+    default:
+      return false;
+  }
+}
+
+function json(response: ServerResponse, body: unknown): void {
+  response.writeHead(200, { 'content-type': 'application/json', 'cache-control': 'no-store' });
+  response.end(`${JSON.stringify(body)}\n`);
+}
+
+async function jsonOf<T>(request: IncomingMessage): Promise<T> {
+  const pieces: Buffer[] = [];
+  let bytes = 0;
+  for await (const piece of request as AsyncIterable<Buffer>) {
+    bytes += piece.length;
+    if (bytes > BODY_BYTES) throw new LaybyError('LAYBY_REQUEST_INVALID', 'the body is too long');
+    pieces.push(piece);
+  }
+  try {
+    const body: unknown = JSON.parse(Buffer.concat(pieces).toString('utf8'));
+    if (typeof body === 'object' && body !== null) return body as T;
+  } catch {}
+  throw new LaybyError('LAYBY_REQUEST_INVALID', 'the body is no JSON object');
+}
+
+/** Each chunk is verified before it leaves; a damaged one breaks the answer off, so nobody takes a part for the whole. */
+async function sendBody(store: Store, id: string, response: ServerResponse): Promise<void> {
+  const entry = await known(store, id);
+  response.writeHead(200, {
+    'content-type': 'application/octet-stream',
+    'content-length': entry.bytes,
+    'cache-control': 'no-store',
+  });
+  await pipeline(store.read(entry), response);
+}
