@@ -9,6 +9,7 @@ import { queueCommand } from './queue.ts';
 import { statusCommand } from './status.ts';
 import { storeCommand } from './store.ts';
 import { upCommand } from './up.ts';
+import { whyCommand } from './why.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string;
@@ -21,6 +22,7 @@ const program = new Command('layby')
   .addCommand(upCommand())
   .addCommand(linkCommand())
   .addCommand(queueCommand())
+  .addCommand(whyCommand())
   .addCommand(statusCommand())
   .addCommand(storeCommand())
   .addCommand(controlPlaneCommand());

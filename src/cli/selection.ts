@@ -49,7 +49,7 @@ interface Tally {
 export const withFilter = (command: Command): Command =>
   command
     .option('--destination <name>', 'only of this destination')
-    .option('--state <state>', 'only stored, sending, dead or quarantined ones')
+    .option('--state <state>', 'only stored, sending, staged, dead or quarantined ones')
     .option('--class <class>', 'only of this class')
     .option('--url <glob>', 'only where the URL that was called matches; * is any characters')
     .option('--older-than <duration>', 'only what has been stored for longer, like 12h or 7d');

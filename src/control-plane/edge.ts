@@ -162,6 +162,7 @@ export class Edge {
           destination: name,
           link_up: link.state !== 'down',
           link_by: link.by,
+          link_since: link.since,
           in_force: this.#inForce.get(name) ?? 0,
         };
       });

@@ -4,6 +4,7 @@
 import * as grpc from '@grpc/grpc-js';
 import { loadLastGood, saveLastGood } from '../policy/last-good.ts';
 import type { Policy } from '../policy/policy.ts';
+import type { LinkWord } from '../replay/why.ts';
 import { messageOf } from '../telemetry/error.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { type Address, formatAddress } from '../wire/address.ts';
@@ -24,7 +25,7 @@ export interface ControlOptions {
   backlog: Backlog;
   log: Logger;
   onPolicy: (policy: Policy) => void;
-  onLink: (destination: string, link: { up: boolean; by: string }) => void;
+  onLink: (destination: string, link: LinkWord) => void;
   /** The control plane has said all it knows, or it is not there. */
   onKnown: () => void;
 }
@@ -80,8 +81,8 @@ export class Control {
     };
     call.on('data', (state: EdgeState) => {
       if (state.policy) void this.#newPolicy(state.policy, () => report([]));
-      for (const { destination, link_up, link_by, in_force } of state.destinations) {
-        this.#options.onLink(destination, { up: link_up, by: link_by });
+      for (const { destination, link_up, link_by, link_since, in_force } of state.destinations) {
+        this.#options.onLink(destination, { up: link_up, by: link_by, since: link_since });
         backlog.inForce(destination, in_force);
       }
       if (!attached) {

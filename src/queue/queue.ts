@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { Egress } from '../egress/egress.ts';
 import type { Policy } from '../policy/policy.ts';
 import { Replay, TAKEN_OUT } from '../replay/replay.ts';
+import type { LinkWord } from '../replay/why.ts';
 import { openStore } from '../store/leveldb/open.ts';
 import { readStoreKey } from '../store/store-key.ts';
 import type { Logger } from '../telemetry/log.ts';
@@ -70,7 +71,7 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
   });
 
   let policy: Policy | undefined;
-  const links = new Map<string, { up: boolean; by: string }>();
+  const links = new Map<string, LinkWord>();
   const metrics = queueMetrics(store);
   const backlog = new Backlog(store);
   const turns = new Turns();
@@ -143,7 +144,7 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
     });
     void intake.serve(request, response);
   });
-  const admin = queueAdmin({ store, backlog, policy: () => policy, metrics: metrics.text });
+  const admin = queueAdmin({ store, replay, backlog, policy: () => policy, metrics: metrics.text });
   await listen(admin, options.admin);
   control.start();
   expiry.start();

@@ -100,6 +100,20 @@ export class Lane {
     }
   }
 
+  /** Where an entry stands: when its own pause is over, and the first older one with its key. */
+  place(id: string): { notBefore: number; older?: Entry } | undefined {
+    const slot = this.#slots.find(({ entry }) => entry.id === id);
+    if (!slot) return undefined;
+    const { orderKey, seq } = slot.entry;
+    const older =
+      orderKey === ''
+        ? undefined
+        : this.#slots.find(({ entry }) => entry.orderKey === orderKey && entry.seq < seq);
+    if (!older) return { notBefore: slot.notBefore };
+    const state = older.sending ? 'sending' : older.entry.state;
+    return { notBefore: slot.notBefore, older: { ...older.entry, state } };
+  }
+
   /** It has left, for whatever reason. */
   left(id: string): void {
     this.#slots = this.#slots.filter((slot) => slot.entry.id !== id);

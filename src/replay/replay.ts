@@ -11,6 +11,7 @@ import { pauseMs } from './backoff.ts';
 import { Lane } from './lane.ts';
 import { type Result, sendEntry } from './sender.ts';
 import { TokenBucket } from './token-bucket.ts';
+import type { LaneView, LinkWord } from './why.ts';
 
 /** A try that moved so many bytes (more than buffers on the way can hide) made progress: pauses start small again. */
 const PROGRESS_BYTES = 1024 * 1024;
@@ -57,10 +58,12 @@ class Runner {
   #destination: Destination;
   #options: ReplayOptions;
   #lane = new Lane();
-  #link = { up: true, by: 'default' };
+  #link: LinkWord = { up: true, by: 'default', since: 0 };
   /** Failed tries in a row, for want of a link. */
   #failures = 0;
   #notBefore = 0;
+  /** What the pause is for, in words. */
+  #pausedAfter = '';
   #timer: NodeJS.Timeout | undefined;
   #listing = false;
   #more = true;
@@ -83,7 +86,7 @@ class Runner {
     this.#pump();
   }
 
-  link(link: { up: boolean; by: string }): void {
+  link(link: LinkWord): void {
     const back = link.up && !this.#link.up;
     this.#link = link;
     if (!back) return;
@@ -125,9 +128,7 @@ class Runner {
       if (!this.#lane.empty) this.#timer = setTimeout(() => this.#pump(), pausedUntil - now);
       return;
     }
-    // While nothing gets through, one entry is enough to find out.
-    const lanes = this.#failures > 0 || !this.#link.up ? 1 : this.#destination.replay.concurrency;
-    while (this.#lane.sending < lanes) {
+    while (this.#lane.sending < this.#concurrency) {
       const entry = this.#lane.next(now, this.#options.maySend);
       if (!entry) break;
       this.#lastTry = now;
@@ -142,6 +143,33 @@ class Runner {
   }
 
   #lastTry = Number.NEGATIVE_INFINITY;
+
+  /** While nothing gets through, one entry is enough to find out. */
+  get #concurrency(): number {
+    return this.#failures > 0 || !this.#link.up ? 1 : this.#destination.replay.concurrency;
+  }
+
+  /** What an entry of this lane waits for. */
+  view(id: string): LaneView {
+    const now = performance.now();
+    const place = this.#lane.place(id);
+    const { rate } = this.#destination.replay;
+    return {
+      link: this.#link,
+      probeIn: Math.max(0, this.#lastTry + HINT_PROBE_MS - now),
+      pause: {
+        ms: Math.max(0, this.#notBefore - now),
+        after: this.#pausedAfter,
+        failures: this.#failures,
+      },
+      underWay: this.#lane.sending,
+      concurrency: this.#concurrency,
+      ...(rate !== undefined && { rate }),
+      ...(place && {
+        place: { pauseMs: Math.max(0, place.notBefore - now), ...(place.older && { older: place.older }) },
+      }),
+    };
+  }
 
   async #list(): Promise<void> {
     if (this.#listing) return;
@@ -218,6 +246,7 @@ class Runner {
       this.#failures = result.moved >= PROGRESS_BYTES ? 1 : this.#failures + 1;
       const pause = pauseMs(this.#failures, max);
       this.#notBefore = performance.now() + pause;
+      this.#pausedAfter = result.words;
       onOutcome(this.name, false);
       count(this.name, 'no_link', result.moved);
       log.info({ id: entry.id, destination: this.name, why: result.words, pause }, 'not sent: no link');
@@ -255,6 +284,7 @@ class Runner {
             : Math.max(result.retryAfter ?? 0, pauseMs(again.attempts, max));
         if (result.retryAfter !== undefined) {
           this.#notBefore = Math.max(this.#notBefore, performance.now() + result.retryAfter);
+          this.#pausedAfter = `${said} (Retry-After)`;
         }
         log[result.outcome === 'unauthorized' ? 'error' : 'info'](
           { id: entry.id, destination: this.name, status: result.status, pause },
@@ -278,7 +308,7 @@ class Runner {
 export class Replay {
   #options: ReplayOptions;
   #runners = new Map<string, Runner>();
-  #links = new Map<string, { up: boolean; by: string }>();
+  #links = new Map<string, LinkWord>();
   #listener: (event: StoreEvent) => void;
   #policy: Policy | undefined;
   #started = false;
@@ -332,7 +362,7 @@ export class Replay {
     if (this.#policy) this.policy(this.#policy);
   }
 
-  link(destination: string, link: { up: boolean; by: string }): void {
+  link(destination: string, link: LinkWord): void {
     this.#links.set(destination, link);
     this.#runners.get(destination)?.link(link);
   }
@@ -351,6 +381,11 @@ export class Replay {
     upload.abort();
     await upload.result;
     this.#options.store.sending(entry.id, false);
+  }
+
+  /** What an entry waits for; undefined where the policy names no such destination, or nothing is sent yet. */
+  view(destination: string, id: string): LaneView | undefined {
+    return this.#runners.get(destination)?.view(id);
   }
 
   async stop(): Promise<void> {

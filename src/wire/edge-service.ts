@@ -18,10 +18,19 @@ export interface Lane {
   generation: number;
 }
 
+/** layby.v1.DestinationState */
+export interface DestinationState {
+  destination: string;
+  link_up: boolean;
+  link_by: string;
+  in_force: number;
+  link_since: number;
+}
+
 /** layby.v1.EdgeState */
 export interface EdgeState {
   policy?: { version: string; json: string };
-  destinations: { destination: string; link_up: boolean; link_by: string; in_force: number }[];
+  destinations: DestinationState[];
 }
 
 /** layby.v1.QueueReport */

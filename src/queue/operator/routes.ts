@@ -3,7 +3,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 import type { Policy } from '../../policy/policy.ts';
-import type { Store } from '../../store/store.ts';
+import type { Replay } from '../../replay/replay.ts';
+import { type WhyState, why } from '../../replay/why.ts';
+import type { Store, StoreEvent } from '../../store/store.ts';
 import { LaybyError } from '../../telemetry/error.ts';
 import { entryView } from '../entries-page.ts';
 import { actOn, drop, type Hand, retry } from './act.ts';
@@ -15,6 +17,7 @@ const BODY_BYTES = 4 * 1024 * 1024;
 
 export interface OperatorOptions {
   store: Store;
+  replay: Replay;
   policy: () => Policy | undefined;
 }
 
@@ -25,7 +28,7 @@ interface ActRequest extends Hand {
 
 /** false where the path is none of these. Errors: LAYBY_REQUEST_INVALID, LAYBY_ENTRY_UNKNOWN, and those of the acts. */
 export async function serveOperator(
-  { store, policy }: OperatorOptions,
+  { store, replay, policy }: OperatorOptions,
   request: IncomingMessage,
   response: ServerResponse,
   path: string,
@@ -39,6 +42,9 @@ export async function serveOperator(
       return true;
     case 'GET entry body':
       await sendBody(store, id!, response);
+      return true;
+    case 'GET entry why':
+      json(response, { id, why: why(await whyStateOf(store, replay, id!.toLowerCase())) });
       return true;
     case 'POST entry edit': {
       const edited = await editEntry(store, policy(), id!, await jsonOf<EditRequest>(request));
@@ -87,4 +93,20 @@ async function sendBody(store: Store, id: string, response: ServerResponse): Pro
     'cache-control': 'no-store',
   });
   await pipeline(store.read(entry), response);
+}
+
+async function whyStateOf(store: Store, replay: Replay, id: string): Promise<WhyState> {
+  const entry = await store.get(id);
+  let last: StoreEvent | undefined;
+  for await (const event of store.audit({ id })) last = event;
+  const lane = entry && replay.view(entry.destination, id);
+  const oldest = entry && store.totals().get(entry.destination)?.oldest;
+  return {
+    id,
+    now: Date.now(),
+    ...(entry && { entry }),
+    ...(last && { last }),
+    ...(lane && { lane }),
+    ...(oldest && { oldest }),
+  };
 }

@@ -20,7 +20,7 @@ export interface Selection {
   through?: number;
 }
 
-const STATES: readonly EntryState[] = ['stored', 'sending', 'dead', 'quarantined'];
+const STATES: readonly EntryState[] = ['stored', 'sending', 'staged', 'dead', 'quarantined'];
 
 const invalid = (message: string, remedy?: string): LaybyError =>
   new LaybyError('LAYBY_REQUEST_INVALID', message, remedy === undefined ? {} : { remedy });

@@ -1,0 +1,146 @@
+// Why an entry is not delivered yet, in plain words. Pure: what the store, replay and the clock know goes in, lines come out, the
+// one that decides first. It explains and decides nothing; where replay learns a new reason to wait, it gets a line here.
+
+import type { Entry, StoreEvent } from '../store/store.ts';
+
+/** What the control plane says of a link: up or down, who says so, and since when (wall clock, ms; 0: not known). */
+export interface LinkWord {
+  up: boolean;
+  by: string;
+  since: number;
+}
+
+/** What replay knows of the lane of an entry, and of its place there. Times are ms from now. */
+export interface LaneView {
+  link: LinkWord;
+  /** While the link is said to be down one entry is tried now and then: the next time. */
+  probeIn: number;
+  /** All of the destination pauses: how long, after what, and how many tries in a row have failed for want of a link. */
+  pause: { ms: number; after: string; failures: number };
+  underWay: number;
+  /** How many may be under way now. */
+  concurrency: number;
+  /** bytes per second. */
+  rate?: number;
+  /** Why the policy lets nothing go over this link now, in words. */
+  forbidden?: string;
+  /** undefined: older ones fill the part of the lane that is looked at. */
+  place?: { pauseMs: number; older?: Entry };
+}
+
+export interface WhyState {
+  id: string;
+  /** Wall clock, ms. */
+  now: number;
+  /** undefined: it is not in the store. */
+  entry?: Entry;
+  /** The last line of its audit trail. */
+  last?: StoreEvent;
+  /** undefined: the policy names no such destination, or replay has not begun. */
+  lane?: LaneView;
+  /** The oldest entry that waits in the lane. */
+  oldest?: { id: string; seq: number };
+}
+
+/** At least one line. */
+export function why(state: WhyState): string[] {
+  const { entry, lane } = state;
+  if (!entry) return [gone(state)];
+  switch (entry.state) {
+    case 'dead':
+      return [
+        `it is a dead letter${since(state.last)}: ${entry.destination} refused it for good (${entry.reason ?? 'no reason is known'})`,
+        `to do: \`layby queue show ${entry.id}\` has the answer; correct it with \`layby queue edit\`, send it again with \`layby queue retry\`, or let it go with \`layby queue drop\``,
+      ];
+    case 'quarantined':
+      return [
+        `it is damaged on the disk and never sent: ${entry.reason ?? 'no reason is known'}`,
+        `to do: \`layby store check\` looks at all of the store; \`layby queue drop ${entry.id}\` lets it go`,
+      ];
+    case 'staged':
+      return ['it is a part of an upload that its app has not completed: it goes with the whole of it'];
+    case 'sending':
+      return [
+        `try ${entry.attempts + 1} is under way${lane?.rate === undefined ? '' : `, at ${rate(lane.rate)} for all of ${entry.destination} at most`}`,
+      ];
+    case 'stored':
+      return lane
+        ? waiting(state, entry, lane)
+        : [`the policy in force names no destination ${entry.destination}: it is kept, and not sent`];
+  }
+}
+
+function gone({ id, last }: WhyState): string {
+  if (!last)
+    return `${id} was never stored here, or so long ago that the audit trail has no line of it any more`;
+  const at = time(last.at);
+  const detail = last.detail ? `: ${last.detail}` : '';
+  switch (last.kind) {
+    case 'delivered':
+      return `it was delivered at ${at}${detail}`;
+    case 'dropped':
+      return `it was dropped by hand at ${at}${detail}`;
+    case 'expired':
+    case 'evicted':
+      return `it was dropped by a rule of the policy at ${at} (${last.kind})${detail}`;
+    default:
+      return `it is not in the store; the last that the audit trail knows is ${last.kind} at ${at}${detail}`;
+  }
+}
+
+/** Everything that stands before it, the widest first. */
+function waiting(state: WhyState, entry: Entry, lane: LaneView): string[] {
+  const { destination } = entry;
+  const at = (ms: number): string => `${time(state.now + ms)} (in ${duration(ms)})`;
+  const lines: string[] = [];
+  if (!lane.link.up) lines.push(linkDown(lane, at));
+  if (lane.forbidden !== undefined) lines.push(lane.forbidden);
+  const { ms, after, failures } = lane.pause;
+  if (ms > 0) {
+    const tries = failures > 1 ? `, ${failures} tries in a row` : '';
+    lines.push(`${destination} pauses until ${at(ms)}, after: ${after}${tries}`);
+  }
+  const { place } = lane;
+  if (!place) {
+    const first = state.oldest && state.oldest.id !== entry.id ? `, ${state.oldest.id} first` : '';
+    lines.push(`older entries of ${destination} are sent before it${first}`);
+    return lines;
+  }
+  if (place.older)
+    lines.push(`${place.older.id} is older, has the same order key, and goes first: ${of(place.older)}`);
+  if (place.pauseMs > 0)
+    lines.push(`it is tried again at ${at(place.pauseMs)}, after: ${entry.lastError ?? 'a failed try'}`);
+  if (lines.length > 0) return lines;
+  return lane.underWay >= lane.concurrency
+    ? [`${lane.underWay} of ${lane.concurrency} entries that may be under way to ${destination} at once are`]
+    : ['nothing stands before it: it is about to be sent'];
+}
+
+const of = ({ state, attempts, lastError }: Entry): string => {
+  if (state === 'sending') return `its try ${attempts + 1} is under way`;
+  return lastError === undefined
+    ? 'it has not been tried yet'
+    : `${attempts} tries failed, the last with: ${lastError}`;
+};
+
+const WHO: Readonly<Record<string, string>> = {
+  override: 'the operator said so; `layby link auto` takes it back',
+  kernel: 'the kernel has no route with a carrier',
+};
+
+function linkDown({ link, probeIn }: LaneView, at: (ms: number) => string): string {
+  const from = link.since ? ` since ${time(link.since)}` : '';
+  const next = link.by === 'override' ? '' : `; one entry is tried all the same, next at ${at(probeIn)}`;
+  return `the link is down${from}: ${WHO[link.by] ?? link.by}${next}`;
+}
+
+const time = (ms: number): string => new Date(ms).toISOString();
+const since = (last: StoreEvent | undefined): string =>
+  last?.kind === 'dead' ? ` since ${time(last.at)}` : '';
+const rate = (bytes: number): string => `${Number(((bytes * 8) / 1e6).toPrecision(3))} Mbit/s`;
+const duration = (ms: number): string =>
+  ms < 1_000
+    ? `${Math.max(0, Math.ceil(ms))} ms`
+    : ms < 120_000
+      ? `${Math.ceil(ms / 1_000)} s`
+      : `${Math.ceil(ms / 60_000)} min`;
