@@ -1,7 +1,9 @@
 import { Command, Option } from 'commander';
+import { parseDuration } from '../policy/units.ts';
 import { logger } from '../telemetry/log.ts';
 import { parseAddress } from '../wire/address.ts';
 import { DEFAULT_ADMIN } from './admin-client.ts';
+import { linkProbeEveryOption, linkProbeOption, probeUrl } from './link-probe.ts';
 import { end, untilSignal } from './until-signal.ts';
 
 interface RunOptions {
@@ -12,6 +14,8 @@ interface RunOptions {
   queue: string;
   queueAdmin: string;
   expectSidecars: string;
+  linkProbe?: string;
+  linkProbeEvery: string;
 }
 
 export const controlPlaneCommand = () =>
@@ -26,6 +30,8 @@ export const controlPlaneCommand = () =>
     .requiredOption('--queue <address>', 'where sidecars reach the queue')
     .requiredOption('--queue-admin <address>', "the queue's own admin listener")
     .option('--expect-sidecars <n>', 'sidecars without which it is not ready', '0')
+    .addOption(linkProbeOption())
+    .addOption(linkProbeEveryOption())
     .action(async (options: RunOptions) => {
       const signal = untilSignal();
       // Not before it is needed: other commands shall not wait for gRPC and protobuf to be loaded.
@@ -38,6 +44,9 @@ export const controlPlaneCommand = () =>
         queue: parseAddress(options.queue, '--queue'),
         queueAdmin: parseAddress(options.queueAdmin, '--queue-admin'),
         expectSidecars: Number(options.expectSidecars),
+        ...(options.linkProbe && {
+          probe: { url: probeUrl(options.linkProbe), every: parseDuration(options.linkProbeEvery) },
+        }),
         log: logger('control-plane'),
       });
       await signal;

@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { inWords, type Network } from '../link/network.ts';
 import { adminOption, ask } from './admin-client.ts';
 import { table } from './table.ts';
 
@@ -18,6 +19,7 @@ interface SidecarView {
 
 interface StatusView {
   link: string;
+  network: Network | null;
   policy: { problem: string | null };
   queue: { answers: boolean };
   setAside: { copies: number; bytes: number } | null;
@@ -29,6 +31,7 @@ interface StatusView {
     dead: number;
     oldest: string | null;
     why: string;
+    link: { state: string; by: string; sources: { source: string; says: string; since: number }[] };
   }[];
   sidecars: SidecarView[];
 }
@@ -45,6 +48,7 @@ export const statusCommand = () =>
         return;
       }
       console.log(`link ${status.link}${status.queue.answers ? '' : ', the queue does not answer'}`);
+      if (status.network) console.log(`over ${inWords(status.network)} (${status.network.by})`);
       if (status.policy.problem)
         console.log(`policy refused; the one before is in force:\n${status.policy.problem}`);
       console.log(
@@ -61,6 +65,14 @@ export const statusCommand = () =>
           ]),
         ),
       );
+      for (const { name, link } of status.destinations) {
+        const said = link.sources.map(
+          ({ source, says, since }) => `${source} ${says} since ${new Date(since).toISOString()}`,
+        );
+        console.log(
+          `link to ${name}: ${link.state} by ${link.by}${said.length > 0 ? ` (${said.join(', ')})` : ''}`,
+        );
+      }
       const { copies, bytes } = status.setAside ?? { copies: 0, bytes: 0 };
       if (copies > 0)
         console.log(`set aside as damaged: ${copies}, ${bytes} bytes; \`layby store check\` says why`);

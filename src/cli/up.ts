@@ -5,10 +5,11 @@ import { Command, Option } from 'commander';
 import { DEMO_HOST } from '../embedded/demo.ts';
 import type { Mesh } from '../embedded/mesh.ts';
 import { dataUnusable } from '../embedded/run-dir.ts';
-import { parseSize } from '../policy/units.ts';
+import { parseDuration, parseSize } from '../policy/units.ts';
 import { logger } from '../telemetry/log.ts';
 import { parseAddress } from '../wire/address.ts';
 import { ask, DEFAULT_ADMIN } from './admin-client.ts';
+import { linkProbeEveryOption, linkProbeOption, probeUrl } from './link-probe.ts';
 import { end, untilSignal } from './until-signal.ts';
 
 interface UpOptions {
@@ -20,6 +21,8 @@ interface UpOptions {
   storeQuota?: string;
   storeReserve?: string;
   storeKey?: string;
+  linkProbe?: string;
+  linkProbeEvery: string;
 }
 
 /** By then a signal that ended a part has been seen here too, ms. */
@@ -47,6 +50,8 @@ export const upCommand = () =>
     )
     .option('--store-reserve <size>', 'what the store leaves free on the disk (default: 256 MiB or 5 %)')
     .option('--store-key <key>', 'encrypts the store: FILE or exec:COMMAND with 32 bytes, raw, hex or base64')
+    .addOption(linkProbeOption())
+    .addOption(linkProbeEveryOption())
     .action(up);
 
 async function up(options: UpOptions): Promise<void> {
@@ -64,6 +69,7 @@ async function up(options: UpOptions): Promise<void> {
     admin,
     ...(envoy ? { envoy } : {}),
     queueArgs: queueArgs(options),
+    controlPlaneArgs: controlPlaneArgs(options),
     log: logger('up', fd),
     onLog: (lines) => writeSync(fd, lines),
     onFetch: (name) => console.error(`layby: fetching ${name} (once)`),
@@ -87,6 +93,11 @@ async function up(options: UpOptions): Promise<void> {
   console.log('layby: ready');
   await signal;
   await end(() => mesh.stop());
+}
+
+function controlPlaneArgs({ linkProbe, linkProbeEvery }: UpOptions): string[] {
+  parseDuration(linkProbeEvery);
+  return linkProbe ? ['--link-probe', probeUrl(linkProbe), '--link-probe-every', linkProbeEvery] : [];
 }
 
 function queueArgs({ storeQuota, storeReserve, storeKey }: UpOptions): string[] {

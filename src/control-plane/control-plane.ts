@@ -12,7 +12,7 @@ import { edgeService } from '../wire/edge-service.ts';
 import { serveAdmin } from './admin.ts';
 import { edgeHandlers } from './attach.ts';
 import { Edge } from './edge.ts';
-import { Links } from './links.ts';
+import { Links, type ProbeTarget } from './links.ts';
 import { controlPlaneMetrics } from './metrics.ts';
 import { bindGrpc } from './server/bind.ts';
 import { DiscoveryServer } from './server/discovery.ts';
@@ -33,6 +33,8 @@ export interface ControlPlaneOptions {
   queueAdmin: Address;
   /** Sidecars that must be connected and up to date before it calls itself ready. */
   expectSidecars: number;
+  /** Asked now and then whether the link works; default none. */
+  probe?: ProbeTarget;
   log: Logger;
 }
 
@@ -52,7 +54,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   mkdirSync(options.dir, { recursive: true });
   const lastGood = lastGoodPolicy(options);
   if (lastGood) edge.setPolicy(lastGood);
-  const links = new Links(edge, options.dir, log);
+  const links = new Links(edge, options.dir, log, options.probe);
   const policy = await watchPolicy(options, edge, lastGood, () => links.look());
   links.look();
 
@@ -71,10 +73,13 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     override: (to, destinations) => links.override(to, destinations),
     notReady: () => notReady(edge, ads, options.expectSidecars),
     status: (queue) => {
-      const destinations = edge.status(queue?.lanes);
+      const destinations = edge
+        .status(queue?.lanes)
+        .map((view) => ({ ...view, link: { ...view.link, sources: links.sources(view.name) } }));
       const down = destinations.length > 0 && destinations.every(({ link }) => link.state === 'down');
       return {
-        link: down ? 'down' : 'up',
+        link: down ? 'down' : destinations.some(({ link }) => link.state === 'slow') ? 'slow' : 'up',
+        network: links.network ?? null,
         policy: { version: edge.policy?.version ?? null, problem: policy.problem() ?? null },
         queue: { attached: edge.queueAttached, answers: queue !== undefined, pid: edge.queuePid },
         setAside: queue?.setAside ?? null,

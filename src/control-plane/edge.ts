@@ -1,10 +1,11 @@
 // Where the three inputs of a destination meet: its policy, its link, and its lane at the queue. Out of them come the holds
 // (to the sidecars) and what the queue must know (policy, link, which holds are in force).
 
-import type { LinkState } from '../link/state.ts';
+import type { Network } from '../link/network.ts';
+import { isHeld, type LinkState } from '../link/state.ts';
 import type { Destination, Policy } from '../policy/policy.ts';
 import type { Logger } from '../telemetry/log.ts';
-import type { EdgeState, Lane, QueueReport } from '../wire/edge-service.ts';
+import type { EdgeState, Lane, NetworkMessage, QueueReport } from '../wire/edge-service.ts';
 import { type HoldState, holdState, whyHeld } from './hold.ts';
 import type { DiscoveryServer } from './server/discovery.ts';
 import type { Snapshots } from './snapshots.ts';
@@ -27,6 +28,13 @@ export interface DestinationStatus {
   oldest: string | null;
 }
 
+const networkMessage = (network: Network | undefined): NetworkMessage => ({
+  kind: network?.kind ?? '',
+  interface: network?.interface ?? '',
+  metered: network?.metered ?? false,
+  roaming: network?.roaming ?? false,
+});
+
 const UNKNOWN_LINK: LinkState = { state: 'up', by: 'default', since: 0 };
 
 export class Edge {
@@ -37,8 +45,11 @@ export class Edge {
   #lanes = new Map<string, Lane>();
   #links: ReadonlyMap<string, LinkState> = new Map();
   #states = new Map<string, HoldState>();
+  #network = networkMessage(undefined);
   #queues = new Set<(state: EdgeState) => void>();
   #inForce = new Map<string, number>();
+  /** Told of each report, before anything is decided from it. */
+  onLanes: (lanes: readonly Lane[]) => void = () => {};
   /** pid of the queue that reported last; 0 before the first. */
   queuePid = 0;
   /** The policy that the queue has put in force. */
@@ -76,6 +87,12 @@ export class Edge {
     this.#tell({ destinations: this.#destinations() });
   }
 
+  /** What kind of link the way out is; undefined: nobody knows. */
+  setNetwork(network: Network | undefined): void {
+    this.#network = networkMessage(network);
+    this.#tell({ destinations: [], network: this.#network });
+  }
+
   link(destination: string): LinkState {
     return this.#links.get(destination) ?? UNKNOWN_LINK;
   }
@@ -89,6 +106,7 @@ export class Edge {
       ...(this.#policy
         ? { policy: { version: this.#policy.version, json: JSON.stringify(this.#policy) } }
         : {}),
+      network: this.#network,
       destinations: this.#destinations(),
     });
     let first = true;
@@ -107,6 +125,7 @@ export class Edge {
     this.queuePid = report.pid;
     this.queuePolicy = report.policy_version;
     for (const lane of report.lanes) this.#lanes.set(lane.destination, lane);
+    this.onLanes(report.lanes);
     this.#decide();
     const waiting = report.lanes.filter((lane) => lane.pending);
     if (waiting.length > 0) void this.#confirm(waiting);
@@ -132,7 +151,7 @@ export class Edge {
   #inputs(destination: Destination) {
     const lane = this.#lanes.get(destination.name);
     return {
-      linkUp: this.link(destination.name).state !== 'down',
+      linkUp: !isHeld(this.link(destination.name)),
       pending: lane?.pending ?? false,
       failing: lane?.failing ?? false,
     };
@@ -163,6 +182,7 @@ export class Edge {
           link_up: link.state !== 'down',
           link_by: link.by,
           link_since: link.since,
+          link_slow: link.state === 'slow',
           in_force: this.#inForce.get(name) ?? 0,
         };
       });

@@ -1,7 +1,7 @@
 // The state machine of a destination: may its calls go direct, or must they pass the queue?
 //
 //   direct    the link is up and nothing waits: the sidecar sends by itself, and fails over by itself.
-//   held      the link is down, so say the kernel or the operator: calls go to the queue at once, nobody pays a time-out.
+//   held      the link is down or flaps, so say its sources: calls go to the queue at once, nobody pays a time-out.
 //   draining  the link may be up, but older entries wait: a direct call would overtake them (law 3).
 //
 //   direct ── link down ──────────────► held
@@ -18,6 +18,7 @@ import type { Destination } from '../policy/policy.ts';
 export type HoldState = 'direct' | 'held' | 'draining';
 
 export interface HoldInputs {
+  /** Calls may try the direct way (link/state.ts, isHeld). */
   linkUp: boolean;
   /** An entry waits, or is about to be committed. */
   pending: boolean;
@@ -38,7 +39,9 @@ export function whyHeld(state: HoldState, inputs: HoldInputs, linkBy: string): s
     case 'direct':
       return 'calls go straight to the destination';
     case 'held':
-      return `the link is down (${linkBy}): calls are stored`;
+      return linkBy === 'flapping'
+        ? 'the link flaps: calls are stored until it has lasted, or something has got through'
+        : `the link is down (${linkBy}): calls are stored`;
     case 'draining':
       return inputs.failing
         ? 'the destination cannot be reached: calls are stored, and sent in their order'

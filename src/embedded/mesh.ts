@@ -32,6 +32,8 @@ export interface MeshOptions {
   envoy?: string;
   /** For the queue, as `layby queue` takes them: --store-quota and the like. */
   queueArgs?: string[];
+  /** For the control plane, as it takes them: --link-probe and the like. */
+  controlPlaneArgs?: string[];
   log: Logger;
   /** Takes the log lines of the parts, which are JSON already. */
   onLog: (lines: Buffer) => void;
@@ -139,6 +141,7 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
         ...['--xds', formatAddress(run.xds), '--admin', formatAddress(options.admin)],
         ...['--queue', formatAddress(run.queue), '--queue-admin', formatAddress(run.queueAdmin)],
         ...['--expect-sidecars', '1'],
+        ...(options.controlPlaneArgs ?? []),
       ]),
     );
     const bootstrapFile = join(run.path, 'bootstrap.json');

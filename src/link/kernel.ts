@@ -56,6 +56,10 @@ loopback.addSubnet('127.0.0.0', 8, 'ipv4');
 loopback.addAddress('::1', 'ipv6');
 const isLoopback = (address: string) => loopback.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
 
+/** Whether a target is this machine itself, which no network leads to. */
+export const isOwn = (target: string): boolean =>
+  target === 'localhost' || (isIP(target) !== 0 && isLoopback(target));
+
 const verdict = (target: string, book: AddressBook, routes: Routes): boolean | undefined => {
   const addresses = book.addresses(target);
   if (addresses?.length)

@@ -8,6 +8,8 @@ import type { Lane } from '../wire/edge-service.ts';
 
 /** With no control plane there is nobody to hold; ms. */
 const HOLD_PATIENCE_MS = 800;
+/** Between two reports that something gets through, ms. */
+const REACHED_EVERY_MS = 1_000;
 
 /** A request on its way into the store. */
 export interface Storing {
@@ -22,6 +24,9 @@ interface LaneState {
   storing: number;
   pending: boolean;
   failing: boolean;
+  /** How often it was told that something got through, and when last, ms. */
+  reached: number;
+  reachedAt: number;
   generation: number;
   inForce: number;
   waiters: Set<() => void>;
@@ -59,7 +64,16 @@ export class Backlog {
   #lane(destination: string): LaneState {
     let lane = this.#lanes.get(destination);
     if (!lane) {
-      lane = { storing: 0, pending: false, failing: false, generation: 0, inForce: 0, waiters: new Set() };
+      lane = {
+        storing: 0,
+        pending: false,
+        failing: false,
+        reached: 0,
+        reachedAt: Number.NEGATIVE_INFINITY,
+        generation: 0,
+        inForce: 0,
+        waiters: new Set(),
+      };
       this.#lanes.set(destination, lane);
     }
     return lane;
@@ -137,8 +151,14 @@ export class Backlog {
   /** What the last try said of the link. */
   outcome(destination: string, reached: boolean): void {
     const lane = this.#lane(destination);
-    if (lane.failing === !reached) return;
+    const news = lane.failing === reached;
+    const now = performance.now();
+    if (!news && !(reached && now - lane.reachedAt >= REACHED_EVERY_MS)) return;
     lane.failing = !reached;
+    if (reached) {
+      lane.reached += 1;
+      lane.reachedAt = now;
+    }
     this.#tell(destination);
   }
 
@@ -147,7 +167,7 @@ export class Backlog {
   }
 
   #view(destination: string): Lane {
-    const { pending, failing, generation } = this.#lane(destination);
+    const { pending, failing, generation, reached } = this.#lane(destination);
     const totals = this.#store.totals().get(destination);
     return {
       destination,
@@ -159,6 +179,7 @@ export class Backlog {
       pending,
       failing,
       generation,
+      reached,
     };
   }
 

@@ -81,8 +81,13 @@ export class Control {
     };
     call.on('data', (state: EdgeState) => {
       if (state.policy) void this.#newPolicy(state.policy, () => report([]));
-      for (const { destination, link_up, link_by, link_since, in_force } of state.destinations) {
-        this.#options.onLink(destination, { up: link_up, by: link_by, since: link_since });
+      for (const { destination, link_up, link_by, link_since, link_slow, in_force } of state.destinations) {
+        this.#options.onLink(destination, {
+          up: link_up,
+          slow: link_slow,
+          by: link_by,
+          since: link_since,
+        });
         backlog.inForce(destination, in_force);
       }
       if (!attached) {

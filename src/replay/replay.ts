@@ -146,7 +146,7 @@ class Runner {
 
   /** While nothing gets through, one entry is enough to find out. */
   get #concurrency(): number {
-    return this.#failures > 0 || !this.#link.up ? 1 : this.#destination.replay.concurrency;
+    return this.#failures > 0 || !this.#link.up || this.#link.slow ? 1 : this.#destination.replay.concurrency;
   }
 
   /** What an entry of this lane waits for. */

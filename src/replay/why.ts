@@ -3,9 +3,11 @@
 
 import type { Entry, StoreEvent } from '../store/store.ts';
 
-/** What the control plane says of a link: up or down, who says so, and since when (wall clock, ms; 0: not known). */
+/** What the control plane says of a link: up, slow or down, who says so, and since when (wall clock, ms; 0: not known). */
 export interface LinkWord {
   up: boolean;
+  /** It works badly, or flaps: one entry at a time. */
+  slow?: boolean;
   by: string;
   since: number;
 }
@@ -126,6 +128,8 @@ const of = ({ state, attempts, lastError }: Entry): string => {
 const WHO: Readonly<Record<string, string>> = {
   override: 'the operator said so; `layby link auto` takes it back',
   kernel: 'the kernel has no route with a carrier',
+  network: 'NetworkManager says that there is no way out',
+  probe: 'the probe gets no answer',
 };
 
 function linkDown({ link, probeIn }: LaneView, at: (ms: number) => string): string {

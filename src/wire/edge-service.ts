@@ -16,6 +16,7 @@ export interface Lane {
   pending: boolean;
   failing: boolean;
   generation: number;
+  reached: number;
 }
 
 /** layby.v1.DestinationState */
@@ -25,12 +26,23 @@ export interface DestinationState {
   link_by: string;
   in_force: number;
   link_since: number;
+  link_slow: boolean;
+}
+
+/** layby.v1.Network */
+export interface NetworkMessage {
+  /** '': nobody knows. */
+  kind: string;
+  interface: string;
+  metered: boolean;
+  roaming: boolean;
 }
 
 /** layby.v1.EdgeState */
 export interface EdgeState {
   policy?: { version: string; json: string };
   destinations: DestinationState[];
+  network?: NetworkMessage | null;
 }
 
 /** layby.v1.QueueReport */
