@@ -376,6 +376,46 @@ const scenarios: Record<string, Scenario> = {
     t.equal(store.totals().get('dashcam')!.held, 0);
   }),
 
+  'the progress of a delivery survives, and goes with what was delivered': async (t, open, dir) => {
+    let store = await open(dir);
+    const [large, gone, dead] = [
+      await put(store, 'large'),
+      await put(store, 'gone'),
+      await put(store, 'dead'),
+    ];
+    t.equal(await store.progress(large.id), undefined);
+    await store.setProgress(large.id, { upload: 'x', parts: [['e1', 5]] });
+    await store.setProgress(gone.id, 'gone');
+    await store.setProgress(dead.id, 'dead');
+    t.same(await store.progress(large.id), { upload: 'x', parts: [['e1', 5]] });
+    t.same(await all(store.leftBehind()), [], 'all of them wait');
+    await store.close();
+    store = await open(dir);
+    t.same(await store.progress(large.id), { upload: 'x', parts: [['e1', 5]] });
+    await store.setProgress(large.id, { upload: 'x', parts: [] });
+    t.same(await store.progress(large.id), { upload: 'x', parts: [] }, 'the last word counts');
+    await store.failed(large.id, 'reset');
+    t.same(await store.progress(large.id), { upload: 'x', parts: [] }, 'a failed try keeps it');
+    await store.delivered(large.id, '200');
+    await store.drop(gone.id, 'dropped', 'by hand');
+    await store.dead(dead.id, '400');
+    t.equal(await store.progress(large.id), undefined);
+    await store.close();
+    store = await open(dir);
+    t.equal(await store.progress(large.id), undefined);
+    const left = (await all(store.leftBehind())).sort((a, b) => (`${a.progress}` < `${b.progress}` ? -1 : 1));
+    t.same(left, [
+      { id: dead.id, progress: 'dead' },
+      { id: gone.id, progress: 'gone' },
+    ]);
+    await store.setProgress(gone.id, undefined);
+    await store.setProgress(gone.id, undefined);
+    t.equal(await store.retry(dead.id), true);
+    t.equal(await store.progress(dead.id), 'dead', 'a dead letter that waits again goes on where it was');
+    t.same(await all(store.leftBehind()), []);
+    await store.close();
+  },
+
   'room is made as far as it goes, and the rest is told': opened(async (t, store) => {
     t.equal(store.lacking(1000), 0);
     t.equal(await store.makeRoom(1000), 0);

@@ -196,7 +196,7 @@ export interface OpenReport {
   setAside: SetAsideTotals;
 }
 
-/** What changes an entry (failed, delivered, dead, retry, drop) rejects with LAYBY_STORE_FAILED where the disk did not take it:
+/** What changes an entry (failed, setProgress, delivered, dead, retry, drop) rejects with LAYBY_STORE_FAILED where the disk did not take it:
  *  the change stands all the same and is tried again, so nothing is to be repeated; only a crash before that would undo it. */
 export interface Store {
   readonly report: OpenReport;
@@ -231,6 +231,14 @@ export interface Store {
   sending(id: string, yes: boolean): void;
   /** The destination took it: it leaves the store. Durable when resolved. */
   delivered(id: string, detail: string): Promise<void>;
+  /** What was noted of a delivery that has begun, or undefined. */
+  progress(id: string): Promise<unknown>;
+  /** Notes how far a delivery is: small JSON that the store does not look into; undefined: there is nothing to know any more.
+   *  Durable when resolved; a lost index forgets it. It goes in the same moment as the entry where that is delivered, and stays
+   *  where the entry leaves otherwise. Rejects with LAYBY_STORE_FAILED, like the other changes. */
+  setProgress(id: string, value: unknown): Promise<void>;
+  /** Progress of entries that do not wait any more, dead ones included: what they began at a destination can be taken back. */
+  leftBehind(): AsyncIterable<{ id: string; progress: unknown }>;
   /** Refused for good: kept as a dead letter, with what the destination answered. */
   dead(id: string, reason: string, answer?: KeptAnswer): Promise<void>;
   /** A dead letter waits again, at its old place, with attempts 0; its time to live begins anew. `detail`: by whose hand. */

@@ -60,7 +60,8 @@ export class EntryIndex extends IndexReads {
   #broken = false;
   readonly #loop = new FlushLoop({
     waiting: () => this.pending.ids.size,
-    dirty: () => this.#marked || this.pending.ids.size > 0 || this.trail.waiting > 0,
+    dirty: () =>
+      this.#marked || this.pending.ids.size > 0 || this.trail.waiting > 0 || this.progress.waiting > 0,
     write: () => this.#write(),
     written: () => this.onFlushed(this.#flush),
   });
@@ -90,6 +91,7 @@ export class EntryIndex extends IndexReads {
     try {
       await index.#logs.opened();
       await index.trail.load(index.db);
+      await index.progress.load(index.db);
       return index;
     } catch (cause) {
       await index.db.close();
@@ -190,6 +192,11 @@ export class EntryIndex extends IndexReads {
     this.trail.append(event);
   }
 
+  /** See ProgressRows. */
+  setProgress(id: string, value: unknown): void {
+    this.progress.set(id, value);
+  }
+
   mark(watermark: Position): void {
     this.#watermark = watermark;
     this.#marked = true;
@@ -227,11 +234,13 @@ export class EntryIndex extends IndexReads {
       this.pending = this.inFlight;
       this.inFlight = new Layer();
       this.trail.failed();
+      this.progress.failed();
       this.#broken = true;
       throw cause;
     }
     this.inFlight = new Layer();
     this.trail.written();
+    this.progress.written();
   }
 
   async #writeBatch(): Promise<void> {
@@ -266,6 +275,7 @@ export class EntryIndex extends IndexReads {
       else del(key);
     }
     this.trail.write({ put, del });
+    this.progress.write({ put, del });
     const time = this.clock.reading();
     const watermark: Watermark = {
       ...this.#watermark,

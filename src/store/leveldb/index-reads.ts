@@ -6,6 +6,7 @@ import { AuditTrail } from './audit-trail.ts';
 import type { Cipher } from './cipher.ts';
 import { Layer, runningKey } from './index-layers.ts';
 import { decodeExpiryKey, decodeLaneKey, expiryKey, idKey, laneEnd, laneKey } from './keys.ts';
+import { ProgressRows } from './progress.ts';
 import { awaited, rowKey, rowsOf, seqOfRow } from './resources.ts';
 import { unseal, unsealText } from './sealed-json.ts';
 import { type PackedSlot, type Slot, unpackSlot } from './slot.ts';
@@ -22,6 +23,7 @@ export abstract class IndexReads {
   protected readonly cipher: Cipher | undefined;
   protected readonly clock: StoreClock;
   protected readonly trail: AuditTrail;
+  protected readonly progress: ProgressRows;
   protected pending = new Layer();
   protected inFlight = new Layer();
   /** As they were at the opening. */
@@ -33,6 +35,7 @@ export abstract class IndexReads {
     this.clock = clock;
     this.cipher = cipher;
     this.trail = new AuditTrail(cipher);
+    this.progress = new ProgressRows(cipher);
   }
 
   /** The times to live were looked at, and no entry's is over. */
@@ -166,6 +169,15 @@ export abstract class IndexReads {
 
   audit(of: { id?: string; url?: string }): AsyncGenerator<StoreEvent> {
     return this.trail.read(this.db, of);
+  }
+
+  progressOf(id: string): Promise<unknown> {
+    return this.progress.get(this.db, id);
+  }
+
+  /** Those that have progress. */
+  get begun(): string[] {
+    return [...this.progress.ids];
   }
 
   /** Reads through all keys, so that an unreadable table is found before anything relies on it; and what ids lead to. */

@@ -55,4 +55,6 @@ export const expiryKey = (at: number, seq: number): string => `t/${digits(at)}/$
 export const decodeExpiryKey = (key: string): number => Number(key.slice(2, 2 + SEQ_DIGITS));
 export const auditKey = (line: number): string => `a/${digits(line)}`;
 export const decodeAuditKey = (key: string): number => Number(key.slice(2));
+export const progressKey = (id: string): string => `p/${id}`;
+export const decodeProgressKey = (key: string): string => key.slice(2);
 export const WATERMARK_KEY = 'm/watermark';

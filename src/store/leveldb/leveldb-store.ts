@@ -305,8 +305,32 @@ export class LevelStore implements Store, WriterHost {
 
   async delivered(id: string, detail: string): Promise<void> {
     this.#open();
-    await this.#catalog.change(id, () => ({ now: undefined, event: { kind: 'delivered', detail } }));
+    await this.#catalog.change(id, () => {
+      this.#catalog.index.setProgress(id, undefined); // in the same flush
+      return { now: undefined, event: { kind: 'delivered', detail } };
+    });
     this.sending(id, false);
+  }
+
+  async progress(id: string): Promise<unknown> {
+    this.#open();
+    return this.#catalog.index.progressOf(id);
+  }
+
+  setProgress(id: string, value: unknown): Promise<void> {
+    this.#open();
+    this.#catalog.index.setProgress(id, value);
+    return this.#catalog.index.flushed();
+  }
+
+  async *leftBehind(): AsyncGenerator<{ id: string; progress: unknown }> {
+    this.#open();
+    const { index } = this.#catalog;
+    for (const id of index.begun) {
+      if ((await index.find(id))?.state === 'stored') continue;
+      const progress = await index.progressOf(id);
+      if (progress !== undefined) yield { id, progress };
+    }
   }
 
   async dead(id: string, reason: string, answer?: KeptAnswer): Promise<void> {
