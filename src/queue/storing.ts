@@ -2,7 +2,8 @@
 // those it may be is for turns.ts, as far as order goes. A stream that is to be cut into several entries is for segments.ts.
 
 import type { IncomingMessage } from 'node:http';
-import { type Result, resultOf } from '../replay/sender.ts';
+import type { Result } from '../replay/deliver/deliver.ts';
+import { resultOfAnswer } from '../replay/deliver/http.ts';
 import type { Entry, EntryHead, EntryWriter, Store } from '../store/store.ts';
 import { LaybyError } from '../telemetry/error.ts';
 import { type Arrival, headOf, type Outcome, requestId, type Surroundings } from './arrival.ts';
@@ -141,7 +142,7 @@ async function leaveBehind(
     const entry = await writer.commit(trailers);
     const result = upload.sent.then(async (sent): Promise<Result> => {
       if ('broken' in sent) return { kind: 'no-link', words: sent.broken, moved: moved() };
-      return resultOf(sent);
+      return resultOfAnswer(sent);
     });
     const adopted = adopt(entry, { result, abort: () => upload.abort() })
       .catch((error) => log.error({ err: error, id }, 'an upload behind could not be followed'))

@@ -1,5 +1,5 @@
 // Drains the lanes: one runner for each destination, each with its own pauses, so that a dead destination never blocks
-// another. What may go is the lane's, how it goes the sender's, what it means the outcome's.
+// another. What may go is the lane's, how it goes deliver's, what it means the outcome's.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Egress } from '../egress/egress.ts';
@@ -8,8 +8,11 @@ import type { Entry, Store, StoreEvent, StoreEventKind } from '../store/store.ts
 import { LaybyError, messageOf } from '../telemetry/error.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { pauseMs } from './backoff.ts';
+import { deliver } from './deliver/choose.ts';
+import type { Pace, Result } from './deliver/deliver.ts';
+import { Goodput } from './deliver/goodput.ts';
 import { Lane } from './lane.ts';
-import { type Result, sendEntry } from './sender.ts';
+import { TakeBack } from './take-back.ts';
 import { TokenBucket } from './token-bucket.ts';
 import type { LaneView, LinkWord } from './why.ts';
 
@@ -29,6 +32,9 @@ export const TAKEN_OUT: ReadonlySet<StoreEventKind> = new Set([
   'evicted',
   'quarantined',
 ]);
+
+/** What an entry leaves a half of itself behind at the destination by. */
+const GIVEN_UP: ReadonlySet<StoreEventKind> = new Set([...TAKEN_OUT, 'dead']);
 
 /** The entry cannot be sent any more: it is quarantined, or a rule took it in the moment before. */
 const GONE: ReadonlySet<string> = new Set(['LAYBY_ENTRY_DAMAGED', 'LAYBY_ENTRY_UNKNOWN']);
@@ -53,10 +59,15 @@ export interface UnderWay {
   abort: () => void;
 }
 
+interface RunnerOptions extends ReplayOptions {
+  destinations: () => readonly Destination[];
+  onTryEnded: (id: string) => void;
+}
+
 class Runner {
   readonly name: string;
   #destination: Destination;
-  #options: ReplayOptions;
+  #options: RunnerOptions;
   #lane = new Lane();
   #link: LinkWord = { up: true, by: 'default', since: 0 };
   /** Failed tries in a row, for want of a link. */
@@ -68,11 +79,13 @@ class Runner {
   #listing = false;
   #more = true;
   #bucket: TokenBucket | undefined;
-  #stop = new AbortController();
+  #goodput = new Goodput();
   #stopping = false;
   #running = new Set<Promise<void>>();
+  /** Ends the try of an entry, by id. */
+  #tries = new Map<string, AbortController>();
 
-  constructor(destination: Destination, options: ReplayOptions) {
+  constructor(destination: Destination, options: RunnerOptions) {
     this.name = destination.name;
     this.#options = options;
     this.#destination = destination;
@@ -113,6 +126,7 @@ class Runner {
 
   left(id: string): void {
     this.#lane.left(id);
+    this.#tries.get(id)?.abort();
     this.#pump();
   }
 
@@ -170,6 +184,9 @@ class Runner {
       }),
     };
   }
+  readonly #pace: Pace = {
+    take: async (bytes, signal) => this.#bucket?.take(bytes, signal),
+  };
 
   async #list(): Promise<void> {
     if (this.#listing) return;
@@ -200,9 +217,9 @@ class Runner {
   /** An upload that is under way, of an entry that is marked as being sent. Resolves when it has left or waits again. */
   async adopt(entry: Entry, upload: UnderWay): Promise<void> {
     this.#lane.adopt(entry);
-    this.#stop.signal.addEventListener('abort', upload.abort);
-    const running = this.#follow(entry, () => upload.result).finally(() => {
-      this.#stop.signal.removeEventListener('abort', upload.abort);
+    const end = new AbortController();
+    end.signal.addEventListener('abort', upload.abort);
+    const running = this.#follow(entry, end, () => upload.result).finally(() => {
       this.#running.delete(running);
       this.#pump();
     });
@@ -213,16 +230,22 @@ class Runner {
   #try(entry: Entry): Promise<void> {
     const { store, egress } = this.#options;
     store.sending(entry.id, true);
-    return this.#follow(entry, () =>
-      sendEntry(store, egress, this.#destination, entry, this.#bucket, this.#stop.signal),
+    const end = new AbortController();
+    return this.#follow(entry, end, () =>
+      deliver({
+        ...{ store, egress, entry, signal: end.signal },
+        ...{ destination: this.#destination, destinations: this.#options.destinations() },
+        ...{ pace: this.#pace, goodput: this.#goodput },
+      }),
     );
   }
 
-  async #follow(entry: Entry, send: () => Promise<Result>): Promise<void> {
+  async #follow(entry: Entry, end: AbortController, send: () => Promise<Result>): Promise<void> {
     const { store, log } = this.#options;
+    this.#tries.set(entry.id, end);
     try {
       const result = await send();
-      if (this.#stop.signal.aborted && result.kind === 'no-link') return;
+      if (end.signal.aborted && result.kind === 'no-link') return;
       await this.#settle(entry, result);
     } catch (error) {
       const gone = error instanceof LaybyError && GONE.has(error.code);
@@ -236,7 +259,13 @@ class Runner {
       }
     } finally {
       store.sending(entry.id, false);
+      this.#tries.delete(entry.id);
+      this.#options.onTryEnded(entry.id);
     }
+  }
+
+  isTrying(id: string): boolean {
+    return this.#tries.has(id);
   }
 
   async #settle(entry: Entry, result: Result): Promise<void> {
@@ -300,13 +329,14 @@ class Runner {
     clearTimeout(this.#timer);
     this.#stopping = true;
     await Promise.race([Promise.allSettled(this.#running), sleep(graceMs, undefined, { ref: false })]);
-    this.#stop.abort();
+    for (const end of this.#tries.values()) end.abort();
     await Promise.allSettled(this.#running);
   }
 }
 
 export class Replay {
-  #options: ReplayOptions;
+  #options: RunnerOptions;
+  #takeBack: TakeBack;
   #runners = new Map<string, Runner>();
   #links = new Map<string, LinkWord>();
   #listener: (event: StoreEvent) => void;
@@ -314,12 +344,22 @@ export class Replay {
   #started = false;
 
   constructor(options: ReplayOptions) {
-    this.#options = options;
+    this.#options = {
+      ...options,
+      destinations: () => this.#policy?.destinations ?? [],
+      onTryEnded: (id) => this.#takeBack.tryEnded(id),
+    };
+    this.#takeBack = new TakeBack({
+      ...options,
+      destination: (name) => this.#policy?.destinations.find((one) => one.name === name),
+      isRunning: (id) => [...this.#runners.values()].some((runner) => runner.isTrying(id)),
+    });
     this.#listener = (event) => this.#event(event);
     options.store.on('event', this.#listener);
   }
 
   #event({ kind, id, destination }: StoreEvent): void {
+    if (GIVEN_UP.has(kind)) this.#takeBack.soon();
     const runner = this.#runners.get(destination);
     if (!runner) return;
     if (kind === 'stored') runner.stored();
@@ -360,11 +400,13 @@ export class Replay {
     if (this.#started) return;
     this.#started = true;
     if (this.#policy) this.policy(this.#policy);
+    this.#takeBack.soon();
   }
 
   link(destination: string, link: LinkWord): void {
     this.#links.set(destination, link);
     this.#runners.get(destination)?.link(link);
+    if (this.#started && link.up) this.#takeBack.soon();
   }
 
   /** See `maySend`. */
@@ -390,5 +432,6 @@ export class Replay {
 
   async stop(): Promise<void> {
     await Promise.all([...this.#runners.values()].map((runner) => runner.stop(STOP_GRACE_MS)));
+    await this.#takeBack.stop();
   }
 }

@@ -1,0 +1,46 @@
+// The contract of a strategy: one try of one entry, from the store through the egress listener, and what came of it. Which strategy
+// an entry gets is for strategy.ts, when a try is due and what its result means for the lane is for replay.ts.
+
+import type { Egress } from '../../egress/egress.ts';
+import type { Destination } from '../../policy/policy.ts';
+import type { Entry, KeptAnswer, Store } from '../../store/store.ts';
+import type { Outcome } from '../outcome.ts';
+import type { Goodput } from './goodput.ts';
+
+/** Asked before each piece of a body leaves. */
+export interface Pace {
+  /** Resolves when so many bytes may go; rejects when the signal is aborted. */
+  take(bytes: number, signal: AbortSignal): Promise<void>;
+}
+
+export interface Try {
+  store: Store;
+  egress: Egress;
+  destination: Destination;
+  /** Every destination of the policy: S3 may name another one of them. */
+  destinations: readonly Destination[];
+  entry: Entry;
+  pace: Pace;
+  /** What the way to this destination has carried lately. */
+  goodput: Goodput;
+  /** Aborted where the program stops, or the entry has left. */
+  signal: AbortSignal;
+}
+
+export type Result =
+  /** The destination answered. `moved`: body bytes that it has for good, in this try. */
+  | {
+      kind: 'answered';
+      outcome: Outcome;
+      status: number;
+      words: string;
+      retryAfter?: number | undefined;
+      moved?: number;
+      /** For an operator, where there was one. */
+      answer?: KeptAnswer;
+    }
+  /** It was not reached, or was lost on the way. `moved`: body bytes that were taken before that. */
+  | { kind: 'no-link'; words: string; moved: number };
+
+/** Rejects only with what the store says: LAYBY_ENTRY_DAMAGED, LAYBY_ENTRY_UNKNOWN, LAYBY_STORE_FAILED. */
+export type Strategy = (attempt: Try) => Promise<Result>;

@@ -1,0 +1,372 @@
+// A large object, in parts. The states of an upload, each known from what is written down (begun.ts) and what S3 says:
+//
+//   none       → CreateMultipartUpload, written down                                     → sending
+//   sending    → the parts that are missing, each written down when it is answered       → completing
+//                after a cut or a kill -9 ListParts first: it settles parts whose answer was lost
+//   completing → CompleteMultipartUpload; 200 with a result                              → delivered
+//                the answer is lost                                                      → sending, at the next try
+//                400: what S3 has does not fit together. Once the upload is aborted     → none, then a dead letter
+//   gone       → S3 knows no such upload. HEAD: it is there and ours                     → delivered
+//                else a lifecycle rule, or somebody, removed it                          → none
+//
+// So the body is sent again only where S3 has lost it.
+
+import { createHash } from 'node:crypto';
+import { crc32c } from '@node-rs/crc32';
+import type { Destination } from '../../../policy/policy.ts';
+import { headerOf } from '../../../wire/headers.ts';
+import type { Result, Strategy, Try } from '../deliver.ts';
+import { beginOnce, OutgoingBody } from '../outgoing-body.ts';
+import { abortUpload, type Begun, isBegun } from './begun.ts';
+import { resultOf, type S3Answer, S3Calls, WayLost } from './calls.ts';
+import { base64Of, combine } from './crc32c.ts';
+import { abortHeaders, completeHeaders, createHeaders, partHeaders } from './headers.ts';
+import { outcomeOfS3, statusOf } from './outcome.ts';
+import { type PartRange, partSizeFor, partsAtOnce, partsOf } from './plan.ts';
+import { type Expected, etagOfParts, recognise } from './recognise.ts';
+import { redirectIn, targetOf, wordsOf } from './redirect.ts';
+import { completedIn, completeXml, type ListedPart, partsIn, uploadIdIn } from './xml.ts';
+
+/** An upload that vanishes again and again within one try is left to the next. */
+const ROUNDS = 3;
+/** A body that S3 refuses to put together twice is refused for good. */
+const RESTARTS = 1;
+
+/** Ends the try with this result. */
+class Ended extends Error {
+  readonly result: Result;
+  constructor(result: Result) {
+    super(result.words);
+    this.result = result;
+  }
+}
+
+/** S3 will not make an object of what it has. */
+class UploadSpoiled extends Error {}
+
+/** S3 knows no such upload. */
+class UploadGone extends Error {}
+
+const delivered = (moved: number): Result => ({
+  ...{ kind: 'answered', outcome: 'delivered', status: 200, words: '' },
+  moved,
+});
+
+const again = (answer: S3Answer, words: string, moved: number): Result => ({
+  ...resultOf(answer, moved),
+  outcome: 'retry',
+  words,
+});
+
+export const deliverInParts: Strategy = (attempt) => new Upload(attempt).run();
+
+class Upload {
+  readonly #attempt: Try;
+  readonly #begin: () => void;
+  #calls: S3Calls;
+  /** Body bytes that S3 has taken in this try. */
+  #moved = 0;
+  #restarts = 0;
+
+  constructor(attempt: Try) {
+    this.#attempt = attempt;
+    this.#begin = beginOnce(attempt);
+    this.#calls = this.#callsTo(attempt.destination);
+  }
+
+  #callsTo(destination: Destination): S3Calls {
+    const { egress, entry, signal } = this.#attempt;
+    return new S3Calls(egress, destination, entry, signal);
+  }
+
+  async run(): Promise<Result> {
+    try {
+      for (let round = 0; round < ROUNDS; round++) {
+        let begun: Begun | undefined;
+        try {
+          begun = await this.#resume();
+          begun ??= await this.#create();
+          await this.#send(begun);
+          return await this.#complete(begun);
+        } catch (error) {
+          if (error instanceof UploadGone) await this.#settle(begun);
+          else if (error instanceof UploadSpoiled && begun) await this.#restart(begun);
+          else throw error;
+        }
+      }
+      const words = 'the upload vanished at the destination again and again';
+      return { kind: 'answered', outcome: 'retry', status: 404, words, moved: this.#moved };
+    } catch (error) {
+      if (error instanceof Ended) return error.result;
+      if (error instanceof WayLost) return { kind: 'no-link', words: error.message, moved: this.#moved };
+      throw error;
+    }
+  }
+
+  async #note(begun: Begun | undefined): Promise<void> {
+    const { store, entry } = this.#attempt;
+    await store.setProgress(entry.id, begun);
+  }
+
+  // none
+
+  async #create(): Promise<Begun> {
+    const { entry, goodput } = this.#attempt;
+    const kept = createHeaders(entry.headers, entry.id);
+    const sums = ['x-amz-checksum-algorithm', 'CRC32C', 'x-amz-checksum-type', 'FULL_OBJECT'];
+    const create = (headers: string[]) =>
+      this.#calls.call({ method: 'POST', query: { uploads: '' }, headers });
+    this.#begin();
+    let answer = await create([...kept, ...sums]);
+    const redirect = redirectIn(answer.status, answer.headers, answer.error);
+    if (redirect) {
+      const target = targetOf(redirect, this.#attempt.destination, this.#attempt.destinations);
+      if (!target) throw new Ended({ ...resultOf(answer), words: wordsOf(redirect) });
+      this.#calls = this.#callsTo(target);
+      answer = await create([...kept, ...sums]);
+    }
+    // A server that does not know these checksums may refuse them.
+    if (answer.status === 400 || answer.status === 501) answer = await create(kept);
+    const uploadId = answer.status === 200 ? uploadIdIn(answer.text) : undefined;
+    if (uploadId === undefined) {
+      if (answer.status === 200)
+        throw new Ended(again(answer, 'the answer to CreateMultipartUpload has no upload id', this.#moved));
+      throw this.#ended(answer);
+    }
+    const begun: Begun = {
+      kind: 's3-multipart',
+      destination: this.#calls.destination.name,
+      url: entry.url,
+      uploadId,
+      partSize: partSizeFor(entry.bytes, goodput.rate) ?? entry.bytes,
+      crc32c: headerOf(answer.headers, 'x-amz-checksum-type')?.toUpperCase() === 'FULL_OBJECT',
+      headers: abortHeaders(entry.headers),
+      restarts: this.#restarts,
+      parts: {},
+    };
+    await this.#note(begun);
+    return begun;
+  }
+
+  // sending
+
+  async #resume(): Promise<Begun | undefined> {
+    const { store, entry, destination, destinations } = this.#attempt;
+    const progress = await store.progress(entry.id);
+    if (!isBegun(progress)) return undefined;
+    const there = [destination, ...destinations].find(({ name }) => name === progress.destination);
+    // An operator may have changed the URL, or the policy: what was begun elsewhere is of no use, and may not be reached.
+    if (!there || progress.url !== entry.url) {
+      const { egress, signal } = this.#attempt;
+      if (there) await abortUpload(egress, there, entry.id, progress, signal);
+      await this.#note(undefined);
+      return undefined;
+    }
+    this.#calls = this.#callsTo(there);
+    const begun = { ...progress, parts: { ...progress.parts } };
+    await this.#reconcile(begun);
+    return begun;
+  }
+
+  /** Makes what we know agree with what S3 has. */
+  async #reconcile(begun: Begun): Promise<void> {
+    const listed = await this.#list(begun);
+    if (!listed) return;
+    const has = new Map(listed.map((part) => [part.number, part]));
+    let changed = false;
+    for (const part of partsOf(this.#attempt.entry.bytes, begun.partSize)) {
+      const known = begun.parts[part.number];
+      const theirs = has.get(part.number);
+      if (known && theirs?.etag === known[0]) continue;
+      changed = true;
+      delete begun.parts[part.number];
+      if (!theirs || theirs.bytes !== part.end - part.start) continue;
+      const sums = await this.#sums(part, true);
+      // An ETag that is no MD5 says nothing: without a checksum the part is sent again.
+      if (theirs.etag === sums.md5 || theirs.crc32c === base64Of(sums.crc))
+        begun.parts[part.number] = [theirs.etag, begun.crc32c ? sums.crc : sums.md5];
+    }
+    if (changed) await this.#note(begun);
+  }
+
+  /** undefined: S3 does not let us see, and what is written down must do. */
+  async #list({ uploadId }: Begun): Promise<ListedPart[] | undefined> {
+    const all: ListedPart[] = [];
+    for (let marker: string | undefined; ; ) {
+      const answer = await this.#calls.call({
+        method: 'GET',
+        query: { ...(marker !== undefined && { 'part-number-marker': marker }), uploadId },
+        headers: partHeaders(this.#attempt.entry.headers),
+      });
+      if (isGone(answer)) throw new UploadGone();
+      if ([400, 403, 405, 501].includes(answer.status)) return undefined;
+      const page = answer.status === 200 ? partsIn(answer.text) : undefined;
+      if (!page && answer.status === 200) throw new WayLost('the answer to ListParts broke off');
+      if (!page) throw this.#ended(answer);
+      all.push(...page.parts);
+      if (page.next === undefined || page.next === marker) return all;
+      marker = page.next;
+    }
+  }
+
+  async #sums({ start, end }: PartRange, md5: boolean): Promise<{ crc: number; md5: string }> {
+    const { store, entry } = this.#attempt;
+    const hash = createHash('md5');
+    let crc = 0;
+    for await (const piece of store.read(entry, { start, end })) {
+      crc = crc32c(piece, crc);
+      if (md5) hash.update(piece);
+    }
+    return { crc, md5: hash.digest('hex') };
+  }
+
+  async #send(begun: Begun): Promise<void> {
+    const { entry, goodput } = this.#attempt;
+    const missing = partsOf(entry.bytes, begun.partSize).filter(({ number }) => !begun.parts[number]);
+    const running = new Set<Promise<void>>();
+    let failure: { error: unknown } | undefined;
+    while (missing.length > 0 || running.size > 0) {
+      while (!failure && missing.length > 0 && running.size < partsAtOnce(begun.partSize, goodput.rate)) {
+        const sent = this.#sendPart(begun, missing.shift()!, () => running.size - 1)
+          .catch((error: unknown) => {
+            failure ??= { error };
+          })
+          .finally(() => running.delete(sent));
+        running.add(sent);
+      }
+      // After a failure what is under way may still arrive, and is then not sent again.
+      if (running.size === 0) break;
+      await Promise.race(running);
+    }
+    if (failure) throw failure.error;
+  }
+
+  async #sendPart(begun: Begun, part: PartRange, beside: () => number): Promise<void> {
+    const { goodput, entry } = this.#attempt;
+    const { crc, md5 } = await this.#sums(part, !begun.crc32c);
+    const body = new OutgoingBody(this.#attempt, part, this.#begin);
+    const bytes = part.end - part.start;
+    const began = performance.now();
+    let answer: S3Answer;
+    try {
+      answer = await this.#calls.call({
+        method: 'PUT',
+        query: { partNumber: part.number, uploadId: begun.uploadId },
+        headers: [
+          ...partHeaders(entry.headers),
+          ...(begun.crc32c
+            ? ['x-amz-checksum-crc32c', base64Of(crc)]
+            : ['content-md5', Buffer.from(md5, 'hex').toString('base64')]),
+        ],
+        body: { bytes, pieces: body.pieces() },
+      });
+    } catch (error) {
+      if (body.damage) throw body.damage;
+      this.#moved += body.moved;
+      throw error;
+    }
+    if (isGone(answer)) throw new UploadGone();
+    const etag = (headerOf(answer.headers, 'etag') ?? '').replace(/^"|"$/g, '');
+    if (answer.status !== 200) throw this.#ended(answer);
+    if (etag === '')
+      throw new Ended(again(answer, `part ${part.number} was taken without an ETag`, this.#moved));
+    this.#moved += bytes;
+    goodput.note(bytes, performance.now() - began, beside());
+    begun.parts[part.number] = [etag, begun.crc32c ? crc : md5];
+    await this.#note(begun);
+  }
+
+  // completing
+
+  async #complete(begun: Begun): Promise<Result> {
+    const { entry } = this.#attempt;
+    const expected = this.#expected(begun);
+    const xml = Buffer.from(
+      completeXml(
+        partsOf(entry.bytes, begun.partSize).map(({ number }) => {
+          const [etag, sum] = begun.parts[number]!;
+          return { number, etag, crc32c: typeof sum === 'number' ? base64Of(sum) : undefined };
+        }),
+      ),
+    );
+    const said = await this.#calls.call({
+      method: 'POST',
+      query: { uploadId: begun.uploadId },
+      headers: [
+        ...completeHeaders(entry.headers),
+        ...['content-type', 'application/xml', 'x-amz-mp-object-size', String(entry.bytes)],
+        ...(expected.crc32c === undefined
+          ? []
+          : ['x-amz-checksum-crc32c', expected.crc32c, 'x-amz-checksum-type', 'FULL_OBJECT']),
+      ],
+      body: { bytes: xml.length, pieces: one(xml) },
+    });
+    const answer = { ...said, status: statusOf(said.status, said.error) };
+    if (isGone(answer)) throw new UploadGone();
+    if (answer.status === 412) return this.#refused(answer, expected);
+    if (answer.status === 400 && outcomeOfS3(400, answer.error) === 'dead' && begun.restarts < RESTARTS)
+      throw new UploadSpoiled();
+    if (answer.status !== 200) throw this.#ended(answer);
+    const completed = answer.whole ? completedIn(answer.text) : undefined;
+    if (!completed) throw new WayLost('the answer to CompleteMultipartUpload broke off');
+    if (
+      expected.crc32c !== undefined &&
+      completed.crc32c !== undefined &&
+      completed.crc32c !== expected.crc32c
+    ) {
+      await this.#note(undefined);
+      return again(answer, `S3 has CRC32C ${completed.crc32c}, sent was ${expected.crc32c}`, this.#moved);
+    }
+    return delivered(this.#moved);
+  }
+
+  #expected(begun: Begun): Expected {
+    const parts = partsOf(this.#attempt.entry.bytes, begun.partSize);
+    const known = parts.flatMap(({ number }) => (begun.parts[number] ? [begun.parts[number]] : []));
+    if (known.length < parts.length) return {};
+    let whole = 0;
+    for (const { number, start, end } of parts)
+      if (begun.crc32c) whole = combine(whole, begun.parts[number]![1] as number, end - start);
+    return {
+      etag: etagOfParts(known.map(([etag]) => etag)),
+      crc32c: begun.crc32c ? base64Of(whole) : undefined,
+    };
+  }
+
+  /** If-None-Match, If-Match: our own object may be what stands in the way. */
+  async #refused(answer: S3Answer, expected: Expected): Promise<Result> {
+    const found = await recognise(this.#calls, this.#attempt, expected);
+    if (found === 'ours') return delivered(this.#moved);
+    if (typeof found !== 'string') throw this.#ended(found);
+    return resultOf(answer, this.#moved);
+  }
+
+  // gone
+
+  /** Ends the try where the object is there and ours; else nothing is begun any more. */
+  async #settle(begun: Begun | undefined): Promise<void> {
+    const { store, entry } = this.#attempt;
+    const known = begun ?? (await store.progress(entry.id));
+    const found = await recognise(this.#calls, this.#attempt, isBegun(known) ? this.#expected(known) : {});
+    if (found === 'ours') throw new Ended(delivered(this.#moved));
+    if (typeof found !== 'string') throw this.#ended(found);
+    await this.#note(undefined);
+  }
+
+  async #restart(begun: Begun): Promise<void> {
+    const { egress, entry, signal } = this.#attempt;
+    await abortUpload(egress, this.#calls.destination, entry.id, begun, signal);
+    this.#restarts = begun.restarts + 1;
+    await this.#note(undefined);
+  }
+
+  #ended(answer: S3Answer): Ended {
+    return new Ended(resultOf(answer, this.#moved));
+  }
+}
+
+const isGone = ({ status, error }: S3Answer): boolean => status === 404 && error?.code === 'NoSuchUpload';
+
+async function* one(piece: Buffer): AsyncGenerator<Buffer> {
+  yield piece;
+}

@@ -1,0 +1,42 @@
+// A request to S3 in one piece: a small object, or anything else that is stored of S3. What S3 says in XML is heeded, a redirect to the
+// bucket's region is followed within the policy, and a condition that our own lost PUT has met is no refusal.
+
+import type { Result, Strategy, Try } from '../deliver.ts';
+import { sendWhole, type WholeAnswer } from '../whole.ts';
+import { resultOf, S3Calls, WayLost } from './calls.ts';
+import { isConditional } from './headers.ts';
+import { recognise } from './recognise.ts';
+import { redirectIn, targetOf, wordsOf } from './redirect.ts';
+import { errorIn } from './xml.ts';
+
+export const deliverToS3: Strategy = async (attempt) => {
+  const first = await sendWhole(attempt);
+  if (first.kind === 'no-link') return first;
+  const redirect = redirectIn(first.status, first.headers, errorIn(first.text));
+  if (!redirect) return resultOfWhole(attempt, first);
+  const destination = targetOf(redirect, attempt.destination, attempt.destinations);
+  if (!destination) return { ...resultOf(s3AnswerOf(first)), words: wordsOf(redirect) };
+  const there = { ...attempt, destination };
+  const second = await sendWhole(there);
+  return second.kind === 'no-link' ? second : resultOfWhole(there, second);
+};
+
+const s3AnswerOf = ({ status, headers, text }: WholeAnswer) => ({
+  ...{ status, headers, text, whole: true },
+  error: errorIn(text),
+});
+
+async function resultOfWhole(attempt: Try, answer: WholeAnswer): Promise<Result> {
+  const result = resultOf(s3AnswerOf(answer));
+  const { egress, destination, entry, signal } = attempt;
+  if (answer.status !== 412 || entry.method !== 'PUT' || !isConditional(entry.headers)) return result;
+  try {
+    const calls = new S3Calls(egress, destination, entry, signal);
+    const found = await recognise(calls, attempt, {});
+    if (found === 'ours') return { ...result, outcome: 'delivered', words: '' };
+    return typeof found === 'string' ? result : resultOf(found);
+  } catch (error) {
+    if (error instanceof WayLost) return { kind: 'no-link', words: error.message, moved: 0 };
+    throw error;
+  }
+}
