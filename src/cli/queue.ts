@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { parseSize } from '../policy/units.ts';
+import { parseRate, parseSize } from '../policy/units.ts';
 import { LaybyError } from '../telemetry/error.ts';
 import { logger } from '../telemetry/log.ts';
 import { parseAddress } from '../wire/address.ts';
@@ -18,6 +18,7 @@ interface RunOptions {
   control: string;
   storeQuota?: string;
   storeReserve?: string;
+  replayRate?: string;
   storeKey?: string;
 }
 
@@ -48,6 +49,7 @@ export const queueCommand = () =>
     )
     .option('--store-key <key>', 'encrypts the store: FILE or exec:COMMAND with 32 bytes, raw, hex or base64')
     .option('--store-reserve <size>', 'what the store leaves free on the disk (default: 256 MiB or 5 %)')
+    .option('--replay-rate <rate>', 'the most that replay sends to all destinations together, like 8Mbit/s')
     .action(run)
     .addCommand(
       withFilter(new Command('ls'))
@@ -84,6 +86,7 @@ async function run(options: Partial<RunOptions>, command: Command): Promise<void
     control: parseAddress(control, '--control'),
     ...(options.storeQuota && { quota: parseSize(options.storeQuota) }),
     ...(options.storeReserve && { reserve: parseSize(options.storeReserve) }),
+    ...(options.replayRate && { replayRate: parseRate(options.replayRate) }),
     ...(options.storeKey && { storeKey: options.storeKey }),
     log: logger('queue'),
   });

@@ -5,7 +5,7 @@ import { Command, Option } from 'commander';
 import { DEMO_HOST } from '../embedded/demo.ts';
 import type { Mesh } from '../embedded/mesh.ts';
 import { dataUnusable } from '../embedded/run-dir.ts';
-import { parseDuration, parseSize } from '../policy/units.ts';
+import { parseDuration, parseRate, parseSize } from '../policy/units.ts';
 import { logger } from '../telemetry/log.ts';
 import { parseAddress } from '../wire/address.ts';
 import { ask, DEFAULT_ADMIN } from './admin-client.ts';
@@ -20,6 +20,7 @@ interface UpOptions {
   envoy?: string;
   storeQuota?: string;
   storeReserve?: string;
+  replayRate?: string;
   storeKey?: string;
   linkProbe?: string;
   linkProbeEvery: string;
@@ -49,6 +50,7 @@ export const upCommand = () =>
       'the most that the store takes on the disk, like 20GiB (default: no quota)',
     )
     .option('--store-reserve <size>', 'what the store leaves free on the disk (default: 256 MiB or 5 %)')
+    .option('--replay-rate <rate>', 'the most that replay sends to all destinations together, like 8Mbit/s')
     .option('--store-key <key>', 'encrypts the store: FILE or exec:COMMAND with 32 bytes, raw, hex or base64')
     .addOption(linkProbeOption())
     .addOption(linkProbeEveryOption())
@@ -100,12 +102,14 @@ function controlPlaneArgs({ linkProbe, linkProbeEvery }: UpOptions): string[] {
   return linkProbe ? ['--link-probe', probeUrl(linkProbe), '--link-probe-every', linkProbeEvery] : [];
 }
 
-function queueArgs({ storeQuota, storeReserve, storeKey }: UpOptions): string[] {
+function queueArgs({ storeQuota, storeReserve, storeKey, replayRate }: UpOptions): string[] {
   for (const size of [storeQuota, storeReserve]) if (size) parseSize(size); // or each start of the queue would fail with it
+  if (replayRate) parseRate(replayRate);
   return [
     ...(storeQuota ? ['--store-quota', storeQuota] : []),
     ...(storeReserve ? ['--store-reserve', storeReserve] : []),
     ...(storeKey ? ['--store-key', storeKey] : []),
+    ...(replayRate ? ['--replay-rate', replayRate] : []),
   ];
 }
 

@@ -36,6 +36,8 @@ export interface QueueOptions {
   quota?: number | undefined;
   /** Bytes of the disk that the store leaves free; default 256 MiB or 5 %, the smaller. */
   reserve?: number | undefined;
+  /** Of replay to all destinations together, bytes per second; default as fast as the way takes it. */
+  replayRate?: number | undefined;
   /** Of the store's key: FILE or exec:COMMAND; default none, and what is stored is not encrypted. */
   storeKey?: string | undefined;
   log: Logger;
@@ -80,6 +82,7 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
     store,
     egress,
     log,
+    rate: options.replayRate,
     onOutcome: (destination, reached) => backlog.outcome(destination, reached),
     onLeft: (destination) => backlog.left(destination),
     maySend: ({ destination, orderKey }) => turns.maySend(destination, orderKey),

@@ -15,6 +15,8 @@ interface Slot {
   sending: boolean;
   /** Not before this time, ms. */
   notBefore: number;
+  /** Answers in a row that did not take it. */
+  refusals: number;
 }
 
 export class Lane {
@@ -45,12 +47,12 @@ export class Lane {
   /** Takes an entry; they come in seq order. */
   add(entry: Entry): void {
     this.#seen = entry.seq;
-    this.#insert({ entry, sending: false, notBefore: 0 });
+    this.#insert({ entry, sending: false, notBefore: 0, refusals: 0 });
   }
 
   /** Takes an entry that is under way already, whether or not its turn to be listed has come. */
   adopt(entry: Entry): void {
-    this.#insert({ entry, sending: true, notBefore: 0 });
+    this.#insert({ entry, sending: true, notBefore: 0, refusals: 0 });
   }
 
   #insert(slot: Slot): void {
@@ -126,6 +128,14 @@ export class Lane {
     slot.entry = entry;
     slot.sending = false;
     slot.notBefore = notBefore;
+  }
+
+  /** Counts one more answer in a row that did not take it; from 1 again where the try had `progressed`. */
+  streak(id: string, progressed: boolean): number {
+    const slot = this.#slots.find(({ entry }) => entry.id === id);
+    if (!slot) return 1;
+    slot.refusals = progressed ? 1 : slot.refusals + 1;
+    return slot.refusals;
   }
 
   /** The link is back: every pause is over. */

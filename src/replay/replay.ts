@@ -9,12 +9,13 @@ import { LaybyError, messageOf } from '../telemetry/error.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { pauseMs } from './backoff.ts';
 import { deliver } from './deliver/choose.ts';
-import type { Pace, Result } from './deliver/deliver.ts';
+import type { Result } from './deliver/deliver.ts';
 import { Goodput } from './deliver/goodput.ts';
 import { Lane } from './lane.ts';
 import { TakeBack } from './take-back.ts';
 import { TokenBucket } from './token-bucket.ts';
 import type { LaneView, LinkWord } from './why.ts';
+import { WayOut } from './way-out.ts';
 
 /** A try that moved so many bytes (more than buffers on the way can hide) made progress: pauses start small again. */
 const PROGRESS_BYTES = 1024 * 1024;
@@ -22,6 +23,8 @@ const PROGRESS_BYTES = 1024 * 1024;
 const HINT_PROBE_MS = 15_000;
 /** An answer that is on its way at the stop is worth so much waiting, ms. */
 const STOP_GRACE_MS = 500;
+/** A try of which nothing has moved for so long when the link comes back is cut, ms. TCP is back within it after a short loss. */
+const STALLED_MS = 3_000;
 /** The pause after a 401 or 403, ms: credentials get fixed by people. */
 const UNAUTHORIZED_MS = 30_000;
 
@@ -43,6 +46,8 @@ export interface ReplayOptions {
   store: Store;
   egress: Egress;
   log: Logger;
+  /** Of all destinations together, bytes per second; default: as fast as the way takes it. */
+  rate?: number | undefined;
   /** Whether the last try got through to the destination. */
   onOutcome: (destination: string, reached: boolean) => void;
   /** An entry has left the lane. */
@@ -59,7 +64,16 @@ export interface UnderWay {
   abort: () => void;
 }
 
+interface OwnTry {
+  end: AbortController;
+  /** When the last piece of its body left; ms of performance.now(). */
+  movedAt: number;
+  /** It was cut, to begin again. */
+  restarted?: boolean;
+}
+
 interface RunnerOptions extends ReplayOptions {
+  wayOut: WayOut;
   destinations: () => readonly Destination[];
   onTryEnded: (id: string) => void;
 }
@@ -76,14 +90,16 @@ class Runner {
   /** What the pause is for, in words. */
   #pausedAfter = '';
   #timer: NodeJS.Timeout | undefined;
+  /** A second look at what was under way when the link came back. */
+  #second: NodeJS.Timeout | undefined;
   #listing = false;
   #more = true;
   #bucket: TokenBucket | undefined;
   #goodput = new Goodput();
   #stopping = false;
   #running = new Set<Promise<void>>();
-  /** Ends the try of an entry, by id. */
-  #tries = new Map<string, AbortController>();
+  /** By id. */
+  #tries = new Map<string, OwnTry>();
 
   constructor(destination: Destination, options: RunnerOptions) {
     this.name = destination.name;
@@ -95,7 +111,8 @@ class Runner {
   policy(destination: Destination): void {
     this.#destination = destination;
     const { rate } = destination.replay;
-    if (this.#bucket?.rate !== rate) this.#bucket = rate ? new TokenBucket(rate) : undefined;
+    if (this.#bucket?.rate !== rate)
+      this.#bucket = rate ? new TokenBucket(rate, performance.now()) : undefined;
     this.#pump();
   }
 
@@ -103,10 +120,30 @@ class Runner {
     const back = link.up && !this.#link.up;
     this.#link = link;
     if (!back) return;
+    this.#restart();
+    this.hurry();
+    // A request that went out on a connection that was dead already.
+    clearTimeout(this.#second);
+    this.#second = setTimeout(() => this.#restart(), STALLED_MS);
+  }
+
+  /** Every pause is over. */
+  hurry(): void {
     this.#failures = 0;
     this.#notBefore = 0;
     this.#lane.wake();
     this.#pump();
+  }
+
+  /** Cuts the tries of which nothing has moved for a while: their connections would wait for TCP's next
+   *  attempt, which may be a minute away. They begin again at once, where they were. */
+  #restart(): void {
+    const since = performance.now() - STALLED_MS;
+    for (const own of this.#tries.values()) {
+      if (own.movedAt > since) continue;
+      own.restarted = true;
+      own.end.abort();
+    }
   }
 
   stored(): void {
@@ -126,7 +163,7 @@ class Runner {
 
   left(id: string): void {
     this.#lane.left(id);
-    this.#tries.get(id)?.abort();
+    this.#tries.get(id)?.end.abort();
     this.#pump();
   }
 
@@ -184,9 +221,6 @@ class Runner {
       }),
     };
   }
-  readonly #pace: Pace = {
-    take: async (bytes, signal) => this.#bucket?.take(bytes, signal),
-  };
 
   async #list(): Promise<void> {
     if (this.#listing) return;
@@ -219,7 +253,9 @@ class Runner {
     this.#lane.adopt(entry);
     const end = new AbortController();
     end.signal.addEventListener('abort', upload.abort);
-    const running = this.#follow(entry, end, () => upload.result).finally(() => {
+    // Whether it moves is not seen here.
+    const own = { end, movedAt: Number.POSITIVE_INFINITY };
+    const running = this.#follow(entry, own, () => upload.result).finally(() => {
       this.#running.delete(running);
       this.#pump();
     });
@@ -231,21 +267,32 @@ class Runner {
     const { store, egress } = this.#options;
     store.sending(entry.id, true);
     const end = new AbortController();
-    return this.#follow(entry, end, () =>
+    const own: OwnTry = { end, movedAt: performance.now() };
+    const pace = this.#options.wayOut.pace(
+      entry.class,
+      () => this.#bucket,
+      () => {
+        own.movedAt = performance.now();
+      },
+    );
+    return this.#follow(entry, own, () =>
       deliver({
         ...{ store, egress, entry, signal: end.signal },
         ...{ destination: this.#destination, destinations: this.#options.destinations() },
-        ...{ pace: this.#pace, goodput: this.#goodput },
+        ...{ pace, goodput: this.#goodput },
       }),
     );
   }
 
-  async #follow(entry: Entry, end: AbortController, send: () => Promise<Result>): Promise<void> {
+  async #follow(entry: Entry, own: OwnTry, send: () => Promise<Result>): Promise<void> {
     const { store, log } = this.#options;
-    this.#tries.set(entry.id, end);
+    this.#tries.set(entry.id, own);
     try {
       const result = await send();
-      if (end.signal.aborted && result.kind === 'no-link') return;
+      if (own.end.signal.aborted && result.kind === 'no-link') {
+        if (own.restarted) this.#lane.stays(entry, 0);
+        return;
+      }
       await this.#settle(entry, result);
     } catch (error) {
       const gone = error instanceof LaybyError && GONE.has(error.code);
@@ -307,10 +354,11 @@ class Runner {
       case 'retry':
       case 'unauthorized': {
         const again = (await store.failed(entry.id, said)) ?? entry;
+        const progressed = (result.moved ?? 0) >= PROGRESS_BYTES;
         const pause =
           result.outcome === 'unauthorized'
             ? UNAUTHORIZED_MS
-            : Math.max(result.retryAfter ?? 0, pauseMs(again.attempts, max));
+            : Math.max(result.retryAfter ?? 0, pauseMs(this.#lane.streak(entry.id, progressed), max));
         if (result.retryAfter !== undefined) {
           this.#notBefore = Math.max(this.#notBefore, performance.now() + result.retryAfter);
           this.#pausedAfter = `${said} (Retry-After)`;
@@ -327,9 +375,10 @@ class Runner {
   /** Starts nothing more. What is under way gets `graceMs` to end, and is cut then: it is sent again after the next start. */
   async stop(graceMs: number): Promise<void> {
     clearTimeout(this.#timer);
+    clearTimeout(this.#second);
     this.#stopping = true;
     await Promise.race([Promise.allSettled(this.#running), sleep(graceMs, undefined, { ref: false })]);
-    for (const end of this.#tries.values()) end.abort();
+    for (const { end } of this.#tries.values()) end.abort();
     await Promise.allSettled(this.#running);
   }
 }
@@ -346,6 +395,7 @@ export class Replay {
   constructor(options: ReplayOptions) {
     this.#options = {
       ...options,
+      wayOut: new WayOut(options.rate),
       destinations: () => this.#policy?.destinations ?? [],
       onTryEnded: (id) => this.#takeBack.tryEnded(id),
     };

@@ -1,46 +1,32 @@
-// A rate in bytes per second, kept over a tenth of a second.
-
-import { setTimeout as sleep } from 'node:timers/promises';
+// A rate in bytes per second, kept over a tenth of a second. Pure: the time comes in.
 
 const BURST_S = 0.1;
+/** Pieces are no longer than what may leave in about so long, s, so that small rates are kept evenly too. */
+const PIECE_S = 0.05;
+const SMALLEST_PIECE = 4 * 1024;
 
 export class TokenBucket {
   readonly rate: number;
   #tokens: number;
-  #at = performance.now();
+  #at: number;
 
-  /** `rate`: bytes per second. */
-  constructor(rate: number) {
+  /** `rate`: bytes per second; `now`: ms. */
+  constructor(rate: number, now: number) {
     this.rate = rate;
     this.#tokens = rate * BURST_S;
-  }
-
-  /** Resolves when `bytes` may go. */
-  async take(bytes: number, signal?: AbortSignal): Promise<void> {
-    this.#refill();
-    this.#tokens -= bytes;
-    if (this.#tokens >= 0) return;
-    await sleep((-this.#tokens / this.rate) * 1000, undefined, signal ? { signal } : {});
-  }
-
-  #refill(): void {
-    const now = performance.now();
-    this.#tokens = Math.min(this.rate * BURST_S, this.#tokens + ((now - this.#at) / 1000) * this.rate);
     this.#at = now;
   }
-}
 
-/** The same pieces, no faster than the bucket allows. */
-export async function* paced(
-  pieces: AsyncIterable<Buffer>,
-  bucket: TokenBucket,
-  signal: AbortSignal,
-): AsyncGenerator<Buffer> {
-  for await (const piece of pieces) {
-    for (let at = 0; at < piece.length; at += 16_384) {
-      const slice = piece.subarray(at, at + 16_384);
-      await bucket.take(slice.length, signal);
-      yield slice;
-    }
+  /** bytes */
+  get piece(): number {
+    return Math.max(SMALLEST_PIECE, Math.floor(this.rate * PIECE_S));
+  }
+
+  /** Takes `bytes`; they may leave in so many ms. */
+  take(bytes: number, now: number): number {
+    const refill = (Math.max(0, now - this.#at) / 1000) * this.rate;
+    this.#tokens = Math.min(this.rate * BURST_S, this.#tokens + refill) - bytes;
+    this.#at = now;
+    return this.#tokens >= 0 ? 0 : (-this.#tokens / this.rate) * 1000;
   }
 }

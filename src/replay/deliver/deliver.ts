@@ -9,8 +9,10 @@ import type { Goodput } from './goodput.ts';
 
 /** Asked before each piece of a body leaves. */
 export interface Pace {
-  /** Resolves when so many bytes may go; rejects when the signal is aborted. */
-  take(bytes: number, signal: AbortSignal): Promise<void>;
+  /** The longest piece that may be asked for, bytes. */
+  readonly piece: number;
+  /** Resolves when so many bytes may go, undefined: at once. Rejects when the signal is aborted. */
+  take(bytes: number, signal: AbortSignal): Promise<void> | undefined;
 }
 
 export interface Try {

@@ -2,9 +2,6 @@
 
 import type { Try } from './deliver.ts';
 
-/** Asked for leave in slices of this size, bytes: small, so that a rate is kept evenly and a pause comes soon. */
-const SLICE = 16 * 1024;
-
 export class OutgoingBody {
   /** Bytes that were taken so far. */
   moved = 0;
@@ -25,11 +22,13 @@ export class OutgoingBody {
     const { pace, signal } = this.#attempt;
     for await (const piece of this.#stored()) {
       this.#begin();
-      for (let at = 0; at < piece.length; at += SLICE) {
-        const slice = piece.subarray(at, at + SLICE);
-        await pace.take(slice.length, signal);
+      for (let at = 0; at < piece.length; ) {
+        const slice = piece.subarray(at, at + pace.piece);
+        const leave = pace.take(slice.length, signal);
+        if (leave) await leave;
         yield slice;
         this.moved += slice.length;
+        at += slice.length;
       }
     }
   }

@@ -1,0 +1,47 @@
+// What all uploads share: the way out, by class, and its rate where there is one. Here is the waiting; what is waited for is decided in
+// share.ts and token-bucket.ts.
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Pace } from './deliver/deliver.ts';
+import { Share, WEIGHTS } from './share.ts';
+import { TokenBucket } from './token-bucket.ts';
+
+/** Without a rate, bytes. */
+const PIECE = 64 * 1024;
+
+export class WayOut {
+  readonly #share = new Share();
+  readonly #bucket: TokenBucket | undefined;
+
+  /** `rate`: of all destinations together, bytes per second. */
+  constructor(rate: number | undefined) {
+    this.#bucket = rate === undefined ? undefined : new TokenBucket(rate, performance.now());
+  }
+
+  /** For one try. `own`: the bucket of its destination; `moved`: called with each piece that leaves. */
+  pace(entryClass: number, own: () => TokenBucket | undefined, moved: () => void): Pace {
+    const cls = Math.min(Math.max(0, entryClass), WEIGHTS.length - 1);
+    const buckets = () => [this.#bucket, own()].filter((bucket) => bucket !== undefined);
+    const wait = async (ms: number, signal: AbortSignal): Promise<void> => {
+      for (let left = ms; left > 0; left = this.#share.wait(cls, performance.now()))
+        await sleep(left, undefined, { signal });
+    };
+    return {
+      get piece() {
+        return Math.min(PIECE, ...buckets().map(({ piece }) => piece));
+      },
+      take: (bytes, signal) => {
+        const asked = performance.now();
+        const yielded = this.#share.wait(cls, asked);
+        const leave = (): Promise<void> | undefined => {
+          const now = performance.now();
+          const ms = Math.max(0, ...buckets().map((bucket) => bucket.take(bytes, now)));
+          this.#share.took(cls, bytes, now);
+          moved();
+          return ms > 0 ? sleep(ms, undefined, { signal }) : undefined;
+        };
+        return yielded > 0 ? wait(yielded, signal).then(leave) : leave();
+      },
+    };
+  }
+}
