@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { LaybyError, messageOf } from '../telemetry/error.ts';
 import { controlPlaneCommand } from './control-plane.ts';
+import { drainCommand } from './drain.ts';
 import { linkCommand } from './link.ts';
 import { queueCommand } from './queue.ts';
 import { statusCommand } from './status.ts';
@@ -21,6 +22,7 @@ const program = new Command('layby')
   .enablePositionalOptions()
   .addCommand(upCommand())
   .addCommand(linkCommand())
+  .addCommand(drainCommand())
   .addCommand(queueCommand())
   .addCommand(whyCommand())
   .addCommand(statusCommand())

@@ -1,6 +1,7 @@
 // The queue's own admin listener, for the control plane's; never reachable through a sidecar.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { DrainReport } from '../replay/drain.ts';
 import type { Store, StoreEvent } from '../store/store.ts';
 import { LaybyError, messageOf } from '../telemetry/error.ts';
 import type { QueueStatus } from '../wire/edge-service.ts';
@@ -21,6 +22,9 @@ async function list(response: ServerResponse, store: Store, selection: Selection
   }
   response.end(separator === '[' ? '[]\n' : ']\n');
 }
+
+/** Whoever asks waits for the answer: four minutes, since HTTP clients give up after five. */
+const DRAIN_MS = 240_000;
 
 /** Of one entry (`id`), or of all whose URL contains `url`; the newest lines where they are more than this. */
 const AUDIT_LINES = 1_000;
@@ -49,12 +53,13 @@ async function audit(response: ServerResponse, store: Store, query: URLSearchPar
 export interface QueueAdminOptions extends OperatorOptions {
   backlog: Backlog;
   metrics: () => Promise<string>;
+  drain: (ms: number) => Promise<DrainReport>;
 }
 
 /** What went wrong, and not by the fault of who asked. */
 const OURS = new Set(['LAYBY_INTERNAL', 'LAYBY_STORE_FAILED', 'LAYBY_STORE_FULL', 'LAYBY_STORE_CLOSED']);
 
-export function queueAdmin({ backlog, metrics, ...options }: QueueAdminOptions): Server {
+export function queueAdmin({ backlog, metrics, drain, ...options }: QueueAdminOptions): Server {
   const { store } = options;
   const answer = async (
     request: IncomingMessage,
@@ -73,6 +78,17 @@ export function queueAdmin({ backlog, metrics, ...options }: QueueAdminOptions):
       }
       case 'GET /v1/queue/audit':
         return audit(response, store, query);
+      case 'POST /v1/queue/drain': {
+        const ms = Number(query.get('ms'));
+        response.setHeader('content-type', 'application/json');
+        if (!(ms > 0)) {
+          response.statusCode = 400;
+          response.end(`${JSON.stringify({ code: 'LAYBY_REQUEST_INVALID', message: 'drain wants ?ms=' })}\n`);
+          return;
+        }
+        response.end(`${JSON.stringify(await drain(Math.min(ms, DRAIN_MS)))}\n`);
+        return;
+      }
       case 'GET /metrics':
         response.end(await metrics());
         return;

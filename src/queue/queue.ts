@@ -147,7 +147,10 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
     });
     void intake.serve(request, response);
   });
-  const admin = queueAdmin({ store, replay, backlog, policy: () => policy, metrics: metrics.text });
+  const admin = queueAdmin({
+    ...{ store, replay, backlog, policy: () => policy },
+    ...{ metrics: metrics.text, drain: (ms) => replay.drain(ms) },
+  });
   await listen(admin, options.admin);
   control.start();
   expiry.start();

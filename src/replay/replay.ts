@@ -3,7 +3,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Egress } from '../egress/egress.ts';
-import type { Destination, Policy } from '../policy/policy.ts';
+import { CLASSES, type Destination, type Policy } from '../policy/policy.ts';
 import type { Entry, Store, StoreEvent, StoreEventKind } from '../store/store.ts';
 import { LaybyError, messageOf } from '../telemetry/error.ts';
 import type { Logger } from '../telemetry/log.ts';
@@ -11,6 +11,7 @@ import { pauseMs } from './backoff.ts';
 import { deliver } from './deliver/choose.ts';
 import type { Result } from './deliver/deliver.ts';
 import { Goodput } from './deliver/goodput.ts';
+import { type DrainReport, drain } from './drain.ts';
 import { Lane } from './lane.ts';
 import { TakeBack } from './take-back.ts';
 import { TokenBucket } from './token-bucket.ts';
@@ -478,6 +479,15 @@ export class Replay {
   /** What an entry waits for; undefined where the policy names no such destination, or nothing is sent yet. */
   view(destination: string, id: string): LaneView | undefined {
     return this.#runners.get(destination)?.view(id);
+  }
+
+  /** Sends what can be sent within `ms`. */
+  drain(ms: number): Promise<DrainReport> {
+    const { store, destinations, wayOut } = this.#options;
+    const wake = (): void => {
+      for (const runner of this.#runners.values()) runner.hurry();
+    };
+    return drain({ store, destinations, wake, moved: () => wayOut.moved }, CLASSES, ms);
   }
 
   async stop(): Promise<void> {

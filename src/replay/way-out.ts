@@ -12,6 +12,8 @@ const PIECE = 64 * 1024;
 export class WayOut {
   readonly #share = new Share();
   readonly #bucket: TokenBucket | undefined;
+  /** Body bytes that have left. */
+  moved = 0;
 
   /** `rate`: of all destinations together, bytes per second. */
   constructor(rate: number | undefined) {
@@ -37,6 +39,7 @@ export class WayOut {
           const now = performance.now();
           const ms = Math.max(0, ...buckets().map((bucket) => bucket.take(bytes, now)));
           this.#share.took(cls, bytes, now);
+          this.moved += bytes;
           moved();
           return ms > 0 ? sleep(ms, undefined, { signal }) : undefined;
         };

@@ -268,6 +268,7 @@ export interface Store {
   /** What became of entries, oldest first: of one, or of those whose URL contains `url`. Bounded, so old lines fall out. */
   audit(of?: { id?: string; url?: string }): AsyncIterable<StoreEvent>;
   on(event: 'event', listener: (event: StoreEvent) => void): void;
+  off(event: 'event', listener: (event: StoreEvent) => void): void;
   /** Waits for what is under way, then closes. */
   close(): Promise<void>;
 }

@@ -424,6 +424,10 @@ export class LevelStore implements Store, WriterHost {
     this.#parts.listeners.add(listener);
   }
 
+  off(_event: 'event', listener: (event: StoreEvent) => void): void {
+    this.#parts.listeners.delete(listener);
+  }
+
   close(): Promise<void> {
     this.#closed ??= this.#close().finally(() => this.#parts.lock.release());
     return this.#closed;
