@@ -15,8 +15,8 @@ import { type DrainReport, drain } from './drain.ts';
 import { Lane } from './lane.ts';
 import { TakeBack } from './take-back.ts';
 import { TokenBucket } from './token-bucket.ts';
-import type { LaneView, LinkWord } from './why.ts';
 import { WayOut } from './way-out.ts';
+import type { LaneView, LinkWord } from './why.ts';
 
 /** A try that moved so many bytes (more than buffers on the way can hide) made progress: pauses start small again. */
 const PROGRESS_BYTES = 1024 * 1024;
