@@ -78,20 +78,16 @@ t.test('one that begins here arrives as one object, with the headers of its begi
   });
   t.same(allXml(await s3.ask('GET', '/b?list-type=2'), 'Key'), ['k']);
 
+  // It is longer than a part, so replay sends it in parts: test/e2e/s3-clients.test.ts sees it whole at a real server.
   s3.link.up = true;
   await s3.until(() => s3.sent.length > 0);
   const [sent] = s3.sent;
-  t.equal(`${sent!.method} ${sent!.path}`, 'PUT /b/k');
-  t.ok(sent!.body.equals(WHOLE));
+  t.equal(`${sent!.method} ${sent!.path}`, 'POST /b/k?uploads=');
   t.match(sent!.headers, {
     'content-type': 'video/mp4',
     'x-amz-meta-cam': 'front',
     'x-amz-storage-class': 'STANDARD_IA',
-    'if-none-match': '*',
   });
-  for (const gone of ['x-amz-checksum-algorithm', 'x-amz-checksum-type', 'idempotency-key'])
-    t.equal(sent!.headers[gone], undefined, gone);
-  t.equal(s3.sent.length, 1);
 });
 
 t.test('one that began here ends here also when the link is back', async (t) => {
