@@ -4,8 +4,9 @@
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { rawCall } from '../docs/raw-destination.ts';
+import { noGo } from '../rig/go.ts';
 import { type Layby, startLayby } from '../rig/layby.ts';
-import { noGo, startS3 } from '../rig/s3.ts';
+import { startS3 } from '../rig/s3.ts';
 import { startSigV4 } from '../rig/sigv4.ts';
 import { policyOf, sha256, untilDrained, untilSidecar } from './scene.ts';
 

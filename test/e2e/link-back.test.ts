@@ -7,10 +7,11 @@ import { check } from '../rig/checker.ts';
 import { blackhole } from '../rig/faults/blackhole.ts';
 import type { Fault } from '../rig/faults/fault.ts';
 import { interfaceDown } from '../rig/faults/interface-down.ts';
+import { noGo } from '../rig/go.ts';
 import type { AppRecord } from '../rig/load-plan.ts';
 import { noRoad, type Road } from '../rig/namespaces.ts';
 import type { Arrival } from '../rig/oracle-protocol.ts';
-import { noGo, type S3Server, startS3 } from '../rig/s3.ts';
+import { type S3Server, startS3 } from '../rig/s3.ts';
 import { headersOf, makeScene, randomFile, untilDrained } from './scene.ts';
 
 t.setTimeout(290_000);

@@ -14,8 +14,9 @@ import { awsSdk, sdkClient } from '../rig/clients/aws-sdk.ts';
 import { boto3 } from '../rig/clients/boto3.ts';
 import { noPython } from '../rig/clients/python.ts';
 import type { Call, Result } from '../rig/clients/s3-app.ts';
+import { noGo } from '../rig/go.ts';
 import { startLayby } from '../rig/layby.ts';
-import { noGo, startS3 } from '../rig/s3.ts';
+import { startS3 } from '../rig/s3.ts';
 import { policyOf, sha256, untilDrained, untilSidecar } from './scene.ts';
 
 t.setTimeout(240_000);

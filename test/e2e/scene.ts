@@ -153,6 +153,18 @@ export const untilDrained = async (layby: Layby, timeout = 30_000): Promise<void
   }
 };
 
+/** Resolves when no hold is left, so when nothing waits: the next request is sent on, and not stored behind another. */
+export const untilDirect = async (layby: Layby, timeout = 120_000): Promise<void> => {
+  const deadline = performance.now() + timeout;
+  for (;;) {
+    const { body } = await layby.get('/v1/status');
+    const { destinations } = JSON.parse(body.toString()) as { destinations: { hold: boolean }[] };
+    if (destinations.every(({ hold }) => !hold)) return;
+    if (performance.now() > deadline) throw new Error(`still held after ${timeout} ms: ${body}`);
+    await sleep(50); // The admin listener is asked, it does not tell.
+  }
+};
+
 /** Resolves when a sidecar is connected and has all that it was sent. */
 export const untilSidecar = async (layby: Layby, timeout = 10_000): Promise<void> => {
   const deadline = Date.now() + timeout;

@@ -3,7 +3,9 @@
 
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { readdirSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { endsWithTheRig } from './lifetime.ts';
 import { gone, isAlive, sigkill } from './processes.ts';
 import { run } from './run.ts';
@@ -12,6 +14,8 @@ import { run } from './run.ts';
 export const DEVICE = 'road';
 
 const NAMES = '/var/run/netns';
+/** `ip netns exec` shows a program the files of its namespace's directory here instead of those in /etc. */
+const FILES = '/etc/netns';
 const PREFIX = 'layby';
 
 /** One end of the road. */
@@ -29,6 +33,8 @@ export interface Road {
   /** The command line that runs `argv` in the vehicle. It becomes the command by exec: the pid is the command's own. */
   inVehicle(argv: readonly string[]): string[];
   inCloud(argv: readonly string[]): string[];
+  /** Programs that are started in the vehicle from now on resolve these names, and no others, to its loopback. */
+  names(hosts: readonly string[]): Promise<void>;
   /** What the kernel drops with an interface, put back: the vehicle's way out. */
   readdRoutes(): Promise<void>;
   /** Kills what still runs in the two namespaces and removes them. Never rejects for what is gone already. */
@@ -60,6 +66,7 @@ const pidsIn = (namespace: string): number[] =>
     .map(Number);
 
 const removeNow = (namespace: string): number[] => {
+  rmSync(join(FILES, namespace), { recursive: true, force: true });
   if (!namespaces().includes(namespace)) return [];
   const pids = pidsIn(namespace);
   pids.forEach(sigkill);
@@ -113,6 +120,10 @@ export const makeRoad = async (): Promise<Road> => {
   const readdRoutes = async () => {
     await run(['ip', '-n', v, 'route', 'replace', 'default', 'via', cloudAddress, 'dev', DEVICE]);
   };
+  const names = async (hosts: readonly string[]) => {
+    await mkdir(join(FILES, v), { recursive: true });
+    await writeFile(join(FILES, v, 'hosts'), `127.0.0.1 localhost ${hosts.join(' ')}\n`);
+  };
   try {
     await run(['ip', 'netns', 'add', v]);
     await run(['ip', 'netns', 'add', c]);
@@ -131,6 +142,7 @@ export const makeRoad = async (): Promise<Road> => {
       cloud: { name: c, address: cloudAddress, mac: await macOf(c) },
       inVehicle: (argv) => ['ip', 'netns', 'exec', v, ...argv],
       inCloud: (argv) => ['ip', 'netns', 'exec', c, ...argv],
+      names,
       readdRoutes,
       remove,
     };

@@ -5,8 +5,9 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { curl } from './app.ts';
+import { noGo } from './go.ts';
 import { makeRoad, noRoad, type Road } from './namespaces.ts';
-import { noGo, type S3Server, startS3 } from './s3.ts';
+import { type S3Server, startS3 } from './s3.ts';
 
 const upload = async (t: Test, s3: S3Server, road?: Road): Promise<void> => {
   const body = Buffer.alloc(300_000, 'clip');

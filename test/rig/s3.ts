@@ -1,26 +1,28 @@
 // A real S3 server in the cloud: rclone (the embedded default) or versitygw (strict about signatures and checksums, where Go
 // is present). What arrived is read from the server's own directory, not through its API.
 
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { createReadStream } from 'node:fs';
-import { access, mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises';
-import { homedir } from 'node:os';
+import { mkdir, readdir, stat } from 'node:fs/promises';
 import { join, relative, sep } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { findRclone } from '../../src/parts/rclone.ts';
 import { curl } from './app.ts';
+import { goProgram } from './go.ts';
 import { endsWithTheRig } from './lifetime.ts';
 import type { Road } from './namespaces.ts';
 import { freePort } from './ports.ts';
 import { sigkill } from './processes.ts';
-import { run } from './run.ts';
 
 const VERSITYGW = { module: 'github.com/versity/versitygw/cmd/versitygw', version: 'v1.8.0' };
 
-/** For a test's `skip`: why there can be no versitygw here, or false. */
-export const noGo: string | false = spawnSync('go', ['version']).status === 0 ? false : 'versitygw needs Go';
+const versitygw = (): Promise<string> =>
+  goProgram(`versitygw-${VERSITYGW.version}`, 'versitygw', () => [
+    'install',
+    `${VERSITYGW.module}@${VERSITYGW.version}`,
+  ]);
 
 export interface S3Options {
   server?: 'rclone' | 'versitygw';
@@ -53,36 +55,6 @@ export interface S3Server {
   objects(): Promise<StoredObject[]>;
   stop(): Promise<void>;
 }
-
-const cache = (): string =>
-  process.env.LAYBY_CACHE || join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'layby');
-
-const exists = (path: string): Promise<boolean> =>
-  access(path).then(
-    () => true,
-    () => false,
-  );
-
-/** The path of a Go program, built once (minutes) at exactly this version and kept in the cache. */
-export const goInstall = async (module: string, version: string): Promise<string> => {
-  const bin = join(cache(), 'go', 'bin');
-  const name = module.slice(module.lastIndexOf('/') + 1);
-  const kept = join(bin, `${name}-${version}`);
-  if (await exists(kept)) return kept;
-  await mkdir(bin, { recursive: true });
-  const fresh = await mkdtemp(join(bin, '.building-'));
-  try {
-    await run(['go', 'install', `${module}@${version}`], {
-      env: { ...process.env, GOBIN: fresh },
-      timeout: 20 * 60_000,
-    });
-    // By rename, so that a run beside this one finds all of it or nothing.
-    await rename(join(fresh, name), kept);
-  } finally {
-    await rm(fresh, { recursive: true, force: true });
-  }
-  return kept;
-};
 
 const digest = async (path: string): Promise<string> => {
   const hash = createHash('sha256');
@@ -126,13 +98,7 @@ export const startS3 = async (options: S3Options): Promise<S3Server> => {
           ...['--addr', address, '--vfs-cache-mode', 'off', '--config', '/dev/null', dir],
         ]
       : [
-          ...[
-            await goInstall(VERSITYGW.module, VERSITYGW.version),
-            '--access',
-            keys.id,
-            '--secret',
-            keys.secret,
-          ],
+          ...[await versitygw(), '--access', keys.id, '--secret', keys.secret],
           ...['--region', region, '--port', address, '--quiet', 'posix', dir],
         ];
   const full = road ? road.inCloud(argv) : argv;
