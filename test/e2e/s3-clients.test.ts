@@ -11,7 +11,7 @@ import {
 } from '@aws-sdk/client-s3';
 import t, { type Test } from 'tap';
 import { awsSdk, sdkClient } from '../rig/clients/aws-sdk.ts';
-import { boto3 } from '../rig/clients/boto3.ts';
+import { boto3 } from '../rig/clients/on-python.ts';
 import { noPython } from '../rig/clients/python.ts';
 import type { Call, Result } from '../rig/clients/s3-app.ts';
 import { noGo } from '../rig/go.ts';

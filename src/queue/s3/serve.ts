@@ -132,7 +132,9 @@ async function bucket(around: Surroundings, arrival: S3Arrival): Promise<Outcome
   const region = destination.upstream.sign?.aws.region ?? 'us-east-1';
   const headers = { 'x-amz-request-id': newRequestId(), [ANSWER_HEADER]: PENDING };
   if (s3.operation === 'HeadBucket') {
-    response.writeHead(200, { ...headers, 'x-amz-bucket-region': region, 'Content-Length': 0 });
+    // After a 307 boto3 asks for the region, and sends all again where it is told one: then the entry would be stored twice.
+    const told = destination.store.receipt === 'redirect' ? {} : { 'x-amz-bucket-region': region };
+    response.writeHead(200, { ...headers, ...told, 'Content-Length': 0 });
     response.end();
   } else {
     const named = region === 'us-east-1' ? '' : region;

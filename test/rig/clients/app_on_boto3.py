@@ -4,19 +4,21 @@ import json
 import sys
 
 import boto3
+from boto3.exceptions import S3UploadFailedError
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 asked = json.loads(sys.argv[1])
 bucket = asked["endpoint"]["bucket"]
+tries = {} if asked["endpoint"].get("retries") else {"retries": {"total_max_attempts": 1}}
 s3 = boto3.client(
     "s3",
     endpoint_url=asked["endpoint"]["url"],
     region_name="us-east-1",
     aws_access_key_id="APPKEY",
     aws_secret_access_key="app-secret",
-    config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
+    config=Config(s3={"addressing_style": "path"}, **tries),
 )
 
 
@@ -88,4 +90,6 @@ for call in asked["calls"]:
     except ClientError as error:
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
         results.append({"error": error.response["Error"]["Code"], "status": status})
+    except (S3UploadFailedError, BotoCoreError) as error:
+        results.append({"error": type(error).__name__, "status": 0, "words": str(error)})
 print(json.dumps(results))

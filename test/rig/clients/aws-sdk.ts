@@ -1,8 +1,9 @@
-// The app on the AWS SDK for JavaScript, version 3.
+// The app on the AWS SDK for JavaScript, version 3. In this process; with a `wrap` in one of its own, which is this file as a program.
 
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
 import {
   CopyObjectCommand,
   DeleteObjectCommand,
@@ -16,15 +17,18 @@ import {
   S3ServiceException,
 } from '@aws-sdk/client-s3';
 import { Upload } from '@aws-sdk/lib-storage';
+import { run } from '../run.ts';
 import type { Call, Result, S3App, S3Endpoint } from './s3-app.ts';
 
-export const sdkClient = ({ url }: S3Endpoint): S3Client =>
+const PACKAGE = new URL('../../../node_modules/@aws-sdk/client-s3/package.json', import.meta.url);
+
+export const sdkClient = ({ url, retries }: S3Endpoint): S3Client =>
   new S3Client({
     endpoint: url,
     region: 'us-east-1',
     credentials: { accessKeyId: 'APPKEY', secretAccessKey: 'app-secret' },
     forcePathStyle: true,
-    maxAttempts: 1,
+    ...(retries ? {} : { maxAttempts: 1 }),
   });
 
 const perform = async (client: S3Client, Bucket: string, call: Call): Promise<Result> => {
@@ -81,22 +85,36 @@ const perform = async (client: S3Client, Bucket: string, call: Call): Promise<Re
   }
 };
 
+const runHere = async (endpoint: S3Endpoint, calls: readonly Call[]): Promise<Result[]> => {
+  const client = sdkClient(endpoint);
+  const results: Result[] = [];
+  try {
+    for (const call of calls)
+      results.push(
+        await perform(client, endpoint.bucket, call).catch((error: Error) => ({
+          error: error.name,
+          status: error instanceof S3ServiceException ? (error.$metadata.httpStatusCode ?? 0) : 0,
+        })),
+      );
+  } finally {
+    client.destroy();
+  }
+  return results;
+};
+
 export const awsSdk: S3App = {
   name: 'the AWS SDK for JavaScript',
-  async run(endpoint, calls) {
-    const client = sdkClient(endpoint);
-    const results: Result[] = [];
-    try {
-      for (const call of calls)
-        results.push(
-          await perform(client, endpoint.bucket, call).catch((error) => {
-            if (!(error instanceof S3ServiceException)) throw error;
-            return { error: error.name, status: error.$metadata.httpStatusCode ?? 0 };
-          }),
-        );
-    } finally {
-      client.destroy();
-    }
-    return results;
+  skip: false,
+  version: async () => (JSON.parse(await readFile(PACKAGE, 'utf8')) as { version: string }).version,
+  async run({ wrap, ...endpoint }, calls) {
+    if (!wrap) return runHere(endpoint, calls);
+    const asked = JSON.stringify({ endpoint, calls });
+    const argv = [...wrap, process.execPath, fileURLToPath(import.meta.url), asked];
+    return JSON.parse(await run(argv, { timeout: 120_000 })) as Result[];
   },
 };
+
+if (import.meta.main) {
+  const { endpoint, calls } = JSON.parse(process.argv[2]!) as { endpoint: S3Endpoint; calls: Call[] };
+  process.stdout.write(JSON.stringify(await runHere(endpoint, calls)));
+}

@@ -11,17 +11,43 @@ import { run } from '../run.ts';
 
 /** For a test's `skip`: why there can be no Python client here, or false. */
 export const noPython: string | false =
-  spawnSync('python3', ['-m', 'pip', '--version']).status === 0 ? false : 'needs python3 with pip';
+  spawnSync('python3', ['-c', 'import pip, sys; sys.exit(sys.version_info < (3, 11))']).status === 0
+    ? false
+    : 'needs python3, 3.11 or later, with pip';
 
-/** With all that they need: pip is not asked what else there is. */
-export const BOTO3 = [
+/** The clients with all that they need, for Python 3.11 and later: pip is not asked what else there is. Without hashes, since those of
+ *  every wheel of aiohttp and its kin are 2,500 lines. One directory for all of them. */
+export const PYTHON_CLIENTS = [
+  'aiohappyeyeballs==2.7.1',
+  'aiohttp==3.14.5',
+  'aiosignal==1.4.0',
+  'anyio==4.16.0',
+  'argon2-cffi==25.1.0',
+  'argon2-cffi-bindings==26.2.0',
+  'attrs==26.1.0',
   'boto3==1.44.5',
   'botocore==1.44.5',
+  'certifi==2026.10.18',
+  'cffi==2.1.1',
+  'charset-normalizer==3.5.2',
+  'frozenlist==1.8.0',
+  'h11==0.16.0',
+  'httpcore==1.0.9',
+  'httpx==0.28.1',
+  'idna==3.20',
   'jmespath==1.1.0',
+  'minio==7.2.20',
+  'multidict==7.2.1',
+  'propcache==0.5.4',
+  'pycparser==3.12',
+  'pycryptodome==4.4.0',
   'python-dateutil==2.9.0.post0',
+  'requests==2.34.2',
   's3transfer==0.19.3',
   'six==1.17.0',
+  'typing-extensions==4.16.0',
   'urllib3==2.8.0',
+  'yarl==1.25.1',
 ];
 
 /** The last file that is written, so it says that all is there. */
@@ -55,6 +81,12 @@ export const pythonPackages = async (requirements: readonly string[]): Promise<s
   return target;
 };
 
+/** What a script needs in its environment to find these packages. */
+export const pythonEnv = async (requirements: readonly string[]): Promise<NodeJS.ProcessEnv> => ({
+  PYTHONPATH: await pythonPackages(requirements),
+  PYTHONDONTWRITEBYTECODE: '1',
+});
+
 /** Runs a script with these packages and hands it `input`; resolves with what it says. */
 export const python = async (
   requirements: readonly string[],
@@ -62,11 +94,7 @@ export const python = async (
   input: string,
   options: { wrap?: readonly string[]; timeout?: number } = {},
 ): Promise<string> => {
-  const env = {
-    ...process.env,
-    PYTHONPATH: await pythonPackages(requirements),
-    PYTHONDONTWRITEBYTECODE: '1',
-  };
   const { wrap = [], timeout = 120_000 } = options;
+  const env = { ...process.env, ...(await pythonEnv(requirements)) };
   return run([...wrap, 'python3', script, input], { env, timeout });
 };

@@ -16,17 +16,26 @@ export type Call =
 export type Result =
   | { etag: string | null; bytes?: number; sha256?: string; meta?: Record<string, string> }
   | { keys: string[] }
-  | { error: string; status: number }
+  | { error: string; status: number; words?: string }
   | Record<string, never>;
 
 export interface S3Endpoint {
   /** Path style. */
   url: string;
   bucket: string;
+  /** The SDK's own retries. Else it tries once, so that a test sees the first answer. */
+  retries?: boolean;
+  /** Put before the command line: in a namespace. */
+  wrap?: readonly string[];
 }
 
 export interface S3App {
   name: string;
-  /** One after the other. Tries nothing again. */
+  /** Why it cannot be had here, or false. */
+  skip: string | false;
+  /** What it can be asked, where that is not all. */
+  ops?: readonly Call['op'][];
+  version(): Promise<string>;
+  /** One after the other. */
   run(endpoint: S3Endpoint, calls: readonly Call[]): Promise<Result[]>;
 }
