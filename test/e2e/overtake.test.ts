@@ -4,8 +4,8 @@
 import { randomFillSync } from 'node:crypto';
 import t from 'tap';
 import { curl } from '../rig/app.ts';
+import { noGo } from '../rig/go.ts';
 import { startIntercept } from '../rig/intercept.ts';
-import { noGo } from '../rig/s3.ts';
 import { bytesSent, MIB, makeS3Scene, partsSent } from './s3-scene.ts';
 import { randomFile } from './scene.ts';
 

@@ -4,7 +4,7 @@
 import { randomFillSync } from 'node:crypto';
 import t from 'tap';
 import type { CurlAnswer } from '../rig/app.ts';
-import { noGo } from '../rig/s3.ts';
+import { noGo } from '../rig/go.ts';
 import { BUCKET, bytesSent, MIB, makeS3Scene, partsSent } from './s3-scene.ts';
 import { randomFile, sha256, untilDrained } from './scene.ts';
 
