@@ -1,5 +1,6 @@
 import { Argument, Command } from 'commander';
 import { adminOption, ask } from './admin-client.ts';
+import { table } from './table.ts';
 
 interface StatusView {
   destinations: { name: string; state: string; why: string }[];
@@ -7,11 +8,33 @@ interface StatusView {
 
 export const linkCommand = () =>
   new Command('link')
+    .enablePositionalOptions()
     .description("the operator's word on the link, in force at once")
     .addArgument(new Argument('<state>', 'auto leaves it to the kernel').choices(['down', 'up', 'auto']))
     .argument('[destination...]', 'default: all')
     .addOption(adminOption())
+    .addCommand(budgetCommand())
     .action(async (state: string, destinations: string[], { admin }: { admin: string }) => {
       const status = await ask<StatusView>(admin, 'POST', '/v1/link', { state, destinations });
       for (const { name, state: hold, why } of status.destinations) console.log(`${name}  ${hold}  ${why}`);
+    });
+
+interface Usage {
+  day: number;
+  month: number;
+}
+
+const budgetCommand = () =>
+  new Command('budget')
+    .description('the bytes that replay has sent over each kind of link')
+    .option('--json', 'for programs')
+    .addOption(adminOption())
+    .action(async ({ admin, json }: { admin: string; json?: boolean }) => {
+      const used = await ask<Record<string, Usage>>(admin, 'GET', '/v1/queue/budget');
+      if (json) {
+        console.log(JSON.stringify(used, undefined, 2));
+        return;
+      }
+      const rows = Object.entries(used).map(([kind, { day, month }]) => [kind, String(day), String(month)]);
+      console.log(table(['LINK', 'TODAY (UTC)', 'THIS MONTH'], rows));
     });

@@ -52,6 +52,20 @@ export const dropCommand = () =>
       act('/v1/queue/drop', { present: 'drop', past: 'dropped' }, ids, options, 0),
     );
 
+export const sendCommand = () =>
+  withFilter(new Command('send'))
+    .description('send entries now, whatever the policy says of links and budgets')
+    .argument('[id...]')
+    .requiredOption('--now', 'over the link that is there')
+    .option('--all', 'every entry that waits')
+    .option('--dry-run', 'only say what would be touched')
+    .option('--yes', 'do not ask')
+    .option('--json', 'for programs')
+    .addOption(adminOption())
+    .action((ids: string[], options: ActOptions) =>
+      act('/v1/queue/send', { present: 'send now', past: 'told to send now:' }, ids, options, 1),
+    );
+
 const collect = (value: string, before: string[]): string[] => [...before, value];
 
 interface EditOptions {

@@ -5,7 +5,7 @@ import { logger } from '../telemetry/log.ts';
 import { parseAddress } from '../wire/address.ts';
 import { adminOption, ask } from './admin-client.ts';
 import { exportCommand } from './queue-export.ts';
-import { dropCommand, editCommand, retryCommand, showCommand } from './queue-hands.ts';
+import { dropCommand, editCommand, retryCommand, sendCommand, showCommand } from './queue-hands.ts';
 import { type EntryView, type FilterOptions, queryOf, withFilter } from './selection.ts';
 import { table } from './table.ts';
 import { end, untilSignal } from './until-signal.ts';
@@ -68,6 +68,7 @@ export const queueCommand = () =>
     )
     .addCommand(showCommand())
     .addCommand(retryCommand())
+    .addCommand(sendCommand())
     .addCommand(dropCommand())
     .addCommand(editCommand())
     .addCommand(exportCommand());

@@ -3,7 +3,8 @@
 
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type LinkKind, meteredByKind, type Network } from './network.ts';
+import type { LinkKind } from '../policy/policy.ts';
+import { meteredByKind, type Network } from './network.ts';
 
 /** DEVTYPE in uevent. An Ethernet card has none, and neither has a bridge, a veth or a tunnel. */
 const KINDS: Readonly<Record<string, LinkKind>> = { wlan: 'wifi', wwan: 'lte' };

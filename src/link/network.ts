@@ -1,11 +1,8 @@
 // What kind of link the machine's way out is, as NetworkManager, ModemManager and the kernel's interfaces describe it. Pure: the properties
 // come from src/link/network-dbus.ts and src/link/interfaces.ts.
 
+import type { LinkKind } from '../policy/policy.ts';
 import type { Word } from './state.ts';
-
-export const LINK_KINDS = ['wired', 'wifi', 'lte', 'other'] as const;
-/** `lte` is any mobile network. */
-export type LinkKind = (typeof LINK_KINDS)[number];
 
 export interface Network {
   interface: string;

@@ -7,6 +7,7 @@ import Value from 'typebox/value';
 import { messageOf } from '../telemetry/error.ts';
 import type { Path } from './documents.ts';
 import { nearMiss } from './near-miss.ts';
+import { LINK_KINDS } from './policy.ts';
 import { DESTINATION_JSON_SCHEMA, DestinationSchema, type JsonSchema, KIND } from './schema.ts';
 import { parseDuration, parseRate, parseSize } from './units.ts';
 
@@ -172,6 +173,12 @@ const CHECKS: [Path, (value: string) => string | undefined][] = [
   [['spec', 'store', 'stream', 'segment', 'time'], unit(parseDuration)],
   [['spec', 'replay', 'rate'], unit(parseRate)],
   [['spec', 'replay', 'retry', 'max'], unit(parseDuration)],
+  ...LINK_KINDS.flatMap((kind) =>
+    ['daily', 'monthly'].map((span): (typeof CHECKS)[number] => [
+      ['spec', 'replay', 'budget', kind, span],
+      unit(parseSize),
+    ]),
+  ),
 ];
 
 /** Everything wrong with one document, at most one finding per path; empty: it is a DestinationDocument. */

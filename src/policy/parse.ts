@@ -18,7 +18,8 @@ type Spec = DestinationDocument['spec'];
 /** A part of a document with its defaults filled in; the fields named have none. */
 type Filled<Part, Bare extends keyof Part> = Required<Omit<Part, Bare>> & Pick<Part, Bare>;
 type FilledStore = Filled<NonNullable<Spec['store']>, 'patience' | 'ttl' | 'quota' | 'stream'>;
-type FilledReplay = Filled<NonNullable<Spec['replay']>, 'rate' | 'retry'> & { retry: { max: string } };
+type BareReplay = 'rate' | 'retry' | 'links' | 'budget';
+type FilledReplay = Filled<NonNullable<Spec['replay']>, BareReplay> & { retry: { max: string } };
 
 type FilledSegment = Record<'bytes' | 'time' | 'name', string>;
 
@@ -31,10 +32,20 @@ const segmentOf = ({ bytes, time, name }: FilledSegment): Segmenting => ({
 const withoutTrailingSlash = ({ protocol, host, pathname }: URL) =>
   `${protocol}//${host}${pathname.replace(/\/+$/, '')}`;
 
+const budgetOf = (
+  budget: NonNullable<NonNullable<Spec['replay']>['budget']>,
+): NonNullable<Destination['replay']['budget']> =>
+  Object.fromEntries(
+    Object.entries(budget).map(([kind, limits]) => [
+      kind,
+      Object.fromEntries(Object.entries(limits).map(([period, size]) => [period, parseSize(size)])),
+    ]),
+  );
+
 const resolve = (document: DestinationDocument): Destination => {
   const { metadata, spec } = Value.Default(DestinationSchema, document) as DestinationDocument;
   const { patience, ttl, quota, stream, ...store } = spec.store as FilledStore;
-  const { rate, ...replay } = spec.replay as FilledReplay;
+  const { rate, links, budget, ...replay } = spec.replay as FilledReplay;
   return {
     name: metadata.name,
     // Sorted, since their order says nothing: so it does not change the version either.
@@ -51,6 +62,8 @@ const resolve = (document: DestinationDocument): Destination => {
     replay: {
       ...replay,
       ...(rate === undefined ? {} : { rate: parseRate(rate) }),
+      ...(links === undefined ? {} : { links: [...new Set(links)].sort() }),
+      ...(budget === undefined ? {} : { budget: budgetOf(budget) }),
       retry: { max: parseDuration(replay.retry.max) },
     },
   };

@@ -9,6 +9,10 @@ export type Order = 'none' | 'key' | 'strict';
 export const CLASSES = ['bulk', 'normal', 'urgent', 'evidence'] as const;
 export type Class = (typeof CLASSES)[number];
 
+/** Kinds of links; `lte` is any mobile network. */
+export const LINK_KINDS = ['wired', 'wifi', 'lte', 'other'] as const;
+export type LinkKind = (typeof LINK_KINDS)[number];
+
 /** How a body of unknown length is cut into entries. */
 export interface Segmenting {
   /** The most that one holds. */
@@ -51,6 +55,13 @@ export interface Destination {
     concurrency: number;
     /** bytes per second */
     rate?: number;
+    /** The kinds of links that stored requests may go over; undefined: any. */
+    links?: LinkKind[];
+    /** Default: allow. */
+    metered?: 'allow' | 'deny';
+    roaming?: 'allow' | 'deny';
+    /** Bytes that replay may have sent over this kind of link, in all, up to which this destination goes on. */
+    budget?: Partial<Record<LinkKind, { daily?: number; monthly?: number }>>;
     /** `max`: the longest pause between two tries, ms. */
     retry: { max: number };
   };

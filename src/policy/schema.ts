@@ -4,7 +4,7 @@
 // `title` says what is expected, for messages; `description` says what the field does, for the reference.
 
 import Type, { type Static } from 'typebox';
-import { CLASSES } from './policy.ts';
+import { CLASSES, LINK_KINDS } from './policy.ts';
 import {
   DURATION_FORM,
   DURATION_PATTERN,
@@ -34,8 +34,15 @@ const duration = (description: string, preset?: string) =>
     ...(preset === undefined ? {} : { default: preset }),
   });
 
-const size = (description: string, preset: string) =>
-  Type.String({ title: SIZE_FORM, pattern: SIZE_PATTERN, description, default: preset });
+const size = (description: string, preset?: string) =>
+  Type.Optional(
+    Type.String({
+      title: SIZE_FORM,
+      pattern: SIZE_PATTERN,
+      description,
+      ...(preset === undefined ? {} : { default: preset }),
+    }),
+  );
 
 const Upstream = Type.Object(
   {
@@ -128,7 +135,7 @@ const Store = Type.Object(
         {
           segment: Type.Object(
             {
-              bytes: Type.Optional(size('The most that a segment holds.', '8MiB')),
+              bytes: size('The most that a segment holds.', '8MiB'),
               time: Type.Optional(duration('A segment that is open for so long is closed.', '10s')),
               name: Type.Optional(
                 Type.String({
@@ -191,6 +198,17 @@ const Store = Type.Object(
   { default: {}, description: 'What is kept when a request cannot be sent at once, and how.' },
 );
 
+const linkBudget = (kind: string) =>
+  Type.Optional(
+    Type.Object(
+      {
+        daily: size('In one day, UTC.'),
+        monthly: size('In one month, UTC.'),
+      },
+      { description: `Over ${kind}.` },
+    ),
+  );
+
 const Replay = Type.Object(
   {
     concurrency: Type.Optional(
@@ -208,6 +226,38 @@ const Replay = Type.Object(
         description:
           'The most that replay sends to this destination. Left out: as fast as the link takes it.',
       }),
+    ),
+    links: Type.Optional(
+      Type.Array(oneOf(LINK_KINDS, 'A kind of link.'), {
+        minItems: 1,
+        maxItems: LINK_KINDS.length,
+        description:
+          'The kinds of links that stored requests may be sent over; `lte` is any mobile network. Left out: any. While nobody knows the kind of the link, this and the three below stop nothing.',
+      }),
+    ),
+    metered: Type.Optional(
+      oneOf(
+        ['allow', 'deny'],
+        'Whether stored requests are sent over a link that costs by the byte: NetworkManager says so, or it is a mobile network.',
+        'allow',
+      ),
+    ),
+    roaming: Type.Optional(
+      oneOf(['allow', 'deny'], 'Whether stored requests are sent while the modem roams.', 'allow'),
+    ),
+    budget: Type.Optional(
+      Type.Object(
+        {
+          wired: linkBudget('a cable'),
+          wifi: linkBudget('Wi-Fi'),
+          lte: linkBudget('a mobile network'),
+          other: linkBudget('any other link'),
+        },
+        {
+          description:
+            'Stored requests of this destination are sent as long as replay has sent less than this over the kind of link, for all destinations together. So what matters more gets the larger budget.',
+        },
+      ),
     ),
     retry: Type.Optional(
       Type.Object(

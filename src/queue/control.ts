@@ -8,7 +8,7 @@ import type { LinkWord } from '../replay/why.ts';
 import { messageOf } from '../telemetry/error.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { type Address, formatAddress } from '../wire/address.ts';
-import { EdgeClient, type EdgeState, type QueueReport } from '../wire/edge-service.ts';
+import { EdgeClient, type EdgeState, type NetworkMessage, type QueueReport } from '../wire/edge-service.ts';
 import type { Backlog } from './backlog.ts';
 
 /** At the start the control plane has so long to say what it knows, ms. */
@@ -26,6 +26,7 @@ export interface ControlOptions {
   log: Logger;
   onPolicy: (policy: Policy) => void;
   onLink: (destination: string, link: LinkWord) => void;
+  onNetwork: (network: NetworkMessage) => void;
   /** The control plane has said all it knows, or it is not there. */
   onKnown: () => void;
 }
@@ -81,6 +82,7 @@ export class Control {
     };
     call.on('data', (state: EdgeState) => {
       if (state.policy) void this.#newPolicy(state.policy, () => report([]));
+      if (state.network) this.#options.onNetwork(state.network);
       for (const { destination, link_up, link_by, link_since, link_slow, in_force } of state.destinations) {
         this.#options.onLink(destination, {
           up: link_up,

@@ -3,7 +3,9 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { Egress } from '../egress/egress.ts';
-import type { Policy } from '../policy/policy.ts';
+import { LINK_KINDS, type Policy } from '../policy/policy.ts';
+import type { LinkNature } from '../replay/allowed.ts';
+import { Budget } from '../replay/budget.ts';
 import { Replay, TAKEN_OUT } from '../replay/replay.ts';
 import type { LinkWord } from '../replay/why.ts';
 import { openStore } from '../store/leveldb/open.ts';
@@ -78,6 +80,8 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
   const backlog = new Backlog(store);
   const turns = new Turns();
   const egress = new Egress(options.egress);
+  const budget = new Budget(join(options.dir, 'link-usage.json'), log);
+  let nature: LinkNature = { kind: undefined, interface: '', metered: false, roaming: false };
   const replay = new Replay({
     store,
     egress,
@@ -87,6 +91,8 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
     onLeft: (destination) => backlog.left(destination),
     maySend: ({ destination, orderKey }) => turns.maySend(destination, orderKey),
     count: metrics.replayed,
+    nature: () => nature,
+    budget,
   });
   turns.onFree = (destination) => replay.wake(destination);
   store.on('event', ({ kind, destination }) => {
@@ -122,6 +128,10 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
       links.set(destination, link);
       replay.link(destination, link);
     },
+    onNetwork: ({ kind, interface: name, metered, roaming }) => {
+      nature = { kind: LINK_KINDS.find((known) => known === kind), interface: name, metered, roaming };
+      replay.look();
+    },
     onKnown: () => replay.start(),
   });
 
@@ -148,7 +158,7 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
     void intake.serve(request, response);
   });
   const admin = queueAdmin({
-    ...{ store, replay, backlog, policy: () => policy },
+    ...{ store, replay, budget, backlog, policy: () => policy },
     ...{ metrics: metrics.text, drain: (ms) => replay.drain(ms) },
   });
   await listen(admin, options.admin);
@@ -163,6 +173,7 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
       admin.close();
       admin.closeAllConnections();
       await replay.stop();
+      await budget.close();
       await expiry.stop();
       await egress.close();
       await store.close();

@@ -81,9 +81,10 @@ export class Lane {
   }
 
   /** The earliest time (ms) at which one more entry may go; undefined when only the end of another try can change that. */
-  get nextAt(): number | undefined {
+  nextAt(mayGo: (entry: Entry) => boolean = () => true): number | undefined {
     let at: number | undefined;
-    for (const { notBefore } of this.#first()) {
+    for (const { notBefore, entry } of this.#first()) {
+      if (!mayGo(entry)) continue;
       if (at === undefined || notBefore < at) at = notBefore;
     }
     return at;
@@ -136,6 +137,11 @@ export class Lane {
     if (!slot) return 1;
     slot.refusals = progressed ? 1 : slot.refusals + 1;
     return slot.refusals;
+  }
+
+  /** Its pause is over. */
+  hurry(id: string): void {
+    for (const slot of this.#slots) if (slot.entry.id === id) slot.notBefore = 0;
   }
 
   /** The link is back: every pause is over. */

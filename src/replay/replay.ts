@@ -7,7 +7,9 @@ import { CLASSES, type Destination, type Policy } from '../policy/policy.ts';
 import type { Entry, Store, StoreEvent, StoreEventKind } from '../store/store.ts';
 import { LaybyError, messageOf } from '../telemetry/error.ts';
 import type { Logger } from '../telemetry/log.ts';
+import { forbidden, type LinkNature } from './allowed.ts';
 import { pauseMs } from './backoff.ts';
+import type { Budget } from './budget.ts';
 import { deliver } from './deliver/choose.ts';
 import type { Result } from './deliver/deliver.ts';
 import { Goodput } from './deliver/goodput.ts';
@@ -26,6 +28,8 @@ const HINT_PROBE_MS = 15_000;
 const STOP_GRACE_MS = 500;
 /** A try of which nothing has moved for so long when the link comes back is cut, ms. TCP is back within it after a short loss. */
 const STALLED_MS = 3_000;
+/** A budget that begins anew is noticed within so long, ms. */
+const BUDGET_EVERY_MS = 60_000;
 /** The pause after a 401 or 403, ms: credentials get fixed by people. */
 const UNAUTHORIZED_MS = 30_000;
 
@@ -56,6 +60,9 @@ export interface ReplayOptions {
   /** Whether an entry may be sent now, as far as others than the lane know; `wake` when that may have changed. */
   maySend: (entry: Entry) => boolean;
   count: (destination: string, outcome: string, bytes: number) => void;
+  /** What kind of link the way out is now. */
+  nature: () => LinkNature;
+  budget: Budget;
 }
 
 /** An upload that was begun elsewhere. */
@@ -94,6 +101,8 @@ class Runner {
   /** A second look at what was under way when the link came back. */
   #second: NodeJS.Timeout | undefined;
   #listing = false;
+  /** Entries that an operator wants sent now; forgotten at the next start. */
+  readonly #hurried = new Set<string>();
   #more = true;
   #bucket: TokenBucket | undefined;
   #goodput = new Goodput();
@@ -147,6 +156,25 @@ class Runner {
     }
   }
 
+  /** Whether the policy lets it go over this link, or an operator said `now`; and what others say of it. */
+  #mayGo = (entry: Entry): boolean =>
+    this.#options.maySend(entry) && (this.#hurried.has(entry.id) || this.#forbidden(entry) === undefined);
+
+  #forbidden(entry: Entry): string | undefined {
+    const { nature, budget } = this.#options;
+    const link = nature();
+    const used = link.kind === undefined ? { day: 0, month: 0 } : budget.used(link.kind);
+    return forbidden(this.#destination, link, used, entry.bytes);
+  }
+
+  /** An operator wants this entry sent over whatever link there is, without its pause and its destination's. */
+  sendNow(id: string): void {
+    this.#hurried.add(id);
+    this.#lane.hurry(id);
+    this.#notBefore = 0;
+    this.#pump();
+  }
+
   stored(): void {
     this.#more = true;
     this.#pump();
@@ -163,6 +191,7 @@ class Runner {
   }
 
   left(id: string): void {
+    this.#hurried.delete(id);
     this.#lane.left(id);
     this.#tries.get(id)?.end.abort();
     this.#pump();
@@ -181,7 +210,7 @@ class Runner {
       return;
     }
     while (this.#lane.sending < this.#concurrency) {
-      const entry = this.#lane.next(now, this.#options.maySend);
+      const entry = this.#lane.next(now, this.#mayGo);
       if (!entry) break;
       this.#lastTry = now;
       const running = this.#try(entry).finally(() => {
@@ -190,7 +219,7 @@ class Runner {
       });
       this.#running.add(running);
     }
-    const nextAt = this.#lane.nextAt;
+    const nextAt = this.#lane.nextAt(this.#mayGo);
     if (nextAt !== undefined && nextAt > now) this.#timer = setTimeout(() => this.#pump(), nextAt - now);
   }
 
@@ -202,9 +231,14 @@ class Runner {
   }
 
   /** What an entry of this lane waits for. */
-  view(id: string): LaneView {
+  view(entry: Entry): LaneView {
     const now = performance.now();
-    const place = this.#lane.place(id);
+    const words = !this.#options.maySend(entry)
+      ? 'a request with the same order key, whose app waits for the answer, is under way before it'
+      : this.#hurried.has(entry.id)
+        ? undefined
+        : this.#forbidden(entry);
+    const place = this.#lane.place(entry.id);
     const { rate } = this.#destination.replay;
     return {
       link: this.#link,
@@ -217,6 +251,7 @@ class Runner {
       underWay: this.#lane.sending,
       concurrency: this.#concurrency,
       ...(rate !== undefined && { rate }),
+      ...(words !== undefined && { forbidden: words }),
       ...(place && {
         place: { pauseMs: Math.max(0, place.notBefore - now), ...(place.older && { older: place.older }) },
       }),
@@ -265,15 +300,18 @@ class Runner {
   }
 
   #try(entry: Entry): Promise<void> {
-    const { store, egress } = this.#options;
+    const { store, egress, budget, nature } = this.#options;
+    const { kind } = nature();
+    const use = kind && budget.begin(kind, entry.bytes);
     store.sending(entry.id, true);
     const end = new AbortController();
     const own: OwnTry = { end, movedAt: performance.now() };
     const pace = this.#options.wayOut.pace(
       entry.class,
       () => this.#bucket,
-      () => {
+      (bytes) => {
         own.movedAt = performance.now();
+        use?.moved(bytes);
       },
     );
     return this.#follow(entry, own, () =>
@@ -281,7 +319,7 @@ class Runner {
         ...{ store, egress, entry, signal: end.signal },
         ...{ destination: this.#destination, destinations: this.#options.destinations() },
         ...{ pace, goodput: this.#goodput },
-      }),
+      }).finally(use?.end),
     );
   }
 
@@ -336,6 +374,7 @@ class Runner {
     const said = `${result.status}${result.words ? `: ${result.words}` : ''}`;
     switch (result.outcome) {
       case 'delivered':
+        this.#hurried.delete(entry.id);
         await store.delivered(
           entry.id,
           entry.attempts === 0 ? `${result.status}` : `${result.status} on try ${entry.attempts + 1}`,
@@ -348,6 +387,7 @@ class Runner {
           { id: entry.id, destination: this.name, status: result.status },
           'refused: now a dead letter',
         );
+        this.#hurried.delete(entry.id);
         await store.dead(entry.id, said, result.answer);
         this.#lane.left(entry.id);
         onLeft(this.name);
@@ -392,6 +432,7 @@ export class Replay {
   #listener: (event: StoreEvent) => void;
   #policy: Policy | undefined;
   #started = false;
+  #looking: NodeJS.Timeout | undefined;
 
   constructor(options: ReplayOptions) {
     this.#options = {
@@ -450,6 +491,7 @@ export class Replay {
   start(): void {
     if (this.#started) return;
     this.#started = true;
+    this.#looking = setInterval(() => this.look(), BUDGET_EVERY_MS).unref();
     if (this.#policy) this.policy(this.#policy);
     this.#takeBack.soon();
   }
@@ -476,9 +518,21 @@ export class Replay {
     this.#options.store.sending(entry.id, false);
   }
 
+  /** Sends these as soon as the link and their order let them, whatever kind the link is of and whatever was used of it. */
+  hurry({ destination, id }: Entry): boolean {
+    const runner = this.#runners.get(destination);
+    runner?.sendNow(id);
+    return runner !== undefined;
+  }
+
+  /** The link is of another kind. */
+  look(): void {
+    for (const runner of this.#runners.values()) runner.wake();
+  }
+
   /** What an entry waits for; undefined where the policy names no such destination, or nothing is sent yet. */
-  view(destination: string, id: string): LaneView | undefined {
-    return this.#runners.get(destination)?.view(id);
+  view(entry: Entry): LaneView | undefined {
+    return this.#runners.get(entry.destination)?.view(entry);
   }
 
   /** Sends what can be sent within `ms`. */
@@ -491,6 +545,7 @@ export class Replay {
   }
 
   async stop(): Promise<void> {
+    clearInterval(this.#looking);
     await Promise.all([...this.#runners.values()].map((runner) => runner.stop(STOP_GRACE_MS)));
     await this.#takeBack.stop();
   }

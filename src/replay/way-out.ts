@@ -21,7 +21,7 @@ export class WayOut {
   }
 
   /** For one try. `own`: the bucket of its destination; `moved`: called with each piece that leaves. */
-  pace(entryClass: number, own: () => TokenBucket | undefined, moved: () => void): Pace {
+  pace(entryClass: number, own: () => TokenBucket | undefined, moved: (bytes: number) => void): Pace {
     const cls = Math.min(Math.max(0, entryClass), WEIGHTS.length - 1);
     const buckets = () => [this.#bucket, own()].filter((bucket) => bucket !== undefined);
     const wait = async (ms: number, signal: AbortSignal): Promise<void> => {
@@ -40,7 +40,7 @@ export class WayOut {
           const ms = Math.max(0, ...buckets().map((bucket) => bucket.take(bytes, now)));
           this.#share.took(cls, bytes, now);
           this.moved += bytes;
-          moved();
+          moved(bytes);
           return ms > 0 ? sleep(ms, undefined, { signal }) : undefined;
         };
         return yielded > 0 ? wait(yielded, signal).then(leave) : leave();

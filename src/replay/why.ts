@@ -24,7 +24,7 @@ export interface LaneView {
   concurrency: number;
   /** bytes per second. */
   rate?: number;
-  /** Why the policy lets nothing go over this link now, in words. */
+  /** Why it may not go over this link, or not before something that passes the store by, in words. */
   forbidden?: string;
   /** undefined: older ones fill the part of the lane that is looked at. */
   place?: { pauseMs: number; older?: Entry };

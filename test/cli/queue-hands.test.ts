@@ -29,8 +29,9 @@ const makeScene = async (t: Test) => {
     server.close();
     await use.stop();
   });
-  const run = (...args: string[]) =>
-    layby(['queue', ...args, '--admin', formatAddress(address)], { ...process.env, SUDO_USER: 'alice' });
+  const program = (...args: string[]) =>
+    layby([...args, '--admin', formatAddress(address)], { ...process.env, SUDO_USER: 'alice' });
+  const run = (...args: string[]) => program('queue', ...args);
   const states = async (): Promise<Record<string, string>> =>
     Object.fromEntries(
       (JSON.parse((await use.admin('/v1/queue')).text) as { id: string; state: string }[]).map(
@@ -40,6 +41,7 @@ const makeScene = async (t: Test) => {
   return {
     ...use,
     run,
+    program,
     states,
     store: async (path: string, body: Buffer | string, host = 'dashcam', headers = {}) => {
       const answer = await use.put(path, Buffer.from(body), `${host}.example`, headers);
@@ -191,4 +193,17 @@ t.test('export writes head and body, verified, for their owner alone', async (t)
   t.match((await use.run('export', ids[0]!, '-o', join(output, `${ids[0]}.json`))).said, [
     /cannot be written/,
   ]);
+});
+
+t.test('send --now, why and link budget reach the queue from the command line', async (t) => {
+  const use = await makeScene(t);
+  const id = await use.store('/a', 'x');
+  while (!(await use.program('why', id)).stdout.startsWith('dashcam pauses until'));
+  t.match((await use.run('send', id)).said, [/--now/]);
+  t.match(await use.run('send', id, '--now'), { code: 0, stdout: /told to send now: 1 entry\n$/ });
+  use.link.up = true;
+  await use.until(() => use.arrived.has('/a'));
+  while (!(await use.program('why', id)).stdout.startsWith('it was delivered'));
+  t.match((await use.program('link', 'budget')).stdout, /^LINK +TODAY \(UTC\) +THIS MONTH\nwired +0 +0\n/);
+  t.match(JSON.parse((await use.program('link', 'budget', '--json')).stdout), { lte: { day: 0, month: 0 } });
 });

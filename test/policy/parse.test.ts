@@ -30,7 +30,7 @@ t.test('a document with only what is required has every default', async (t) => {
       reads: 'stored',
       whenFull: 'refuse',
     },
-    replay: { concurrency: 4, retry: { max: 30_000 } },
+    replay: { concurrency: 4, metered: 'allow', roaming: 'allow', retry: { max: 30_000 } },
   });
 });
 
@@ -44,7 +44,8 @@ spec:
   hosts: [Dashcam.S3.Internal, '*.EXAMPLE', '[0:0::1]', 10.0.0.1]
   upstream: {url: 'https://S3.example:443/base//', sign: {aws: {service: s3, region: ap-northeast-1}}}
   store: {mode: always, methods: [put, Put, post], ttl: 7d, quota: 20GiB, class: evidence}
-  replay: {concurrency: 64, rate: 8Mbit/s, retry: {max: 100ms}}
+  replay: {concurrency: 64, rate: 8Mbit/s, retry: {max: 100ms}, links: [wifi, lte, wifi], metered: deny,
+    budget: {lte: {daily: 500MB, monthly: 10GiB}}}
 `);
     t.strictSame(found.hosts, ['*.example', '10.0.0.1', '[::1]', 'dashcam.s3.internal']);
     t.strictSame(found.upstream, {
@@ -52,7 +53,15 @@ spec:
       sign: { aws: { service: 's3', region: 'ap-northeast-1' } },
     });
     t.match(found.store, { methods: ['POST', 'PUT'], ttl: 604_800_000, quota: 20 * 2 ** 30 });
-    t.strictSame(found.replay, { concurrency: 64, rate: 1_000_000, retry: { max: 100 } });
+    t.strictSame(found.replay, {
+      concurrency: 64,
+      metered: 'deny',
+      roaming: 'allow',
+      rate: 1_000_000,
+      links: ['lte', 'wifi'],
+      budget: { lte: { daily: 500_000_000, monthly: 10 * 2 ** 30 } },
+      retry: { max: 100 },
+    });
   },
 );
 
@@ -144,7 +153,7 @@ t.test(
       'a.yaml:3:27: metadata.labels: unknown field; expected a mapping with name',
       'a.yaml:7:3: spec.whenfull: unknown field; did you mean `spec.store.whenFull`?',
       'a.yaml:8:11: spec.store.whenFul: unknown field; did you mean `whenFull`?',
-      'a.yaml:8:27: spec.store.links: unknown field; expected a mapping with mode, methods, receipt, order, patience, stream, reads, class, ttl, quota, whenFull',
+      'a.yaml:8:27: spec.store.links: unknown field; did you mean `spec.replay.links`?',
       'a.yaml:9:20: spec.replay.retry.maxx: unknown field; did you mean `max`?',
       'a.yaml:10:3: spec.tll: unknown field; did you mean `spec.store.ttl`?',
       'a.yaml:11:1: __proto__: unknown field; expected a mapping with apiVersion, kind, metadata, spec',
@@ -152,10 +161,18 @@ t.test(
   },
 );
 
-t.test('links are not part of the policy yet, so they are refused', async (t) => {
-  t.match(problemsOf(destination({ more: 'replay: {links: [wifi]}' })), [
-    /spec\.replay\.links: unknown field/,
-  ]);
+t.test('a link or a budget that nobody knows is refused at its place', async (t) => {
+  const refused = (replay: string, problem: RegExp) =>
+    t.match(problemsOf(destination({ more: `replay: {${replay}}` })), [problem]);
+  refused(
+    'links: [wifi, 5g]',
+    /spec\.replay\.links\[1\]: expected one of wired, wifi, lte, other, but found "5g"/,
+  );
+  refused('links: []', /spec\.replay\.links: /);
+  refused('metered: ask', /spec\.replay\.metered: expected one of allow, deny/);
+  refused('budget: {lte: {dayly: 1GB}}', /spec\.replay\.budget\.lte\.dayly: .*did you mean `daily`/);
+  refused('budget: {lte: {daily: 1}}', /spec\.replay\.budget\.lte\.daily: expected a size/);
+  refused('budget: {wifi: {monthly: 99999999999TiB}}', /budget\.wifi\.monthly: .*too large/);
 });
 
 t.test('what a schema cannot say is checked too', async (t) => {

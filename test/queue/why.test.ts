@@ -21,10 +21,7 @@ t.test('the queue says why an entry waits, and what became of it', async (t) => 
   const first = await store('/clip');
   await says(first, /^dashcam pauses until .* after: no link \(UF\)/);
   const second = await store('/clip');
-  t.match(await says(second, /order key/), [
-    /^dashcam pauses until /,
-    new RegExp(`^${first} is older, has the same order key, and goes first: `),
-  ]);
+  await says(second, new RegExp(`^${first} is older, has the same order key, and goes first: `));
   use.answer.status = 503;
   use.answer.body = 'busy';
   use.answer.headers = { 'retry-after': '3600' };

@@ -40,7 +40,7 @@ t.test('an entry that pauses blocks its key, and nothing else', async (t) => {
   lane.stays(entry(1, 'a'), 100);
   t.equal(lane.next(50)?.seq, 3);
   t.equal(lane.next(50), undefined);
-  t.equal(lane.nextAt, 100, 'when the pause of 1 is over, not that of 2, which waits for 1');
+  t.equal(lane.nextAt(), 100, 'when the pause of 1 is over, not that of 2, which waits for 1');
   t.equal(lane.next(100)?.seq, 1);
 });
 

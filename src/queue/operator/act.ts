@@ -1,6 +1,7 @@
 // What an operator's hand does to entries: retry and drop, of one or of many, first only told and then done. By whom and why
 // goes into the audit trail with each of them. Editing: edit.ts.
 
+import type { Replay } from '../../replay/replay.ts';
 import type { Entry, Store } from '../../store/store.ts';
 import { type Selection, selected } from './select.ts';
 
@@ -49,6 +50,12 @@ export const retry = (store: Store): Act => ({
 export const drop = (store: Store): Act => ({
   fits: () => true,
   run: ({ id }, detail) => store.drop(id, 'dropped', detail),
+});
+
+/** Over whatever link there is. */
+export const send = (replay: Replay): Act => ({
+  fits: ({ state }) => state === 'stored',
+  run: async (entry) => replay.hurry(entry),
 });
 
 /** Runs over the selection; `dryRun` counts what would be touched. Where the store fails in between, what was done stays done. */

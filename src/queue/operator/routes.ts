@@ -3,12 +3,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 import type { Policy } from '../../policy/policy.ts';
+import type { Budget } from '../../replay/budget.ts';
 import type { Replay } from '../../replay/replay.ts';
 import { type WhyState, why } from '../../replay/why.ts';
 import type { Store, StoreEvent } from '../../store/store.ts';
 import { LaybyError } from '../../telemetry/error.ts';
 import { entryView } from '../entries-page.ts';
-import { actOn, drop, type Hand, retry } from './act.ts';
+import { actOn, drop, type Hand, retry, send } from './act.ts';
 import { type EditRequest, editEntry } from './edit.ts';
 import { checkSelection, known } from './select.ts';
 import { wholeView } from './show.ts';
@@ -18,6 +19,7 @@ const BODY_BYTES = 4 * 1024 * 1024;
 export interface OperatorOptions {
   store: Store;
   replay: Replay;
+  budget: Budget;
   policy: () => Policy | undefined;
 }
 
@@ -28,7 +30,7 @@ interface ActRequest extends Hand {
 
 /** false where the path is none of these. Errors: LAYBY_REQUEST_INVALID, LAYBY_ENTRY_UNKNOWN, and those of the acts. */
 export async function serveOperator(
-  { store, replay, policy }: OperatorOptions,
+  { store, replay, budget, policy }: OperatorOptions,
   request: IncomingMessage,
   response: ServerResponse,
   path: string,
@@ -51,10 +53,15 @@ export async function serveOperator(
       json(response, wholeView(store, edited, false));
       return true;
     }
+    case 'GET /v1/queue/budget':
+      json(response, budget.view());
+      return true;
     case 'POST /v1/queue/retry':
+    case 'POST /v1/queue/send':
     case 'POST /v1/queue/drop': {
       const { select, dryRun = false, ...hand } = await jsonOf<ActRequest>(request);
-      const act = path.endsWith('/retry') ? retry(store) : drop(store);
+      const acts = { retry: retry(store), drop: drop(store), send: send(replay) };
+      const act = acts[path.slice('/v1/queue/'.length) as keyof typeof acts];
       const { first, ...tally } = await actOn(store, checkSelection(select), act, hand, dryRun);
       json(response, { ...tally, dryRun, first: first.map(entryView) });
       return true;
@@ -99,7 +106,7 @@ async function whyStateOf(store: Store, replay: Replay, id: string): Promise<Why
   const entry = await store.get(id);
   let last: StoreEvent | undefined;
   for await (const event of store.audit({ id })) last = event;
-  const lane = entry && replay.view(entry.destination, id);
+  const lane = entry && replay.view(entry);
   const oldest = entry && store.totals().get(entry.destination)?.oldest;
   return {
     id,
