@@ -62,6 +62,8 @@ export interface Destination {
     roaming?: 'allow' | 'deny';
     /** Bytes that replay may have sent over this kind of link, in all, up to which this destination goes on. */
     budget?: Partial<Record<LinkKind, { daily?: number; monthly?: number }>>;
+    /** Of large POSTs to others than S3. */
+    resume: 'none' | 'tus';
     /** `max`: the longest pause between two tries, ms. */
     retry: { max: number };
   };

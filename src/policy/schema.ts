@@ -259,6 +259,13 @@ const Replay = Type.Object(
         },
       ),
     ),
+    resume: Type.Optional(
+      oneOf(
+        ['none', 'tus'],
+        'How large POSTs are sent to a destination that is not S3. `none`: as one request, from the start after a cut. `tus`: as an upload of the tus 1.0 protocol, which goes on where it was; the URL that the app posts to must be where the server takes such uploads. Objects go to S3 in parts whatever stands here.',
+        'none',
+      ),
+    ),
     retry: Type.Optional(
       Type.Object(
         { max: Type.Optional(duration('The longest pause between two tries.', '30s')) },

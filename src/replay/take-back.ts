@@ -7,6 +7,7 @@ import type { Store } from '../store/store.ts';
 import { messageOf } from '../telemetry/error.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { abortUpload, isBegun } from './deliver/s3/begun.ts';
+import { abortTus, isTusBegun } from './deliver/tus.ts';
 
 /** Without a link, or where the destination does not take it back now, it is asked again after so long, ms. */
 const AGAIN_MS = 60_000;
@@ -19,6 +20,10 @@ export interface TakeBackOptions {
   /** A try of the entry is still ending: it may note more. */
   isRunning: (id: string) => boolean;
 }
+
+/** What tells one upload of an entry from another. */
+const nameOf = (progress: unknown): string | undefined =>
+  isBegun(progress) ? progress.uploadId : isTusBegun(progress) ? progress.upload : undefined;
 
 export class TakeBack {
   readonly #options: TakeBackOptions;
@@ -73,16 +78,18 @@ export class TakeBack {
   /** false: later. */
   async #takeBack(id: string, progress: unknown): Promise<boolean> {
     const { store, egress, log, destination } = this.#options;
-    if (isBegun(progress)) {
+    if (isBegun(progress) || isTusBegun(progress)) {
       const there = destination(progress.destination);
       if (!there) return false;
-      const { gone, status } = await abortUpload(egress, there, id, progress, this.#stop.signal);
+      const { signal } = this.#stop;
+      const { gone, status } = isBegun(progress)
+        ? await abortUpload(egress, there, id, progress, signal)
+        : await abortTus(egress, there, id, progress, signal);
       if (!gone) return false;
-      const { uploadId } = progress;
-      log.info({ id, destination: there.name, uploadId, status }, 'upload taken back');
+      const upload = nameOf(progress);
+      log.info({ id, destination: there.name, upload, status }, 'upload taken back');
       // An operator may have had it tried again meanwhile, and then it is a new upload that is written down.
-      const now = await store.progress(id);
-      if (!isBegun(now) || now.uploadId !== uploadId) return true;
+      if (nameOf(await store.progress(id)) !== upload) return true;
     }
     await store.setProgress(id, undefined);
     return true;

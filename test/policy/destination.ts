@@ -23,5 +23,5 @@ export const destination = (changes: Changes = {}): Destination => ({
     whenFull: 'refuse',
     ...changes.store,
   },
-  replay: { concurrency: 4, retry: { max: 30_000 }, ...changes.replay },
+  replay: { concurrency: 4, resume: 'none', retry: { max: 30_000 }, ...changes.replay },
 });

@@ -30,7 +30,7 @@ t.test('a document with only what is required has every default', async (t) => {
       reads: 'stored',
       whenFull: 'refuse',
     },
-    replay: { concurrency: 4, metered: 'allow', roaming: 'allow', retry: { max: 30_000 } },
+    replay: { concurrency: 4, metered: 'allow', roaming: 'allow', resume: 'none', retry: { max: 30_000 } },
   });
 });
 
@@ -57,6 +57,7 @@ spec:
       concurrency: 64,
       metered: 'deny',
       roaming: 'allow',
+      resume: 'none',
       rate: 1_000_000,
       links: ['lte', 'wifi'],
       budget: { lte: { daily: 500_000_000, monthly: 10 * 2 ** 30 } },

@@ -27,7 +27,7 @@ const destination = (
     whenFull,
     ...(quota > 0 && { quota }),
   },
-  replay: { concurrency: 4, retry: { max: 1000 } },
+  replay: { concurrency: 4, resume: 'none', retry: { max: 1000 } },
 });
 
 const arrive = async (

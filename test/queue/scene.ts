@@ -42,7 +42,7 @@ export const destinationOf = (name: string, store: Partial<Destination['store']>
     whenFull: 'refuse',
     ...store,
   },
-  replay: { concurrency: 4, retry: { max: 200 } },
+  replay: { concurrency: 4, resume: 'none', retry: { max: 200 } },
 });
 
 /** `dir`: where the store goes. */

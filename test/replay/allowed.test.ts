@@ -24,7 +24,7 @@ const lte: LinkNature = { kind: 'lte', interface: 'wwan0', metered: true, roamin
 const wifi: LinkNature = { kind: 'wifi', interface: '', metered: false, roaming: false };
 const dashcam = (replay: Partial<Destination['replay']>): Destination => ({
   ...destinationOf('dashcam'),
-  replay: { concurrency: 4, retry: { max: 200 }, ...replay },
+  replay: { concurrency: 4, resume: 'none', retry: { max: 200 }, ...replay },
 });
 const unused = { day: 0, month: 0 };
 

@@ -5,7 +5,7 @@ import { textOf } from './answer-text.ts';
 import type { Result, Try } from './deliver.ts';
 import { beginOnce, OutgoingBody } from './outgoing-body.ts';
 
-export interface WholeAnswer {
+export interface WholeRequestAnswer {
   kind: 'answer';
   status: number;
   /** Names and values in turn. */
@@ -14,7 +14,7 @@ export interface WholeAnswer {
   text: string;
 }
 
-export async function sendWhole(attempt: Try): Promise<WholeAnswer | (Result & { kind: 'no-link' })> {
+export async function sendWhole(attempt: Try): Promise<WholeRequestAnswer | (Result & { kind: 'no-link' })> {
   const { egress, destination, entry, signal, goodput } = attempt;
   const begin = beginOnce(attempt);
   const body = new OutgoingBody(attempt, {}, begin);

@@ -3,30 +3,18 @@
 import type { Egress } from '../../../egress/egress.ts';
 import type { Destination } from '../../../policy/policy.ts';
 import type { EntryHead } from '../../../store/store.ts';
-import { messageOf } from '../../../telemetry/error.ts';
 import { headerOf } from '../../../wire/headers.ts';
 import { retryAfterMs } from '../../outcome.ts';
-import { ANSWER_KEPT, textOf } from '../answer-text.ts';
+import { ANSWER_KEPT } from '../answer-text.ts';
+import { ask, type WholeAnswer } from '../ask.ts';
 import type { Result } from '../deliver.ts';
 import { keptAnswer } from '../kept-answer.ts';
 import { outcomeOfS3 } from './outcome.ts';
 import { errorIn, type S3Error } from './xml.ts';
 
-/** A page of ListParts (1000 parts) is about 300 KB. */
-const TEXT_BYTES = 4 * 1024 * 1024;
-
-export interface S3Answer {
-  status: number;
-  /** Names and values in turn. */
-  headers: string[];
-  text: string;
-  /** It did not break off. */
-  whole: boolean;
+export interface S3Answer extends WholeAnswer {
   error: S3Error | undefined;
 }
-
-/** The destination was not reached, or was lost on the way; what became of the request is not known. */
-export class WayLost extends Error {}
 
 /** The path of a URL, without its query. */
 export const withoutQuery = (url: string): string => {
@@ -72,20 +60,10 @@ export class S3Calls {
   async call({ method, query = {}, headers, body }: S3Request): Promise<S3Answer> {
     const url = withoutQuery(this.#object.url) + queryOf(query);
     const head: EntryHead = { ...this.#object, method, url, headers: [...headers] };
-    try {
-      const outgoing = body ?? { bytes: 0, pieces: none() };
-      const answer = await this.#egress.send(this.destination, head, outgoing, { signal: this.#signal });
-      const { text, whole } = await textOf(answer.body, TEXT_BYTES);
-      if (answer.noLink !== undefined) throw new WayLost(`no link (${answer.noLink})`);
-      const { status } = answer;
-      return { status, headers: answer.headers, text, whole, error: text ? errorIn(text) : undefined };
-    } catch (error) {
-      throw error instanceof WayLost ? error : new WayLost(messageOf(error), { cause: error });
-    }
+    const answer = await ask(this.#egress, this.destination, head, this.#signal, body);
+    return { ...answer, error: answer.text ? errorIn(answer.text) : undefined };
   }
 }
-
-async function* none(): AsyncGenerator<Buffer> {}
 
 export const resultOf = (answer: S3Answer, moved = 0): Result & { kind: 'answered' } => ({
   kind: 'answered',

@@ -1,9 +1,10 @@
 // A request to S3 in one piece: a small object, or anything else that is stored of S3. What S3 says in XML is heeded, a redirect to the
 // bucket's region is followed within the policy, and a condition that our own lost PUT has met is no refusal.
 
+import { WayLost } from '../ask.ts';
 import type { Result, Strategy, Try } from '../deliver.ts';
-import { sendWhole, type WholeAnswer } from '../whole.ts';
-import { resultOf, S3Calls, WayLost } from './calls.ts';
+import { sendWhole, type WholeRequestAnswer } from '../whole.ts';
+import { resultOf, S3Calls } from './calls.ts';
 import { isConditional } from './headers.ts';
 import { recognise } from './recognise.ts';
 import { redirectIn, targetOf, wordsOf } from './redirect.ts';
@@ -21,12 +22,12 @@ export const deliverToS3: Strategy = async (attempt) => {
   return second.kind === 'no-link' ? second : resultOfWhole(there, second);
 };
 
-const s3AnswerOf = ({ status, headers, text }: WholeAnswer) => ({
+const s3AnswerOf = ({ status, headers, text }: WholeRequestAnswer) => ({
   ...{ status, headers, text, whole: true },
   error: errorIn(text),
 });
 
-async function resultOfWhole(attempt: Try, answer: WholeAnswer): Promise<Result> {
+async function resultOfWhole(attempt: Try, answer: WholeRequestAnswer): Promise<Result> {
   const result = resultOf(s3AnswerOf(answer));
   const { egress, destination, entry, signal } = attempt;
   if (answer.status !== 412 || entry.method !== 'PUT' || !isConditional(entry.headers)) return result;
