@@ -2,8 +2,9 @@
 // those it may be is for turns.ts, as far as order goes. A stream that is to be cut into several entries is for segments.ts.
 
 import type { IncomingMessage } from 'node:http';
+import type { Destination } from '../policy/policy.ts';
+import { resultOfAnswer } from '../replay/deliver/choose.ts';
 import type { Result } from '../replay/deliver/deliver.ts';
-import { resultOfAnswer } from '../replay/deliver/http.ts';
 import type { Entry, EntryHead, EntryWriter, Store } from '../store/store.ts';
 import { LaybyError } from '../telemetry/error.ts';
 import { type Arrival, headOf, type Outcome, requestId, type Surroundings } from './arrival.ts';
@@ -111,7 +112,13 @@ async function goThrough(
     kept = await cutThrough({ arrival, head, read, expected, egress, spool, patience, store });
     if (!kept) return 'cut_through';
     if (!kept.behind) return await commit(arrival, filing, kept.writer, pending(true));
-    const left = await leaveBehind(around, kept.writer, kept.behind, request.rawTrailers);
+    const left = await leaveBehind(
+      around,
+      arrival.destination,
+      kept.writer,
+      kept.behind,
+      request.rawTrailers,
+    );
     behind = left.over;
     return await giveReceipt(arrival, filing, left.entry, pending(false));
   } catch (error) {
@@ -129,6 +136,7 @@ async function goThrough(
 /** Commits what is on its way, and hands it over to replay. `over` resolves when it has left, or waits for its next try. */
 async function leaveBehind(
   { store, turns, adopt, log }: Surroundings,
+  to: Destination,
   writer: EntryWriter,
   { upload, moved }: Behind,
   trailers: string[],
@@ -142,7 +150,7 @@ async function leaveBehind(
     const entry = await writer.commit(trailers);
     const result = upload.sent.then(async (sent): Promise<Result> => {
       if ('broken' in sent) return { kind: 'no-link', words: sent.broken, moved: moved() };
-      return resultOfAnswer(sent);
+      return resultOfAnswer(to, sent);
     });
     const adopted = adopt(entry, { result, abort: () => upload.abort() })
       .catch((error) => log.error({ err: error, id }, 'an upload behind could not be followed'))

@@ -1,10 +1,15 @@
 // A try, by the strategy that fits the entry.
 
+import type { Answer } from '../../egress/egress.ts';
+import type { Destination } from '../../policy/policy.ts';
+import { textOf } from './answer-text.ts';
 import type { Result, Strategy, Try } from './deliver.ts';
-import { deliverByHttp } from './http.ts';
+import { deliverByHttp, resultOf } from './http.ts';
 import { isBegun } from './s3/begun.ts';
+import { resultOf as resultOfS3 } from './s3/calls.ts';
 import { deliverInParts } from './s3/multipart.ts';
 import { deliverToS3 } from './s3/single.ts';
+import { errorIn } from './s3/xml.ts';
 import { type StrategyName, strategyFor } from './strategy.ts';
 import { deliverByTus, isTusBegun } from './tus.ts';
 
@@ -21,4 +26,12 @@ export async function deliver(attempt: Try): Promise<Result> {
   const progress = await store.progress(entry.id);
   const begun = isBegun(progress) || isTusBegun(progress);
   return STRATEGIES[strategyFor(destination, entry, { begun, rate: goodput.rate })](attempt);
+}
+
+/** What an answer means whose request was sent elsewhere; it is read to its end. */
+export async function resultOfAnswer(to: Destination, { status, headers, body }: Answer): Promise<Result> {
+  const { text, whole } = await textOf(body);
+  return to.upstream.sign?.aws.service === 's3'
+    ? resultOfS3({ status, headers, text, whole, error: errorIn(text) })
+    : resultOf(status, headers, text);
 }

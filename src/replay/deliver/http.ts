@@ -1,9 +1,7 @@
 // One request for an entry: what every destination understands.
 
-import type { Answer } from '../../egress/egress.ts';
 import { headerOf } from '../../wire/headers.ts';
 import { outcomeOf, retryAfterMs } from '../outcome.ts';
-import { textOf } from './answer-text.ts';
 import type { Result, Strategy } from './deliver.ts';
 import { keptAnswer } from './kept-answer.ts';
 import { sendWhole } from './whole.ts';
@@ -16,12 +14,8 @@ export const deliverByHttp: Strategy = async (attempt) => {
   return answer.kind === 'no-link' ? answer : resultOf(answer.status, answer.headers, answer.text);
 };
 
-const resultOf = (status: number, headers: readonly string[], words: string): Result => ({
+export const resultOf = (status: number, headers: readonly string[], words: string): Result => ({
   ...{ kind: 'answered', outcome: outcomeOf(status), status, words: words.slice(0, WORDS) },
   answer: keptAnswer(status, headers, words),
   retryAfter: retryAfterMs(headerOf(headers, 'retry-after'), Date.now()),
 });
-
-/** What an answer means whose request was sent elsewhere; it is read to its end. */
-export const resultOfAnswer = async ({ status, headers, body }: Answer): Promise<Result> =>
-  resultOf(status, headers, (await textOf(body)).text);
