@@ -9,10 +9,11 @@ import { findRclone } from '../src/parts/rclone.ts';
 import { curl } from '../test/rig/app.ts';
 import { blackhole } from '../test/rig/faults/blackhole.ts';
 import { rate } from '../test/rig/faults/rate.ts';
+import { noGo } from '../test/rig/go.ts';
 import { startLayby } from '../test/rig/layby.ts';
 import { DEVICE, makeRoad, noRoad, type Road } from '../test/rig/namespaces.ts';
 import { run } from '../test/rig/run.ts';
-import { noGo, type S3Server, startS3 } from '../test/rig/s3.ts';
+import { type S3Server, startS3 } from '../test/rig/s3.ts';
 import { type Case, planFromArguments, runBench, type Subject } from './harness.ts';
 import { Scratch } from './scratch.ts';
 

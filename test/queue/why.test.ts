@@ -5,7 +5,10 @@ import { destinationOf, scene } from './scene.ts';
 
 t.test('the queue says why an entry waits, and what became of it', async (t) => {
   const use = await scene(t.testdir(), [
-    { ...destinationOf('dashcam', { order: 'key' }), replay: { concurrency: 4, resume: 'none', retry: { max: 3_600_000 } } },
+    {
+      ...destinationOf('dashcam', { order: 'key' }),
+      replay: { concurrency: 4, resume: 'none', retry: { max: 3_600_000 } },
+    },
   ]);
   const why = async (id: string): Promise<string[]> =>
     JSON.parse((await use.admin(`/v1/queue/entries/${id}/why`)).text).why;
