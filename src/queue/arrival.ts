@@ -5,7 +5,7 @@ import { validate as isUuid } from 'uuid';
 import type { Egress } from '../egress/egress.ts';
 import { CLASSES, type Destination } from '../policy/policy.ts';
 import { upstreamPath } from '../policy/upstream.ts';
-import type { UnderWay } from '../replay/replay.ts';
+import type { UnderWay } from '../replay/runner.ts';
 import { resourceOf } from '../store/resource.ts';
 import type { Entry, EntryHead, Store } from '../store/store.ts';
 import type { Logger } from '../telemetry/log.ts';

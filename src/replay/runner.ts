@@ -1,0 +1,408 @@
+// The lane of one destination on its way out: what is tried, how many at once, and what follows from each result. What may go is the
+// lane's, how it goes deliver's, what it means the outcome's.
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Egress } from '../egress/egress.ts';
+import type { Destination } from '../policy/policy.ts';
+import type { Entry, Store } from '../store/store.ts';
+import { LaybyError } from '../telemetry/error.ts';
+import type { Logger } from '../telemetry/log.ts';
+import { forbidden, type LinkNature } from './allowed.ts';
+import { pauseMs } from './backoff.ts';
+import type { Budget } from './budget.ts';
+import { deliver } from './deliver/choose.ts';
+import type { Result } from './deliver/deliver.ts';
+import { Goodput } from './deliver/goodput.ts';
+import { Lane } from './lane.ts';
+import { TokenBucket } from './token-bucket.ts';
+import type { WayOut } from './way-out.ts';
+import type { LaneView, LinkWord } from './why.ts';
+
+/** A try that moved so many bytes (more than buffers on the way can hide) made progress: pauses start small again. */
+const PROGRESS_BYTES = 1024 * 1024;
+/** While the kernel says that there is no way out, one entry is tried so often, ms: the kernel may be wrong. */
+const HINT_PROBE_MS = 15_000;
+/** A try of which nothing has moved for so long when the link comes back is cut, ms. TCP is back within it after a short loss. */
+const STALLED_MS = 3_000;
+/** The pause after a 401 or 403, ms: credentials get fixed by people. */
+const UNAUTHORIZED_MS = 30_000;
+
+/** The entry cannot be sent any more: it is quarantined, or a rule took it in the moment before. */
+const GONE: ReadonlySet<string> = new Set(['LAYBY_ENTRY_DAMAGED', 'LAYBY_ENTRY_UNKNOWN']);
+
+export interface ReplayOptions {
+  store: Store;
+  egress: Egress;
+  log: Logger;
+  /** Of all destinations together, bytes per second; default: as fast as the way takes it. */
+  rate?: number | undefined;
+  /** Whether the last try got through to the destination. */
+  onOutcome: (destination: string, reached: boolean) => void;
+  /** An entry has left the lane. */
+  onLeft: (destination: string) => void;
+  /** Whether an entry may be sent now, as far as others than the lane know; `wake` when that may have changed. */
+  maySend: (entry: Entry) => boolean;
+  count: (destination: string, outcome: string, bytes: number) => void;
+  /** What kind of link the way out is now. */
+  nature: () => LinkNature;
+  budget: Budget;
+}
+
+/** An upload that was begun elsewhere. */
+export interface UnderWay {
+  /** Never rejects. */
+  result: Promise<Result>;
+  abort: () => void;
+}
+
+interface OwnTry {
+  end: AbortController;
+  /** When the last piece of its body left; ms of performance.now(). */
+  movedAt: number;
+  /** It was cut, to begin again. */
+  restarted?: boolean;
+}
+
+export interface RunnerOptions extends ReplayOptions {
+  wayOut: WayOut;
+  destinations: () => readonly Destination[];
+  onTryEnded: (id: string) => void;
+}
+
+export class Runner {
+  readonly name: string;
+  #destination: Destination;
+  #options: RunnerOptions;
+  #lane = new Lane();
+  #link: LinkWord = { up: true, by: 'default', since: 0 };
+  /** Failed tries in a row, for want of a link. */
+  #failures = 0;
+  #notBefore = 0;
+  /** What the pause is for, in words. */
+  #pausedAfter = '';
+  #timer: NodeJS.Timeout | undefined;
+  /** A second look at what was under way when the link came back. */
+  #second: NodeJS.Timeout | undefined;
+  #listing = false;
+  /** Entries that an operator wants sent now; forgotten at the next start. */
+  readonly #hurried = new Set<string>();
+  #more = true;
+  #bucket: TokenBucket | undefined;
+  #goodput = new Goodput();
+  #stopping = false;
+  #running = new Set<Promise<void>>();
+  /** By id. */
+  #tries = new Map<string, OwnTry>();
+
+  constructor(destination: Destination, options: RunnerOptions) {
+    this.name = destination.name;
+    this.#options = options;
+    this.#destination = destination;
+    this.policy(destination);
+  }
+
+  policy(destination: Destination): void {
+    this.#destination = destination;
+    const { rate } = destination.replay;
+    if (this.#bucket?.rate !== rate)
+      this.#bucket = rate ? new TokenBucket(rate, performance.now()) : undefined;
+    this.#pump();
+  }
+
+  link(link: LinkWord): void {
+    const back = link.up && !this.#link.up;
+    this.#link = link;
+    if (!back) return;
+    this.#restart();
+    this.hurry();
+    // A request that went out on a connection that was dead already.
+    clearTimeout(this.#second);
+    this.#second = setTimeout(() => this.#restart(), STALLED_MS);
+  }
+
+  /** Every pause is over. */
+  hurry(): void {
+    this.#failures = 0;
+    this.#notBefore = 0;
+    this.#lane.wake();
+    this.#pump();
+  }
+
+  /** Cuts the tries of which nothing has moved for a while: their connections would wait for TCP's next
+   *  attempt, which may be a minute away. They begin again at once, where they were. */
+  #restart(): void {
+    const since = performance.now() - STALLED_MS;
+    for (const own of this.#tries.values()) {
+      if (own.movedAt > since) continue;
+      own.restarted = true;
+      own.end.abort();
+    }
+  }
+
+  /** Whether the policy lets it go over this link, or an operator said `now`; and what others say of it. */
+  #mayGo = (entry: Entry): boolean =>
+    this.#options.maySend(entry) && (this.#hurried.has(entry.id) || this.#forbidden(entry) === undefined);
+
+  #forbidden(entry: Entry): string | undefined {
+    const { nature, budget } = this.#options;
+    const link = nature();
+    const used = link.kind === undefined ? { day: 0, month: 0 } : budget.used(link.kind);
+    return forbidden(this.#destination, link, used, entry.bytes);
+  }
+
+  /** An operator wants this entry sent over whatever link there is, without its pause and its destination's. */
+  sendNow(id: string): void {
+    this.#hurried.add(id);
+    this.#lane.hurry(id);
+    this.#notBefore = 0;
+    this.#pump();
+  }
+
+  stored(): void {
+    this.#more = true;
+    this.#pump();
+  }
+
+  rewind(): void {
+    this.#lane.rewind();
+    this.stored();
+  }
+
+  /** What could not be sent may be sent now. */
+  wake(): void {
+    this.#pump();
+  }
+
+  left(id: string): void {
+    this.#hurried.delete(id);
+    this.#lane.left(id);
+    this.#tries.get(id)?.end.abort();
+    this.#pump();
+  }
+
+  /** Starts what may start, and sets the timer for what may start later. */
+  #pump(): void {
+    clearTimeout(this.#timer);
+    if (this.#stopping) return;
+    if (this.#more && this.#lane.room > 0) void this.#list();
+    const now = performance.now();
+    if (!this.#link.up && this.#link.by === 'override') return;
+    const pausedUntil = Math.max(this.#notBefore, this.#link.up ? 0 : this.#lastTry + HINT_PROBE_MS);
+    if (pausedUntil > now) {
+      if (!this.#lane.empty) this.#timer = setTimeout(() => this.#pump(), pausedUntil - now);
+      return;
+    }
+    while (this.#lane.sending < this.#concurrency) {
+      const entry = this.#lane.next(now, this.#mayGo);
+      if (!entry) break;
+      this.#lastTry = now;
+      const running = this.#try(entry).finally(() => {
+        this.#running.delete(running);
+        this.#pump();
+      });
+      this.#running.add(running);
+    }
+    const nextAt = this.#lane.nextAt(this.#mayGo);
+    if (nextAt !== undefined && nextAt > now) this.#timer = setTimeout(() => this.#pump(), nextAt - now);
+  }
+
+  #lastTry = Number.NEGATIVE_INFINITY;
+
+  /** While nothing gets through, one entry is enough to find out. */
+  get #concurrency(): number {
+    return this.#failures > 0 || !this.#link.up || this.#link.slow ? 1 : this.#destination.replay.concurrency;
+  }
+
+  /** What an entry of this lane waits for. */
+  view(entry: Entry): LaneView {
+    const now = performance.now();
+    const words = !this.#options.maySend(entry)
+      ? 'a request with the same order key, whose app waits for the answer, is under way before it'
+      : this.#hurried.has(entry.id)
+        ? undefined
+        : this.#forbidden(entry);
+    const place = this.#lane.place(entry.id);
+    const { rate } = this.#destination.replay;
+    return {
+      link: this.#link,
+      probeIn: Math.max(0, this.#lastTry + HINT_PROBE_MS - now),
+      pause: {
+        ms: Math.max(0, this.#notBefore - now),
+        after: this.#pausedAfter,
+        failures: this.#failures,
+      },
+      underWay: this.#lane.sending,
+      concurrency: this.#concurrency,
+      ...(rate !== undefined && { rate }),
+      ...(words !== undefined && { forbidden: words }),
+      ...(place && {
+        place: { pauseMs: Math.max(0, place.notBefore - now), ...(place.older && { older: place.older }) },
+      }),
+    };
+  }
+
+  async #list(): Promise<void> {
+    if (this.#listing) return;
+    this.#listing = true;
+    this.#more = false;
+    try {
+      const { room, seen } = this.#lane;
+      let got = 0;
+      for await (const entry of this.#options.store.list({
+        destination: this.name,
+        state: 'stored',
+        after: seen,
+        limit: room,
+      })) {
+        got += 1;
+        if (!this.#lane.has(entry.id)) this.#lane.add(entry);
+      }
+      if (got === room) this.#more = true;
+    } catch (error) {
+      this.#more = true;
+      this.#options.log.error({ err: error, destination: this.name }, 'the lane cannot be listed');
+    } finally {
+      this.#listing = false;
+    }
+    if (!this.#lane.empty) this.#pump();
+  }
+
+  /** An upload that is under way, of an entry that is marked as being sent. Resolves when it has left or waits again. */
+  async adopt(entry: Entry, upload: UnderWay): Promise<void> {
+    this.#lane.adopt(entry);
+    const end = new AbortController();
+    end.signal.addEventListener('abort', upload.abort);
+    // Whether it moves is not seen here.
+    const own = { end, movedAt: Number.POSITIVE_INFINITY };
+    const running = this.#follow(entry, own, () => upload.result).finally(() => {
+      this.#running.delete(running);
+      this.#pump();
+    });
+    this.#running.add(running);
+    await running;
+  }
+
+  #try(entry: Entry): Promise<void> {
+    const { store, egress, budget, nature } = this.#options;
+    const { kind } = nature();
+    const use = kind && budget.begin(kind, entry.bytes);
+    store.sending(entry.id, true);
+    const end = new AbortController();
+    const own: OwnTry = { end, movedAt: performance.now() };
+    const pace = this.#options.wayOut.pace(
+      entry.class,
+      () => this.#bucket,
+      (bytes) => {
+        own.movedAt = performance.now();
+        use?.moved(bytes);
+      },
+    );
+    return this.#follow(entry, own, () =>
+      deliver({
+        ...{ store, egress, entry, signal: end.signal },
+        ...{ destination: this.#destination, destinations: this.#options.destinations() },
+        ...{ pace, goodput: this.#goodput },
+      }).finally(use?.end),
+    );
+  }
+
+  async #follow(entry: Entry, own: OwnTry, send: () => Promise<Result>): Promise<void> {
+    const { store, log } = this.#options;
+    this.#tries.set(entry.id, own);
+    try {
+      const result = await send();
+      if (own.end.signal.aborted && result.kind === 'no-link') {
+        if (own.restarted) this.#lane.stays(entry, 0);
+        return;
+      }
+      await this.#settle(entry, result);
+    } catch (error) {
+      const gone = error instanceof LaybyError && GONE.has(error.code);
+      if (gone) {
+        this.#lane.left(entry.id);
+        this.#options.onLeft(this.name);
+      } else {
+        // The store cannot note what happened: the entry stays, and is tried again.
+        log.error({ err: error, id: entry.id }, 'a try could not be noted');
+        this.#lane.stays(entry, performance.now() + 1_000);
+      }
+    } finally {
+      store.sending(entry.id, false);
+      this.#tries.delete(entry.id);
+      this.#options.onTryEnded(entry.id);
+    }
+  }
+
+  isTrying(id: string): boolean {
+    return this.#tries.has(id);
+  }
+
+  async #settle(entry: Entry, result: Result): Promise<void> {
+    const { store, log, onOutcome, onLeft, count } = this.#options;
+    const { max } = this.#destination.replay.retry;
+    if (result.kind === 'no-link') {
+      this.#failures = result.moved >= PROGRESS_BYTES ? 1 : this.#failures + 1;
+      const pause = pauseMs(this.#failures, max);
+      this.#notBefore = performance.now() + pause;
+      this.#pausedAfter = result.words;
+      onOutcome(this.name, false);
+      count(this.name, 'no_link', result.moved);
+      log.info({ id: entry.id, destination: this.name, why: result.words, pause }, 'not sent: no link');
+      this.#lane.stays((await store.failed(entry.id, result.words)) ?? entry, 0);
+      return;
+    }
+    this.#failures = 0;
+    onOutcome(this.name, true);
+    count(this.name, result.outcome, entry.bytes);
+    const said = `${result.status}${result.words ? `: ${result.words}` : ''}`;
+    switch (result.outcome) {
+      case 'delivered':
+        this.#hurried.delete(entry.id);
+        await store.delivered(
+          entry.id,
+          entry.attempts === 0 ? `${result.status}` : `${result.status} on try ${entry.attempts + 1}`,
+        );
+        this.#lane.left(entry.id);
+        onLeft(this.name);
+        return;
+      case 'dead':
+        log.warn(
+          { id: entry.id, destination: this.name, status: result.status },
+          'refused: now a dead letter',
+        );
+        this.#hurried.delete(entry.id);
+        await store.dead(entry.id, said, result.answer);
+        this.#lane.left(entry.id);
+        onLeft(this.name);
+        return;
+      case 'retry':
+      case 'unauthorized': {
+        const again = (await store.failed(entry.id, said)) ?? entry;
+        const progressed = (result.moved ?? 0) >= PROGRESS_BYTES;
+        const pause =
+          result.outcome === 'unauthorized'
+            ? UNAUTHORIZED_MS
+            : Math.max(result.retryAfter ?? 0, pauseMs(this.#lane.streak(entry.id, progressed), max));
+        if (result.retryAfter !== undefined) {
+          this.#notBefore = Math.max(this.#notBefore, performance.now() + result.retryAfter);
+          this.#pausedAfter = `${said} (Retry-After)`;
+        }
+        log[result.outcome === 'unauthorized' ? 'error' : 'info'](
+          { id: entry.id, destination: this.name, status: result.status, pause },
+          result.outcome === 'unauthorized' ? 'refused: are the credentials right?' : 'not taken yet',
+        );
+        this.#lane.stays(again, performance.now() + pause);
+      }
+    }
+  }
+
+  /** Starts nothing more. What is under way gets `graceMs` to end, and is cut then: it is sent again after the next start. */
+  async stop(graceMs: number): Promise<void> {
+    clearTimeout(this.#timer);
+    clearTimeout(this.#second);
+    this.#stopping = true;
+    await Promise.race([Promise.allSettled(this.#running), sleep(graceMs, undefined, { ref: false })]);
+    for (const { end } of this.#tries.values()) end.abort();
+    await Promise.allSettled(this.#running);
+  }
+}
