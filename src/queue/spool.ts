@@ -10,7 +10,7 @@ import { reserveOf } from '../store/leveldb/space.ts';
 import { LaybyError, messageOf } from '../telemetry/error.ts';
 
 /** Written, and read, in one go; smaller where many spools share the memory below. */
-const BLOCK = 256 * 1024;
+const BLOCK = 1024 * 1024;
 const SMALLEST_BLOCK = 64 * 1024;
 /** Gathered by all spools together, bytes. Each has one block on its way to the disk and gathers the next. */
 const GATHERED = 4 * 1024 * 1024;
