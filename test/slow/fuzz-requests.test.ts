@@ -229,7 +229,7 @@ interface Stored {
   state: string;
 }
 const stored = async (layby: Layby) =>
-  (await (await fetch(`http://${layby.admin}/v1/queue?limit=100000`)).json()) as Stored[];
+  (await (await fetch(`http://${layby.admin}/v1/queue`)).json()) as Stored[];
 
 const run = async (t: Test, recorder: Recorder, layby: Layby, seed: number): Promise<void> => {
   const random = randomFrom(seed);
