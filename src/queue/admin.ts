@@ -9,15 +9,15 @@ import type { Backlog } from './backlog.ts';
 import { entryView } from './entries-page.ts';
 import { type OperatorOptions, serveOperator } from './operator/routes.ts';
 import { type Selection, selected, selectionOf } from './operator/select.ts';
+import { drained } from './stored-body.ts';
 
 /** The list is written piece by piece: a million entries need no more memory than one. */
 async function list(response: ServerResponse, store: Store, selection: Selection): Promise<void> {
   response.setHeader('content-type', 'application/json');
   let separator = '[';
   for await (const entry of selected(store, selection)) {
-    if (!response.write(separator + JSON.stringify(entryView(entry)))) {
-      await new Promise((resolve) => response.once('drain', resolve));
-    }
+    if (response.destroyed) return;
+    if (!response.write(separator + JSON.stringify(entryView(entry)))) await drained(response);
     separator = ',\n';
   }
   response.end(separator === '[' ? '[]\n' : ']\n');

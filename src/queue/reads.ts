@@ -16,6 +16,7 @@ import type { Arrival, Outcome, Surroundings } from './arrival.ts';
 import { passOn } from './pass-on.ts';
 import { RETRY_AFTER_S, sendProblem } from './problem.ts';
 import { answerFrom, isWhole, type StoredAnswer } from './stored-answer.ts';
+import { sendPieces } from './stored-body.ts';
 import { mayReach } from './storing.ts';
 
 /** So many entries of one resource are looked at for one with the same query. */
@@ -103,32 +104,9 @@ async function sendBody(
   if (!first) return false;
   request.resume();
   response.writeHead(status, headers);
-  try {
-    for (let piece = first; !piece.done; piece = await pieces.next()) {
-      if (response.destroyed) break;
-      if (!response.write(piece.value)) await drained(response);
-    }
-    response.end();
-  } catch {
-    // It is damaged in the middle: the app must not take it for the whole.
-    response.destroy();
-  } finally {
-    await pieces.return?.();
-  }
+  await sendPieces(response, pieces, first);
   return true;
 }
-
-/** Resolves when there is room again, or nobody takes it any more. */
-export const drained = (response: ServerResponse): Promise<void> =>
-  new Promise((resolve) => {
-    const go = () => {
-      response.off('drain', go);
-      response.off('close', go);
-      resolve();
-    };
-    response.on('drain', go);
-    response.on('close', go);
-  });
 
 /** It changes something, though the policy does not let it be stored: what is stored goes first. */
 async function overtakesNothing({ backlog, store }: Surroundings, { destination, url }: Arrival) {

@@ -2,7 +2,7 @@
 
 import type { ServerResponse } from 'node:http';
 import type { Answer } from '../egress/egress.ts';
-import { drained } from './reads.ts';
+import { drained } from './stored-body.ts';
 
 const HOP_BY_HOP = new Set(['connection', 'keep-alive', 'transfer-encoding', 'upgrade']);
 

@@ -5,8 +5,8 @@
 
 import type { Destination } from '../../policy/policy.ts';
 import type { Entry, Store } from '../../store/store.ts';
+import { etagOf } from '../stored-answer.ts';
 import { element, NAMESPACE, refuse } from './answer.ts';
-import { etagOf } from './objects.ts';
 import { type S3Request, spoken } from './operation.ts';
 import { allWaiting } from './pending.ts';
 

@@ -1,10 +1,11 @@
 // GetObject and HeadObject of what waits: answered from the store as S3 would answer when it has arrived.
 
-import type { ServerResponse } from 'node:http';
 import type { Entry, Store } from '../../store/store.ts';
 import { LaybyError } from '../../telemetry/error.ts';
 import { ANSWER_HEADER, ENTRY_HEADER, PENDING } from '../../wire/names.ts';
 import type { Arrival } from '../arrival.ts';
+import { etagOf } from '../stored-answer.ts';
+import { sendPieces } from '../stored-body.ts';
 import { refuse } from './answer.ts';
 import { CHECKSUM } from './checksums.ts';
 
@@ -15,8 +16,6 @@ const KEPT =
 /** A header that the query of a GET may set, as `response-content-type` does. */
 const OVERRIDE =
   /^response-(content-type|content-encoding|content-disposition|content-language|cache-control|expires)$/;
-
-export const etagOf = ({ md5, sha256 }: Entry): string => `"${md5 ?? sha256}"`;
 
 /** false: the entry has left meanwhile, and nothing was said yet. Rejects with S3Refused, and with the store's errors. */
 export async function sendObject(
@@ -51,31 +50,8 @@ export async function sendObject(
     throw error;
   }
   response.writeHead(range ? 206 : 200, headers);
-  await sendBody(response, pieces, first);
+  await sendPieces(response, pieces, first);
   return true;
-}
-
-async function sendBody(
-  response: ServerResponse,
-  pieces: AsyncIterator<Buffer>,
-  first: IteratorResult<Buffer> | undefined,
-): Promise<void> {
-  try {
-    for (let next = first; next && !next.done; next = await pieces.next()) {
-      if (response.destroyed) break;
-      if (!response.write(next.value))
-        await new Promise<void>((resolve) => {
-          response.once('drain', resolve);
-          response.once('close', resolve);
-        });
-    }
-    response.end();
-  } catch {
-    // It was found damaged in the middle: what was sent must not look whole.
-    response.destroy();
-  } finally {
-    await pieces.return?.();
-  }
 }
 
 const headersOf = (entry: Entry, checksums: boolean): Record<string, string> => {
