@@ -24,44 +24,36 @@ export const showCommand = () =>
     .addOption(adminOption())
     .action(show);
 
-export const retryCommand = () =>
-  withFilter(new Command('retry'))
-    .description('dead letters wait again, at their old places')
+/** Which entries, and how far it may go without asking; `every`: what `--all` means. */
+const acting = (command: Command, every: string): Command =>
+  withFilter(command)
     .argument('[id...]')
-    .option('--all', 'every dead letter')
+    .option('--all', every)
     .option('--dry-run', 'only say what would be touched')
     .option('--yes', 'do not ask')
-    .option('--reason <words>', 'why, for the audit trail')
     .option('--json', 'for programs')
-    .addOption(adminOption())
+    .addOption(adminOption());
+
+export const retryCommand = () =>
+  acting(new Command('retry'), 'every dead letter')
+    .description('dead letters wait again, at their old places')
+    .option('--reason <words>', 'why, for the audit trail')
     .action((ids: string[], options: ActOptions) =>
       act('/v1/queue/retry', { present: 'retry', past: 'retried' }, ids, options, 1),
     );
 
 export const dropCommand = () =>
-  withFilter(new Command('drop'))
+  acting(new Command('drop'), 'every entry')
     .description('entries leave the queue unsent, for good')
-    .argument('[id...]')
-    .option('--all', 'every entry')
-    .option('--dry-run', 'only say what would be touched')
-    .option('--yes', 'do not ask')
     .option('--reason <words>', 'why, for the audit trail')
-    .option('--json', 'for programs')
-    .addOption(adminOption())
     .action((ids: string[], options: ActOptions) =>
       act('/v1/queue/drop', { present: 'drop', past: 'dropped' }, ids, options, 0),
     );
 
 export const sendCommand = () =>
-  withFilter(new Command('send'))
+  acting(new Command('send'), 'every entry that waits')
     .description('send entries now, whatever the policy says of links and budgets')
-    .argument('[id...]')
     .requiredOption('--now', 'over the link that is there')
-    .option('--all', 'every entry that waits')
-    .option('--dry-run', 'only say what would be touched')
-    .option('--yes', 'do not ask')
-    .option('--json', 'for programs')
-    .addOption(adminOption())
     .action((ids: string[], options: ActOptions) =>
       act('/v1/queue/send', { present: 'send now', past: 'told to send now:' }, ids, options, 1),
     );
