@@ -12,7 +12,7 @@ import type { AppRecord } from '../rig/load-plan.ts';
 import { noRoad, type Road } from '../rig/namespaces.ts';
 import type { Arrival } from '../rig/oracle-protocol.ts';
 import { type S3Server, startS3 } from '../rig/s3.ts';
-import { headersOf, makeScene, randomFile, untilDrained } from './scene.ts';
+import { headersOf, makeScene, randomFile, untilDirect, untilDrained } from './scene.ts';
 
 t.setTimeout(290_000);
 
@@ -118,6 +118,7 @@ for (const [kind, cutOf] of Object.entries(cuts))
       t.comment(
         `${expected} entries sent ${Math.round(performance.now() - started)} ms after the link was back`,
       );
+      await untilDirect(layby);
       await round(3000);
       t.same(await layby.queue(), [], 'and then calls go straight again');
 
