@@ -1,8 +1,10 @@
 import { Command, Option } from 'commander';
+import { checkTrustDomain, DEFAULT_TRUST_DOMAIN } from '../identity/spiffe.ts';
 import { parseDuration } from '../policy/units.ts';
+import { LaybyError } from '../telemetry/error.ts';
 import { logger } from '../telemetry/log.ts';
 import { parseAddress } from '../wire/address.ts';
-import { DEFAULT_ADMIN } from './admin-client.ts';
+import { adminTokenOption, DEFAULT_ADMIN, readToken } from './admin-client.ts';
 import { linkProbeEveryOption, linkProbeOption, probeUrl } from './link-probe.ts';
 import { end, untilSignal } from './until-signal.ts';
 
@@ -10,7 +12,13 @@ interface RunOptions {
   policy: string[];
   data: string;
   xds: string;
+  xdsTls?: string;
+  trustDomain: string;
+  tlsCertificate?: string;
+  tlsKey?: string;
+  tlsRoots?: string;
   admin: string;
+  adminTokenFile?: string;
   queue: string;
   queueAdmin: string;
   expectSidecars: string;
@@ -25,8 +33,17 @@ export const controlPlaneCommand = () =>
       new Option('--policy <file...>', 'policy files or directories').default([], 'the last good policy'),
     )
     .requiredOption('--data <dir>', 'where the last good policy is kept')
-    .requiredOption('--xds <address>', 'where sidecars and the queue attach, HOST:PORT or unix:PATH')
-    .option('--admin <host:port>', 'the admin listener', DEFAULT_ADMIN)
+    .requiredOption(
+      '--xds <address>',
+      'where sidecars and the queue of this machine attach, unix:PATH or HOST:PORT on the loopback',
+    )
+    .option('--xds-tls <host:port>', 'where those of other machines attach, over TLS on both sides')
+    .option('--trust-domain <name>', 'of all SPIFFE ids of the mesh', DEFAULT_TRUST_DOMAIN)
+    .option('--tls-certificate <file>', 'for --xds-tls, instead of the built-in authority (PEM)')
+    .option('--tls-key <file>', 'its key (PEM)')
+    .option('--tls-roots <file>', 'whom it trusts (PEM)')
+    .option('--admin <address>', 'the admin listener, HOST:PORT or unix:PATH', DEFAULT_ADMIN)
+    .addOption(adminTokenOption())
     .requiredOption('--queue <address>', 'where sidecars reach the queue')
     .requiredOption('--queue-admin <address>', "the queue's own admin listener")
     .option('--expect-sidecars <n>', 'sidecars without which it is not ready', '0')
@@ -40,7 +57,11 @@ export const controlPlaneCommand = () =>
         policy: options.policy,
         dir: options.data,
         xds: parseAddress(options.xds, '--xds'),
+        ...(options.xdsTls && { xdsTls: parseAddress(options.xdsTls, '--xds-tls') }),
+        ...tlsOf(options),
+        trustDomain: checkTrustDomain(options.trustDomain),
         admin: parseAddress(options.admin, '--admin'),
+        ...(options.adminTokenFile && { adminToken: readToken(options.adminTokenFile) }),
         queue: parseAddress(options.queue, '--queue'),
         queueAdmin: parseAddress(options.queueAdmin, '--queue-admin'),
         expectSidecars: Number(options.expectSidecars),
@@ -52,3 +73,15 @@ export const controlPlaneCommand = () =>
       await signal;
       await end(() => controlPlane.close());
     });
+
+function tlsOf({ tlsCertificate: certificate, tlsKey: key, tlsRoots: roots }: RunOptions) {
+  if (certificate && key && roots) return { tls: { certificate, key, roots } };
+  if (!certificate && !key && !roots) return {};
+  throw new LaybyError(
+    'LAYBY_IDENTITY_INVALID',
+    'of --tls-certificate, --tls-key and --tls-roots one is missing',
+    {
+      remedy: 'name all three files, or none of them',
+    },
+  );
+}

@@ -3,8 +3,10 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { LaybyError, messageOf } from '../telemetry/error.ts';
+import { bootstrapCommand } from './bootstrap.ts';
 import { controlPlaneCommand } from './control-plane.ts';
 import { drainCommand } from './drain.ts';
+import { identityCommand } from './identity.ts';
 import { linkCommand } from './link.ts';
 import { queueCommand } from './queue.ts';
 import { statusCommand } from './status.ts';
@@ -27,7 +29,9 @@ const program = new Command('layby')
   .addCommand(whyCommand())
   .addCommand(statusCommand())
   .addCommand(storeCommand())
-  .addCommand(controlPlaneCommand());
+  .addCommand(controlPlaneCommand())
+  .addCommand(identityCommand())
+  .addCommand(bootstrapCommand());
 
 /** What commander says of a wrong command line, as one line with a remedy, like every other error. */
 function oneLine(command: Command, path: string): void {

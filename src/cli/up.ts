@@ -5,10 +5,11 @@ import { Command, Option } from 'commander';
 import { DEMO_HOST } from '../embedded/demo.ts';
 import type { Mesh } from '../embedded/mesh.ts';
 import { dataUnusable } from '../embedded/run-dir.ts';
+import { checkTrustDomain, DEFAULT_TRUST_DOMAIN } from '../identity/spiffe.ts';
 import { parseDuration, parseRate, parseSize } from '../policy/units.ts';
 import { logger } from '../telemetry/log.ts';
 import { parseAddress } from '../wire/address.ts';
-import { ask, DEFAULT_ADMIN } from './admin-client.ts';
+import { adminTokenOption, ask, DEFAULT_ADMIN, readToken } from './admin-client.ts';
 import { linkProbeEveryOption, linkProbeOption, probeUrl } from './link-probe.ts';
 import { end, untilSignal } from './until-signal.ts';
 
@@ -22,6 +23,10 @@ interface UpOptions {
   storeReserve?: string;
   replayRate?: string;
   storeKey?: string;
+  adminTokenFile?: string;
+  xdsTls?: string;
+  inbound?: string;
+  trustDomain: string;
   linkProbe?: string;
   linkProbeEvery: string;
 }
@@ -43,7 +48,8 @@ export const upCommand = () =>
     .addOption(new Option('--policy <file...>', 'policy files or directories').default([], "the demo's"))
     .option('--data <dir>', 'where everything is kept', 'layby-data')
     .option('--outbound <host:port>', 'where apps call', '127.0.0.1:15001')
-    .option('--admin <host:port>', 'the admin listener', DEFAULT_ADMIN)
+    .option('--admin <address>', 'the admin listener, HOST:PORT or unix:PATH', DEFAULT_ADMIN)
+    .addOption(adminTokenOption())
     .option('--envoy <path>', 'the Envoy to run (default: $ENVOY, else on the PATH, else fetched once)')
     .option(
       '--store-quota <size>',
@@ -52,6 +58,9 @@ export const upCommand = () =>
     .option('--store-reserve <size>', 'what the store leaves free on the disk (default: 256 MiB or 5 %)')
     .option('--replay-rate <rate>', 'the most that replay sends to all destinations together, like 8Mbit/s')
     .option('--store-key <key>', 'encrypts the store: FILE or exec:COMMAND with 32 bytes, raw, hex or base64')
+    .option('--xds-tls <host:port>', 'where sidecars of other machines reach the control plane, over TLS')
+    .option('--inbound <host:port>', 'where they reach the queue, over TLS')
+    .option('--trust-domain <name>', 'of all SPIFFE ids of the mesh', DEFAULT_TRUST_DOMAIN)
     .addOption(linkProbeOption())
     .addOption(linkProbeEveryOption())
     .action(up);
@@ -69,6 +78,7 @@ async function up(options: UpOptions): Promise<void> {
     data,
     outbound,
     admin,
+    ...(options.inbound ? { inbound: parseAddress(options.inbound, '--inbound') } : {}),
     ...(envoy ? { envoy } : {}),
     queueArgs: queueArgs(options),
     controlPlaneArgs: controlPlaneArgs(options),
@@ -89,7 +99,13 @@ async function up(options: UpOptions): Promise<void> {
     if (told.signal.aborted) process.exit(0);
     throw error;
   }
-  const { destinations } = await ask<StatusView>(adminText, 'GET', '/v1/status');
+  const { destinations } = await ask<StatusView>(
+    adminText,
+    'GET',
+    '/v1/status',
+    undefined,
+    options.adminTokenFile,
+  );
   const stored = destinations.filter(({ state, entries }) => state !== 'direct' || entries > 0);
   describe(mesh, { outbound: outboundText, admin: adminText, data, logFile, stored });
   console.log('layby: ready');
@@ -97,9 +113,17 @@ async function up(options: UpOptions): Promise<void> {
   await end(() => mesh.stop());
 }
 
-function controlPlaneArgs({ linkProbe, linkProbeEvery }: UpOptions): string[] {
+function controlPlaneArgs(options: UpOptions): string[] {
+  const { adminTokenFile, linkProbe, linkProbeEvery, xdsTls, trustDomain } = options;
   parseDuration(linkProbeEvery);
-  return linkProbe ? ['--link-probe', probeUrl(linkProbe), '--link-probe-every', linkProbeEvery] : [];
+  if (adminTokenFile) readToken(adminTokenFile);
+  if (xdsTls) parseAddress(xdsTls, '--xds-tls');
+  return [
+    ...['--trust-domain', checkTrustDomain(trustDomain)],
+    ...(adminTokenFile ? ['--admin-token-file', adminTokenFile] : []),
+    ...(xdsTls ? ['--xds-tls', xdsTls] : []),
+    ...(linkProbe ? ['--link-probe', probeUrl(linkProbe), '--link-probe-every', linkProbeEvery] : []),
+  ];
 }
 
 function queueArgs({ storeQuota, storeReserve, storeKey, replayRate }: UpOptions): string[] {
@@ -139,7 +163,7 @@ function describe(
   const { demo, envoy, parts } = mesh;
   const rows: [string, string][] = [
     ['apps call', `http://${at.outbound}  as http_proxy, or with the Host header`],
-    ['admin', `http://${at.admin}  /healthz /readyz /metrics`],
+    ['admin', `${at.admin.startsWith('unix:') ? '' : 'http://'}${at.admin}  /healthz /readyz /metrics`],
     ['processes', parts.map(({ name, pid }) => `${name} ${pid}`).join(', ')],
     ['envoy', envoy],
     ['data', resolve(at.data)],

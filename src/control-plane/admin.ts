@@ -1,11 +1,12 @@
 // The admin listener: health, metrics, and the JSON behind the command line. What only the queue knows is asked from it.
 
+import { hash, timingSafeEqual } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 import type { Pool } from 'undici';
 import type { Override } from '../link/state.ts';
 import { LaybyError, messageOf } from '../telemetry/error.ts';
-import type { Address } from '../wire/address.ts';
+import { type Address, formatAddress, isLocal } from '../wire/address.ts';
 import type { QueueStatus } from '../wire/edge-service.ts';
 import { listen, poolTo } from '../wire/http.ts';
 
@@ -19,12 +20,31 @@ export interface AdminRoutes {
   override(to: Override, destinations: string[]): void;
   /** The queue's own admin listener. */
   queue: Address;
+  /** What a request must bear, health and readiness apart. */
+  token?: string;
 }
 
 const json = (response: ServerResponse, status: number, body: unknown) => {
   response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store' });
   response.end(`${JSON.stringify(body)}\n`);
 };
+
+/** For probes, which have no token, and which it tells nothing. */
+const isOpen = ({ url }: IncomingMessage): boolean => url === '/healthz' || url === '/readyz';
+
+const digest = (text: string): Buffer => hash('sha256', text, 'buffer');
+
+const bears = ({ headers }: IncomingMessage, token: string): boolean =>
+  timingSafeEqual(digest(headers.authorization ?? ''), digest(`Bearer ${token}`));
+
+function refuse(response: ServerResponse): void {
+  response.setHeader('www-authenticate', 'Bearer');
+  json(response, 401, {
+    code: 'LAYBY_ADMIN_REFUSED',
+    message: 'the admin listener wants its token',
+    remedy: 'name the file that has it in LAYBY_ADMIN_TOKEN_FILE',
+  });
+}
 
 async function bodyOf(request: IncomingMessage): Promise<string> {
   let text = '';
@@ -35,13 +55,26 @@ async function bodyOf(request: IncomingMessage): Promise<string> {
   return text;
 }
 
-/** Errors: LAYBY_ADDRESS_IN_USE. */
+/** Errors: LAYBY_ADDRESS_IN_USE; LAYBY_ADDRESS_EXPOSED without a token
+ *  where other machines can reach it. */
 export async function serveAdmin(
   address: Address,
   routes: AdminRoutes,
 ): Promise<{ server: Server; address: Address }> {
+  const { token } = routes;
+  if (token === undefined && !isLocal(address)) {
+    throw new LaybyError(
+      'LAYBY_ADDRESS_EXPOSED',
+      `the admin listener at ${formatAddress(address)} can be reached from other machines`,
+      { remedy: 'name a file with a token, --admin-token-file FILE, or listen on the loopback' },
+    );
+  }
   const queue = poolTo(routes.queue);
   const server = createServer((request, response) => {
+    if (token !== undefined && !isOpen(request) && !bears(request, token)) {
+      refuse(response);
+      return;
+    }
     answer(request, response, routes, queue).catch((error) => {
       const { code, remedy } =
         error instanceof LaybyError ? error : { code: 'LAYBY_INTERNAL', remedy: undefined };

@@ -1,13 +1,16 @@
 // The control plane as a program: policy and link come in, ADS and the admin listener go out.
 
 import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
 import * as grpc from '@grpc/grpc-js';
+import { Identities } from '../identity/identities.ts';
+import { DEFAULT_TRUST_DOMAIN, partId } from '../identity/spiffe.ts';
 import { loadLastGood, saveLastGood } from '../policy/last-good.ts';
 import type { Policy } from '../policy/policy.ts';
 import { watchPolicyFiles } from '../policy/sources/files.ts';
 import { LaybyError } from '../telemetry/error.ts';
 import type { Logger } from '../telemetry/log.ts';
-import type { Address } from '../wire/address.ts';
+import { type Address, formatAddress, isLocal } from '../wire/address.ts';
 import { edgeService } from '../wire/edge-service.ts';
 import { serveAdmin } from './admin.ts';
 import { edgeHandlers } from './attach.ts';
@@ -15,18 +18,32 @@ import { Edge } from './edge.ts';
 import { Links, type ProbeTarget } from './links.ts';
 import { controlPlaneMetrics } from './metrics.ts';
 import { bindGrpc } from './server/bind.ts';
+import { fileCredentials, issuedCredentials, type TlsFiles } from './server/credentials.ts';
 import { DiscoveryServer } from './server/discovery.ts';
 import { Snapshots } from './snapshots.ts';
 import { loadXds } from './xds/registry.ts';
+
+/** Below its data directory. */
+export const IDENTITY_DIR = 'identity';
 
 export interface ControlPlaneOptions {
   /** Files and directories; none: the last good policy. */
   policy: string[];
   /** The last good policy is kept here. */
   dir: string;
-  /** Where sidecars and the queue attach (gRPC). */
+  /** Where sidecars and the queue of this machine attach (gRPC): a Unix socket, or on the loopback. */
   xds: Address;
+  /** Where those of other machines do, over TLS on both sides. */
+  xdsTls?: Address;
+  /** What it proves itself with there; default: a certificate of the built-in authority. */
+  tls?: TlsFiles;
+  /** Of a certificate that the built-in authority issues, ms; default a day. It is renewed when half of that is over. */
+  certificateLife?: number;
+  /** Of all SPIFFE ids of the mesh; default: layby.local. */
+  trustDomain?: string;
   admin: Address;
+  /** What requests to the admin listener must bear; needed where that can be reached from other machines. */
+  adminToken?: string;
   /** Where sidecars reach the queue. */
   queue: Address;
   /** Where the queue's own admin listener is. */
@@ -40,15 +57,29 @@ export interface ControlPlaneOptions {
 
 export interface ControlPlane {
   admin: Address;
+  /** Where it listens over TLS. */
+  xdsTls?: Address;
   close(): Promise<void>;
 }
 
-/** Errors: LAYBY_ADDRESS_IN_USE, LAYBY_POLICY_INVALID and LAYBY_POLICY_UNREADABLE where there is no good policy to go on with. */
+/** Errors: LAYBY_ADDRESS_IN_USE, LAYBY_ADDRESS_EXPOSED, LAYBY_AUTHORITY_UNUSABLE, LAYBY_POLICY_INVALID and LAYBY_POLICY_UNREADABLE where there is no good policy to go on with. */
 export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
   const { log } = options;
   const xds = await loadXds();
-  const snapshots = new Snapshots(xds, options.queue);
-  const ads = new DiscoveryServer(xds, snapshots, log);
+  const { trustDomain = DEFAULT_TRUST_DOMAIN } = options;
+  const identities = new Identities({
+    trustDomain,
+    // Not before it is needed: most meshes on one machine never issue a certificate.
+    authority: async () => {
+      const { Authority } = await import('../identity/authority.ts');
+      return Authority.open(join(options.dir, IDENTITY_DIR), trustDomain);
+    },
+    log,
+    ...(options.certificateLife !== undefined && { life: options.certificateLife }),
+  });
+  const snapshots = new Snapshots(xds, options.queue, identities);
+  const ads = new DiscoveryServer(xds, snapshots, log, trustDomain);
+  snapshots.onSecrets = () => ads.push('secret');
   const edge = new Edge(snapshots, ads, log);
 
   mkdirSync(options.dir, { recursive: true });
@@ -63,11 +94,18 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     'grpc.max_receive_message_length': 16 * 1024 * 1024,
   });
   ads.addTo(server);
-  server.addService(edgeService, edgeHandlers(edge));
+  server.addService(edgeService, edgeHandlers(edge, partId(trustDomain, 'queue')));
+  mustBeLocal(options.xds);
   await bindGrpc(server, options.xds);
+  let xdsTls: Address | undefined;
+  if (options.xdsTls) {
+    const credentials = options.tls ? fileCredentials(options.tls) : issuedCredentials(identities);
+    xdsTls = await bindGrpc(server, options.xdsTls, credentials);
+  }
 
   const startedAt = Date.now();
   const admin = await serveAdmin(options.admin, {
+    ...(options.adminToken !== undefined && { token: options.adminToken }),
     queue: options.queueAdmin,
     metrics: controlPlaneMetrics(edge, ads),
     override: (to, destinations) => links.override(to, destinations),
@@ -91,14 +129,26 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   });
   return {
     admin: admin.address,
+    ...(xdsTls && { xdsTls }),
     async close() {
       policy.close();
       admin.server.closeAllConnections();
       admin.server.close();
       server.forceShutdown();
+      await identities.close();
       await links.close();
     },
   };
+}
+
+/** Without TLS whoever reaches it reads all of the configuration, and is whom he likes. */
+function mustBeLocal(address: Address): void {
+  if (isLocal(address)) return;
+  throw new LaybyError(
+    'LAYBY_ADDRESS_EXPOSED',
+    `${formatAddress(address)} can be reached from other machines`,
+    { remedy: 'name it with --xds-tls, and a Unix socket or an address on the loopback with --xds' },
+  );
 }
 
 function lastGoodPolicy({ dir, policy, log }: ControlPlaneOptions): Policy | undefined {

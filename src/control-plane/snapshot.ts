@@ -28,15 +28,15 @@ export interface TypeSnapshot {
   find(name: string): ServedResource | undefined;
 }
 
-/** What one kind of sidecar is served. It is looked up once for a stream, and stays the same object while its content changes. */
+/** What one sidecar is served. It is looked up once for a stream, and stays the same object while its content changes. */
 export interface Served {
   get(type: TypeName): TypeSnapshot;
 }
 
 /** The door between what is served and the transports. */
 export interface Catalog {
-  /** Errors: LAYBY_XDS_INVALID. */
-  lease(sidecar: Sidecar): Served;
+  /** `node`: its id. Errors: LAYBY_XDS_INVALID. */
+  lease(sidecar: Sidecar, node: string): Served;
   /** Each lease is given back once. */
   release(served: Served): void;
 }

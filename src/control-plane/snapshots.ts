@@ -1,10 +1,13 @@
 // The catalog of the real thing: policy, holds and kinds of sidecars in, snapshots out.
 
+import type { Identities } from '../identity/identities.ts';
+import { sidecarId } from '../identity/spiffe.ts';
 import type { Policy } from '../policy/policy.ts';
 import type { Address } from '../wire/address.ts';
 import { holdsLayer } from './resources/holds.ts';
 import { namedResource } from './resources/proxyless.ts';
 import { resourcesFor, type Sidecar } from './resources/resources.ts';
+import { secrets } from './resources/secrets.ts';
 import {
   type Catalog,
   EMPTY,
@@ -18,10 +21,11 @@ import type { Xds } from './xds/registry.ts';
 
 type OfPolicy = ReadonlyMap<TypeName, TypeSnapshot>;
 
-class Kind implements Served {
+/** What sidecars have in common that say the same of themselves. */
+class Kind {
   readonly sidecar: Sidecar;
   readonly #holds: () => TypeSnapshot;
-  streams = 0;
+  leases = 0;
   ofPolicy: OfPolicy = new Map();
 
   constructor(sidecar: Sidecar, holds: () => TypeSnapshot) {
@@ -34,7 +38,36 @@ class Kind implements Served {
   }
 }
 
+/** Tells of each newer set of secrets until the returned function is called. */
+type UseSecrets = (tell: (snapshot: TypeSnapshot) => void) => () => void;
+
+/** One sidecar: its secrets are its own, made when it first asks for them. */
+class Lease implements Served {
+  readonly kind: Kind;
+  readonly #use: UseSecrets | undefined;
+  #secrets = EMPTY;
+  #end: (() => void) | undefined;
+
+  constructor(kind: Kind, use: UseSecrets | undefined) {
+    this.kind = kind;
+    this.#use = use;
+  }
+
+  get(type: TypeName): TypeSnapshot {
+    if (type !== 'secret') return this.kind.get(type);
+    this.#end ??= this.#use?.((snapshot) => {
+      this.#secrets = snapshot;
+    });
+    return this.#secrets;
+  }
+
+  end(): void {
+    this.#end?.();
+  }
+}
+
 export class Snapshots implements Catalog {
+  #xds: Xds;
   #queue: Address;
   #encoder: Encoder;
   /** Apart, or each hold would make the encoder forget the policy. */
@@ -44,9 +77,15 @@ export class Snapshots implements Catalog {
   #holds: TypeSnapshot;
   /** Sidecars that say the same of themselves are one kind. Without streams it is forgotten. */
   #kinds = new Map<string, Kind>();
+  #identities: Identities | undefined;
+  /** Called when a sidecar has newer secrets than it was sent. */
+  onSecrets: () => void = () => {};
 
-  constructor(xds: Xds, queue: Address) {
+  /** Without identities there are no secrets to be had. */
+  constructor(xds: Xds, queue: Address, identities?: Identities) {
+    this.#xds = xds;
     this.#queue = queue;
+    this.#identities = identities;
     this.#encoder = new Encoder(xds);
     this.#holdsEncoder = new Encoder(xds);
     this.#holds = this.#holdsEncoder.snapshot([holdsLayer([])]);
@@ -74,7 +113,7 @@ export class Snapshots implements Catalog {
     return true;
   }
 
-  lease(sidecar: Sidecar): Served {
+  lease(sidecar: Sidecar, node: string): Served {
     const key = JSON.stringify(sidecar);
     let kind = this.#kinds.get(key);
     if (!kind) {
@@ -82,14 +121,29 @@ export class Snapshots implements Catalog {
       if (this.#policy) kind.ofPolicy = this.#encode(this.#policy, sidecar);
       this.#kinds.set(key, kind);
     }
-    kind.streams += 1;
-    return kind;
+    kind.leases += 1;
+    return new Lease(kind, this.#identities && this.#secretsOf(this.#identities, node));
   }
 
   release(served: Served): void {
-    const kind = served as Kind;
-    kind.streams -= 1;
-    if (kind.streams === 0) this.#kinds.delete(JSON.stringify(kind.sidecar));
+    const lease = served as Lease;
+    const { kind } = lease;
+    lease.end();
+    kind.leases -= 1;
+    if (kind.leases === 0) this.#kinds.delete(JSON.stringify(kind.sidecar));
+  }
+
+  #secretsOf(identities: Identities, node: string): UseSecrets {
+    return (tell) => {
+      // Who asks is being answered: the certificate that is there already needs no push.
+      let asking = true;
+      const end = identities.use(sidecarId(identities.trustDomain, node), (credential, roots) => {
+        tell(new Encoder(this.#xds).snapshot(secrets(credential, roots)));
+        if (!asking) this.onSecrets();
+      });
+      asking = false;
+      return end;
+    };
   }
 
   #encode(policy: Policy, sidecar: Sidecar): OfPolicy {

@@ -2,11 +2,14 @@
 
 import { existsSync, readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { isIP } from 'node:net';
+import { join, resolve } from 'node:path';
 import { rootCertificates } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { parse } from 'yaml';
 import { envoyAddress } from '../control-plane/resources/envoy-address.ts';
+import { connectingTls } from '../control-plane/resources/tls.ts';
+import { sdsFile } from '../identity/files.ts';
 import { type Address, formatAddress } from '../wire/address.ts';
 
 const TEMPLATE = fileURLToPath(new URL('../../envoy/bootstrap.yaml', import.meta.url));
@@ -21,9 +24,15 @@ const CA_BUNDLES = [
 export interface BootstrapOptions {
   node: string;
   xds: Address;
+  /** How it reaches a control plane on another machine: what `layby identity issue` wrote, and whom to expect there. */
+  tls?: { dir: string; controlPlane: string };
   admin: Address;
   outbound?: Address;
   egress?: Address;
+  /** On the edge node: where sidecars of other machines reach the queue, over TLS. */
+  inbound?: Address;
+  /** On another machine: where that is, and whom to expect there (a SPIFFE id). */
+  queue?: { address: Address; id: string };
   trustedCa: string;
 }
 
@@ -31,7 +40,11 @@ interface Template {
   node: { id: string; metadata: { layby: object } };
   admin: { address: unknown };
   static_resources: {
-    clusters: { load_assignment: { endpoints: { lb_endpoints: { endpoint: { address: unknown } }[] }[] } }[];
+    clusters: {
+      type: string;
+      load_assignment: { endpoints: { lb_endpoints: { endpoint: { address: unknown } }[] }[] };
+      transport_socket?: object;
+    }[];
   };
 }
 
@@ -41,11 +54,22 @@ export function bootstrap(options: BootstrapOptions): object {
   template.node.metadata.layby = {
     ...(options.outbound ? { outbound: formatAddress(options.outbound) } : {}),
     ...(options.egress ? { egress: formatAddress(options.egress) } : {}),
+    ...(options.inbound ? { inbound: formatAddress(options.inbound) } : {}),
+    ...(options.queue ? { queue: formatAddress(options.queue.address), queueId: options.queue.id } : {}),
     trustedCa: options.trustedCa,
   };
   template.admin.address = envoyAddress(options.admin);
-  template.static_resources.clusters[0]!.load_assignment.endpoints[0]!.lb_endpoints[0]!.endpoint.address =
-    envoyAddress(options.xds);
+  const controlPlane = template.static_resources.clusters[0]!;
+  controlPlane.load_assignment.endpoints[0]!.lb_endpoints[0]!.endpoint.address = envoyAddress(options.xds);
+  if ('host' in options.xds && !isIP(options.xds.host)) controlPlane.type = 'STRICT_DNS';
+  if (options.tls) {
+    const { dir } = options.tls;
+    const file = (secret: string) => ({
+      path_config_source: { path: resolve(dir, sdsFile(secret)) },
+      resource_api_version: 'V3',
+    });
+    controlPlane.transport_socket = connectingTls(file, options.tls.controlPlane);
+  }
   return template;
 }
 

@@ -29,6 +29,8 @@ export interface MeshOptions {
   data: string;
   outbound: Address;
   admin: Address;
+  /** Where sidecars of other machines reach the queue, over TLS. */
+  inbound?: Address;
   envoy?: string;
   /** For the queue, as `layby queue` takes them: --store-quota and the like. */
   queueArgs?: string[];
@@ -154,6 +156,7 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
           admin: run.envoyAdmin,
           outbound: options.outbound,
           egress: run.egress,
+          ...(options.inbound && { inbound: options.inbound }),
           trustedCa: await trustedCa(run.path),
         }),
         undefined,

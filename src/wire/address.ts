@@ -1,5 +1,6 @@
 // Addresses as operators write them: `HOST:PORT` or `unix:PATH`.
 
+import { isIPv4 } from 'node:net';
 import { LaybyError } from '../telemetry/error.ts';
 
 export type Address = { unix: string } | { host: string; port: number };
@@ -22,3 +23,10 @@ export const formatAddress = (address: Address): string =>
   'unix' in address
     ? `unix:${address.unix}`
     : `${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`;
+
+/** Whether only this machine can reach it. */
+export const isLocal = (address: Address): boolean =>
+  'unix' in address ||
+  address.host === 'localhost' ||
+  address.host === '::1' ||
+  (isIPv4(address.host) && address.host.startsWith('127.'));

@@ -26,6 +26,10 @@ export const STREAM_HEADER = 'layby-stream';
 export const SEGMENT_HEADER = 'layby-segment';
 export const STREAM_END_HEADER = 'layby-stream-end';
 
+/** SDS: a sidecar's own certificate, and the roots that all of the mesh trust. */
+export const IDENTITY_SECRET = 'identity';
+export const ROOTS_SECRET = 'roots';
+
 /** On every host of every destination, answered by the queue. */
 export const STATUS_PREFIX = '/.well-known/layby/';
 export const ENTRIES_PREFIX = `${STATUS_PREFIX}entries/`;

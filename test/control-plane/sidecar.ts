@@ -9,10 +9,14 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import type { Test } from 'tap';
 import { Pool } from 'undici';
-import { type ControlPlane, startControlPlane } from '../../src/control-plane/control-plane.ts';
+import {
+  type ControlPlane,
+  type ControlPlaneOptions,
+  startControlPlane,
+} from '../../src/control-plane/control-plane.ts';
 import { configSource, type Discovery } from '../../src/control-plane/resources/listeners.ts';
 import type { ClientStatus } from '../../src/control-plane/server/client.ts';
-import { bootstrap } from '../../src/embedded/bootstrap.ts';
+import { type BootstrapOptions, bootstrap } from '../../src/embedded/bootstrap.ts';
 import { findEnvoy } from '../../src/parts/envoy.ts';
 import type { Address } from '../../src/wire/address.ts';
 import { endsWithTheRig } from '../rig/lifetime.ts';
@@ -83,8 +87,10 @@ export async function plane(
   xds: Address,
   policy: string,
   queue: number,
+  more: Partial<ControlPlaneOptions> = {},
 ): Promise<Plane> {
   const control = await startControlPlane({
+    ...more,
     policy: [policy],
     dir: join(dir, 'state'),
     xds,
@@ -135,16 +141,18 @@ export async function sidecar(
   dir: string,
   xds: Address,
   port?: number,
+  more: Partial<BootstrapOptions> = {},
 ): Promise<Sidecar> {
   const outbound = port ?? (await freePort());
   const admin = await freePort();
-  const file = join(dir, 'envoy.json');
+  const file = join(dir, `envoy-${outbound}.json`);
   const json = bootstrapIn(mode, {
     node: 'truck-7',
     xds,
     admin: { host: '127.0.0.1', port: admin },
     outbound: { host: '127.0.0.1', port: outbound },
     trustedCa: '/etc/ssl/certs/ca-certificates.crt',
+    ...more,
   });
   await writeFile(file, JSON.stringify(json));
   const args = ['-c', file, '--disable-hot-restart', '--log-level', 'warn', '--concurrency', '1'];

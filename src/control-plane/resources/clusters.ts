@@ -143,7 +143,8 @@ export function destinationClusters(destination: Destination, trustedCa: string)
   ];
 }
 
-export function queueCluster(queue: Address): Resource {
+/** `tls`: a transport socket. */
+export function queueCluster(queue: Address, tls?: object): Resource {
   const named = 'host' in queue && !isIP(queue.host);
   return {
     '@type': CLUSTER,
@@ -151,6 +152,7 @@ export function queueCluster(queue: Address): Resource {
     type: named ? 'STRICT_DNS' : 'STATIC',
     connect_timeout: '1s',
     load_assignment: assignment(QUEUE_CLUSTER, envoyAddress(queue)),
+    ...(tls && { transport_socket: tls }),
     circuit_breakers: bounds.CIRCUIT,
     typed_extension_protocol_options: httpOptions,
   };

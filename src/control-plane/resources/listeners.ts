@@ -3,10 +3,12 @@
 import type { Address } from '../../wire/address.ts';
 import { NO_LINK_HEADER } from '../../wire/names.ts';
 import * as bounds from './bounds.ts';
+import { QUEUE_CLUSTER } from './clusters.ts';
 import { envoyAddress } from './envoy-address.ts';
 import type { Resource } from './resource.ts';
 import { EGRESS_ROUTES, OUTBOUND_ROUTES } from './routes.ts';
 import { signingFilters } from './signing.ts';
+import { acceptingTls } from './tls.ts';
 import { trailerFilter } from './trailers.ts';
 
 export type Discovery = 'aggregated' | 'separate' | 'separate-delta';
@@ -107,6 +109,31 @@ export const outboundListener = (address: Address, discovery: Discovery): Resour
     address,
     connectionManager(OUTBOUND_ROUTES, discovery, bounds.HEAD, { proxy_100_continue: true }),
   );
+
+/** The queue for sidecars of other machines: who has a certificate of the mesh is passed through, byte for byte. */
+export const queueListener = (address: Address, discovery: Discovery): Resource => ({
+  '@type': 'type.googleapis.com/envoy.config.listener.v3.Listener',
+  name: 'layby-queue',
+  address: envoyAddress(address),
+  per_connection_buffer_limit_bytes: bounds.RETRY_BUFFER,
+  filter_chains: [
+    {
+      transport_socket: acceptingTls(() => configSource(discovery)),
+      filters: [
+        {
+          name: 'envoy.filters.network.tcp_proxy',
+          typed_config: {
+            '@type': 'type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy',
+            stat_prefix: 'layby-queue',
+            cluster: QUEUE_CLUSTER,
+            // As long as the sidecar on the other side likes: it has bounds of its own.
+            idle_timeout: '0s',
+          },
+        },
+      ],
+    },
+  ],
+});
 
 export const egressListener = (address: Address, discovery: Discovery): Resource => ({
   ...httpListener(

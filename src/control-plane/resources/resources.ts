@@ -3,9 +3,16 @@
 import type { Policy } from '../../policy/policy.ts';
 import type { Address } from '../../wire/address.ts';
 import { destinationClusters, queueCluster } from './clusters.ts';
-import { type Discovery, egressListener, outboundListener } from './listeners.ts';
+import {
+  configSource,
+  type Discovery,
+  egressListener,
+  outboundListener,
+  queueListener,
+} from './listeners.ts';
 import type { Resource } from './resource.ts';
 import { egressRouteConfiguration, outboundRouteConfiguration } from './routes.ts';
+import { connectingTls } from './tls.ts';
 
 /** What a sidecar says of itself in its bootstrap, as node metadata `layby`. */
 export interface Sidecar {
@@ -13,6 +20,10 @@ export interface Sidecar {
   outbound?: Address;
   /** Where the queue sends; only on the sidecar of the edge node. */
   egress?: Address;
+  /** Where sidecars of other machines reach the queue, over TLS; only on the sidecar of the edge node. */
+  inbound?: Address;
+  /** On another machine: where that is, and the SPIFFE id of that sidecar. */
+  queue?: { address: Address; id: string };
   /** PEM file with the certificate authorities it trusts for https upstreams. */
   trustedCa: string;
   /** How it asks for what its listeners name: on the one aggregated stream, or from each service apart (state of the world, or
@@ -27,16 +38,22 @@ export interface Resources {
   routes: Resource[];
 }
 
-/** `queue`: where the sidecar reaches the queue. */
+/** `queue`: where a sidecar of this machine reaches the queue. */
 export function resourcesFor(policy: Policy, sidecar: Sidecar, queue: Address): Resources {
   return {
     clusters: [
-      queueCluster(queue),
+      sidecar.queue
+        ? queueCluster(
+            sidecar.queue.address,
+            connectingTls(() => configSource(sidecar.discovery), sidecar.queue.id),
+          )
+        : queueCluster(queue),
       ...policy.destinations.flatMap((destination) => destinationClusters(destination, sidecar.trustedCa)),
     ],
     listeners: [
       ...(sidecar.outbound ? [outboundListener(sidecar.outbound, sidecar.discovery)] : []),
       ...(sidecar.egress ? [egressListener(sidecar.egress, sidecar.discovery)] : []),
+      ...(sidecar.inbound ? [queueListener(sidecar.inbound, sidecar.discovery)] : []),
     ],
     routes: [
       ...(sidecar.outbound ? [outboundRouteConfiguration(policy)] : []),

@@ -6,14 +6,16 @@ import { type Address, formatAddress } from '../../wire/address.ts';
 import { removeStaleSocket } from '../../wire/http.ts';
 
 /** Binds; a port of 0 is replaced by the one that was given. Errors: LAYBY_ADDRESS_IN_USE. */
-export async function bindGrpc(server: grpc.Server, address: Address): Promise<Address> {
+export async function bindGrpc(
+  server: grpc.Server,
+  address: Address,
+  credentials = grpc.ServerCredentials.createInsecure(),
+): Promise<Address> {
   await removeStaleSocket(address);
   const target = 'unix' in address ? `unix:${address.unix}` : formatAddress(address);
   try {
     const port = await new Promise<number>((resolve, reject) =>
-      server.bindAsync(target, grpc.ServerCredentials.createInsecure(), (error, bound) =>
-        error ? reject(error) : resolve(bound),
-      ),
+      server.bindAsync(target, credentials, (error, bound) => (error ? reject(error) : resolve(bound))),
     );
     return 'unix' in address ? address : { host: address.host, port };
   } catch (error) {

@@ -225,13 +225,21 @@ export class Client {
       const { type } = subscription;
       const status = subscription.status();
       const known = types[type];
-      // Asked apart, each route configuration has a stream of its own.
-      types[type] = known ? { ...known, ...status, names: both(known.names, status.names) } : status;
+      // Asked apart, each route configuration and each secret has a stream of its own.
+      types[type] = known ? together(known, status) : status;
     }
     const { id, connectedAt, transport, upToDate } = this;
     return { id, connectedAt, transport, upToDate, types };
   }
 }
 
-const both = (one: SubscriptionStatus['names'], other: SubscriptionStatus['names']) =>
-  one === '*' || other === '*' ? '*' : [...one, ...other];
+/** Of several streams of one type: what went out last, and the sum of the rest. */
+const together = (one: SubscriptionStatus, other: SubscriptionStatus): SubscriptionStatus => ({
+  ...one,
+  ...other,
+  names: one.names === '*' || other.names === '*' ? '*' : [...one.names, ...other.names],
+  waiting: one.waiting || other.waiting,
+  acks: one.acks + other.acks,
+  nacks: one.nacks + other.nacks,
+  heldBack: [...one.heldBack, ...other.heldBack],
+});

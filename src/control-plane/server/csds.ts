@@ -1,11 +1,11 @@
 // CSDS, envoy.service.status.v3: what each client has of each resource, for tools that speak to any control plane.
 
-import * as grpc from '@grpc/grpc-js';
-import { LaybyError, messageOf } from '../../telemetry/error.ts';
+import type * as grpc from '@grpc/grpc-js';
 import { TYPES } from '../types.ts';
 import type { WireAny, Xds } from '../xds/registry.ts';
 import type { Client } from './client.ts';
 import { matchesNode, type NodeMatcher } from './node-matcher.ts';
+import { asRefusal, notThat, type Peered, peerId } from './peer.ts';
 import type { Refusal, Subscription } from './subscription.ts';
 import type { Node } from './transport.ts';
 
@@ -57,7 +57,7 @@ function configs(client: Client, subscription: Subscription, contents: boolean):
       version_info: resource.version,
       config_status: standing,
       client_status: standing === 'SYNCED' ? 'ACKED' : standing === 'ERROR' ? 'NACKED' : 'REQUESTED',
-      ...(contents ? { xds_config: resource.any } : {}),
+      ...(contents && type !== 'secret' ? { xds_config: resource.any } : {}),
       ...(standing === 'ERROR' && refusal ? { error_state: errorState(refusal) } : {}),
     };
   });
@@ -89,28 +89,30 @@ function clientStatus(clients: Iterable<Client>, request: ClientStatusRequest): 
   };
 }
 
-const failure = (error: unknown) =>
-  Object.assign(new Error(messageOf(error)), {
-    code: error instanceof LaybyError ? grpc.status.INVALID_ARGUMENT : grpc.status.INTERNAL,
-    details: messageOf(error),
-  });
+/** What all sidecars have is for those who are on this machine. */
+function mustBeHere(call: Peered): void {
+  const other = notThat(peerId(call), undefined);
+  if (other) throw other;
+}
 
 export function addCsds(server: grpc.Server, xds: Xds, clients: () => Iterable<Client>): void {
   server.addService(xds.services.csds, {
-    FetchClientStatus: (({ request }, callback) => {
+    FetchClientStatus: ((call, callback) => {
       try {
-        callback(null, clientStatus(clients(), request));
+        mustBeHere(call);
+        callback(null, clientStatus(clients(), call.request));
       } catch (error) {
-        callback(failure(error));
+        callback(asRefusal(error));
       }
     }) as grpc.handleUnaryCall<ClientStatusRequest, ClientStatusResponse>,
     // One answer to each request.
     StreamClientStatus: ((call) => {
       call.on('data', (request) => {
         try {
+          mustBeHere(call);
           call.write(clientStatus(clients(), request));
         } catch (error) {
-          call.emit('error', failure(error));
+          call.emit('error', asRefusal(error));
         }
       });
       call.on('end', () => call.end());

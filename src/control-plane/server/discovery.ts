@@ -2,8 +2,8 @@
 // to; what a request means is each transport's, what goes out when is client.ts.
 
 import { EventEmitter } from 'node:events';
-import * as grpc from '@grpc/grpc-js';
-import { LaybyError, messageOf } from '../../telemetry/error.ts';
+import type * as grpc from '@grpc/grpc-js';
+import { DEFAULT_TRUST_DOMAIN, sidecarId } from '../../identity/spiffe.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import type { Discovery } from '../resources/listeners.ts';
 import type { Catalog } from '../snapshot.ts';
@@ -13,6 +13,7 @@ import { type Channel, Client, type ClientStatus } from './client.ts';
 import { addCsds } from './csds.ts';
 import { delta } from './delta.ts';
 import { keptNode, sidecarOf } from './node.ts';
+import { asRefusal, notThat, peerId } from './peer.ts';
 import { withNonce } from './response.ts';
 import { sotw } from './sotw.ts';
 import type { AnyRequest, Transport } from './transport.ts';
@@ -72,6 +73,7 @@ export class DiscoveryServer extends EventEmitter<{ settled: [Client] }> {
   #xds: Xds;
   #catalog: Catalog;
   #log: Logger;
+  #trustDomain: string;
   #clients = new Set<Client>();
   /** Of those that ask each service apart. */
   #byNode = new Map<string, Client>();
@@ -82,12 +84,14 @@ export class DiscoveryServer extends EventEmitter<{ settled: [Client] }> {
   /** By variant and type. */
   readonly traffic = new Map<string, Traffic>();
 
-  constructor(xds: Xds, catalog: Catalog, log: Logger) {
+  /** `trustDomain`: of the certificates of sidecars that come over TLS. */
+  constructor(xds: Xds, catalog: Catalog, log: Logger, trustDomain = DEFAULT_TRUST_DOMAIN) {
     super();
     this.setMaxListeners(0);
     this.#xds = xds;
     this.#catalog = catalog;
     this.#log = log;
+    this.#trustDomain = trustDomain;
   }
 
   /** The discovery services and CSDS. */
@@ -132,14 +136,13 @@ export class DiscoveryServer extends EventEmitter<{ settled: [Client] }> {
     };
     call.on('data', (request: AnyRequest) => {
       try {
-        client ??= this.#enter(request, variant, only);
+        client ??= this.#enter(call, request, variant, only);
         this.#request(client, channel, request, only);
       } catch (error) {
         this.#log.error({ err: error, node: request.node?.id }, 'xds request failed');
         leave();
-        const code = error instanceof LaybyError ? grpc.status.INVALID_ARGUMENT : grpc.status.INTERNAL;
         // Not destroy, which would send no status.
-        call.emit('error', Object.assign(new Error(messageOf(error)), { code, details: messageOf(error) }));
+        call.emit('error', asRefusal(error));
       }
     });
     call.on('end', () => {
@@ -150,16 +153,20 @@ export class DiscoveryServer extends EventEmitter<{ settled: [Client] }> {
     call.on('cancelled', leave);
   }
 
-  /** Errors: LAYBY_REQUEST_INVALID, LAYBY_ADDRESS_INVALID, LAYBY_XDS_INVALID. */
-  #enter(request: AnyRequest, variant: Variant, only: TypeName | undefined): Client {
+  /** Errors: LAYBY_REQUEST_INVALID, LAYBY_ADDRESS_INVALID, LAYBY_IDENTITY_INVALID, LAYBY_XDS_INVALID, and PERMISSION_DENIED to a
+   *  sidecar of another machine that is not who it says. */
+  #enter(call: Call, request: AnyRequest, variant: Variant, only: TypeName | undefined): Client {
     const node = keptNode(request.node);
+    const peer = peerId(call);
+    const other = peer === undefined ? undefined : notThat(peer, sidecarId(this.#trustDomain, node.id));
+    if (other) throw other;
     const apart: Discovery = variant === 'delta' ? 'separate-delta' : 'separate';
     const sidecar = sidecarOf(node, only ? apart : 'aggregated');
     const key = JSON.stringify([node.id, sidecar]);
     const known = only && this.#byNode.get(key);
     if (known) return known;
     const transport = `${only ? 'separate' : 'aggregated'} ${variant}`;
-    const client = new Client(node, transport, this.#catalog.lease(sidecar));
+    const client = new Client(node, transport, this.#catalog.lease(sidecar, node.id));
     this.#clients.add(client);
     if (only) {
       this.#byNode.set(key, client);

@@ -8,15 +8,27 @@ import { plainStruct } from '../xds/struct.ts';
 import type { Node } from './transport.ts';
 
 interface LaybyMetadata {
-  layby?: { outbound?: string; egress?: string; trustedCa?: string };
+  layby?: {
+    outbound?: string;
+    egress?: string;
+    inbound?: string;
+    queue?: string;
+    queueId?: string;
+    trustedCa?: string;
+  };
 }
 
 /** What a sidecar says of itself in its node metadata. Errors: LAYBY_ADDRESS_INVALID. */
 export function sidecarOf(node: Node, discovery: Discovery): Sidecar {
-  const { outbound, egress, trustedCa } = (plainStruct(node.metadata) as LaybyMetadata).layby ?? {};
+  const said = (plainStruct(node.metadata) as LaybyMetadata).layby ?? {};
+  const { outbound, egress, inbound, queue, queueId, trustedCa } = said;
   return {
     ...(outbound ? { outbound: parseAddress(outbound, 'outbound of the sidecar') } : {}),
     ...(egress ? { egress: parseAddress(egress, 'egress of the sidecar') } : {}),
+    ...(inbound ? { inbound: parseAddress(inbound, 'inbound of the sidecar') } : {}),
+    ...(queue && queueId
+      ? { queue: { address: parseAddress(queue, 'queue of the sidecar'), id: queueId } }
+      : {}),
     trustedCa: trustedCa ?? '/etc/ssl/certs/ca-certificates.crt',
     discovery,
   };

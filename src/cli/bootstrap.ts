@@ -1,0 +1,54 @@
+import { Command } from 'commander';
+import { checkTrustDomain, DEFAULT_TRUST_DOMAIN, partId, sidecarId } from '../identity/spiffe.ts';
+import { parseAddress } from '../wire/address.ts';
+
+interface Options {
+  xds: string;
+  outbound: string;
+  egress?: string;
+  inbound?: string;
+  queue?: string;
+  queueNode: string;
+  admin: string;
+  identity?: string;
+  trustDomain: string;
+  trustedCa: string;
+}
+
+/** `layby bootstrap`: for an Envoy that somebody else starts. */
+export const bootstrapCommand = () =>
+  new Command('bootstrap')
+    .description('print the bootstrap of a sidecar, for an Envoy that you start yourself')
+    .argument('<node>', 'its node id')
+    .requiredOption('--xds <address>', 'where the control plane is, HOST:PORT or unix:PATH')
+    .option('--outbound <host:port>', 'where apps call', '127.0.0.1:15001')
+    .option('--egress <address>', 'where the queue sends; only beside the queue')
+    .option('--inbound <host:port>', 'where other machines reach the queue over TLS; only beside the queue')
+    .option('--queue <host:port>', 'where that is, on another machine')
+    .option('--queue-node <node>', 'the node id of the sidecar there', 'local')
+    .option('--admin <host:port>', "Envoy's own admin listener", '127.0.0.1:15000')
+    .option('--identity <dir>', 'what `layby identity issue` wrote, for a control plane on another machine')
+    .option('--trust-domain <name>', 'of all SPIFFE ids of the mesh', DEFAULT_TRUST_DOMAIN)
+    .option('--trusted-ca <file>', 'authorities for https upstreams', '/etc/ssl/certs/ca-certificates.crt')
+    .action(print);
+
+async function print(node: string, options: Options): Promise<void> {
+  const { bootstrap } = await import('../embedded/bootstrap.ts');
+  const { identity, egress, inbound, queue, queueNode, trustedCa } = options;
+  const trustDomain = checkTrustDomain(options.trustDomain);
+  const controlPlane = partId(trustDomain, 'control-plane');
+  const made = bootstrap({
+    node,
+    xds: parseAddress(options.xds, '--xds'),
+    admin: parseAddress(options.admin, '--admin'),
+    outbound: parseAddress(options.outbound, '--outbound'),
+    ...(egress && { egress: parseAddress(egress, '--egress') }),
+    ...(inbound && { inbound: parseAddress(inbound, '--inbound') }),
+    ...(queue && {
+      queue: { address: parseAddress(queue, '--queue'), id: sidecarId(trustDomain, queueNode) },
+    }),
+    ...(identity && { tls: { dir: identity, controlPlane } }),
+    trustedCa,
+  });
+  console.log(JSON.stringify(made, undefined, 2));
+}
