@@ -26,8 +26,10 @@ const rows = (schema: JsonSchema, above: string): string[] =>
   Object.entries(schema.properties ?? {}).flatMap(([name, field]) => {
     const path = above ? `${above}.${name}` : name;
     const required = schema.required?.includes(name) ?? false;
-    const row = `| ${code(path)} | ${field.properties ? 'group' : form(field)} | ${field.properties ? (required ? 'required' : '') : preset(field, required)} | ${field.description ?? ''} |`;
-    return [row, ...rows(field, path)];
+    const group = field.properties ? 'group' : field.items?.properties ? 'list of groups' : undefined;
+    const absent = group ? (required ? 'required' : '') : preset(field, required);
+    const row = `| ${code(path)} | ${group ?? form(field)} | ${absent} | ${field.description ?? ''} |`;
+    return [row, ...rows(field, path), ...(field.items ? rows(field.items, `${path}[]`) : [])];
   });
 
 /** The page with its field table made anew. Throws where a marker is missing. */

@@ -10,6 +10,7 @@ import { parseDuration, parseRate, parseSize } from '../policy/units.ts';
 import { logger } from '../telemetry/log.ts';
 import { parseAddress } from '../wire/address.ts';
 import { adminTokenOption, ask, DEFAULT_ADMIN, readToken } from './admin-client.ts';
+import { labelOption } from './label-option.ts';
 import { linkProbeEveryOption, linkProbeOption, probeUrl } from './link-probe.ts';
 import { end, untilSignal } from './until-signal.ts';
 
@@ -17,6 +18,8 @@ interface UpOptions {
   policy: string[];
   data: string;
   outbound: string;
+  node: string;
+  label: string[];
   admin: string;
   envoy?: string;
   storeQuota?: string;
@@ -50,6 +53,8 @@ export const upCommand = () =>
     .option('--outbound <host:port>', 'where apps call', '127.0.0.1:15001')
     .option('--admin <address>', 'the admin listener, HOST:PORT or unix:PATH', DEFAULT_ADMIN)
     .addOption(adminTokenOption())
+    .option('--node <id>', 'what the sidecar calls itself, for rules by app', 'local')
+    .addOption(labelOption())
     .option('--envoy <path>', 'the Envoy to run (default: $ENVOY, else on the PATH, else fetched once)')
     .option(
       '--store-quota <size>',
@@ -66,7 +71,7 @@ export const upCommand = () =>
     .action(up);
 
 async function up(options: UpOptions): Promise<void> {
-  const { data, admin: adminText, outbound: outboundText, policy, envoy } = options;
+  const { data, admin: adminText, outbound: outboundText, policy, envoy, node, label: labels } = options;
   const outbound = parseAddress(outboundText, '--outbound');
   const admin = parseAddress(adminText, '--admin');
   const told = new AbortController();
@@ -76,6 +81,8 @@ async function up(options: UpOptions): Promise<void> {
   const starting = startMesh({
     policy,
     data,
+    node,
+    labels,
     outbound,
     admin,
     ...(options.inbound ? { inbound: parseAddress(options.inbound, '--inbound') } : {}),

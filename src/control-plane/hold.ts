@@ -13,6 +13,7 @@
 //
 // No I/O: inputs in, state out.
 
+import { mayStore } from '../policy/in-force.ts';
 import type { Destination } from '../policy/policy.ts';
 
 export type HoldState = 'direct' | 'held' | 'draining';
@@ -27,7 +28,7 @@ export interface HoldInputs {
 }
 
 export function holdState(destination: Destination, inputs: HoldInputs): HoldState {
-  if (destination.store.mode === 'never') return 'direct';
+  if (!mayStore(destination)) return 'direct';
   if (!inputs.linkUp) return 'held';
   const overtakes = destination.store.order !== 'none';
   return inputs.pending && (overtakes || inputs.failing) ? 'draining' : 'direct';

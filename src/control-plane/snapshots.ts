@@ -2,6 +2,7 @@
 
 import type { Identities } from '../identity/identities.ts';
 import { sidecarId } from '../identity/spiffe.ts';
+import { keysOf } from '../policy/in-force.ts';
 import type { Policy } from '../policy/policy.ts';
 import type { Address } from '../wire/address.ts';
 import { holdsLayer } from './resources/holds.ts';
@@ -21,12 +22,26 @@ import type { Xds } from './xds/registry.ts';
 
 type OfPolicy = ReadonlyMap<TypeName, TypeSnapshot>;
 
+/** What sidecars share whom the policy does not tell apart. */
+interface Group {
+  ofPolicy: OfPolicy;
+  kinds: number;
+}
+
+const NO_GROUP: Group = { ofPolicy: new Map(), kinds: 0 };
+
+/** Sidecars with one key get the same of this policy, whoever they are. */
+function groupKey(policy: Policy, { app, ...sidecar }: Sidecar): string {
+  const apps = app ? policy.destinations.map((destination) => keysOf(destination, app).join()) : [];
+  return JSON.stringify([sidecar, apps.some((keys) => keys !== '') ? apps : []]);
+}
+
 /** What sidecars have in common that say the same of themselves. */
 class Kind {
   readonly sidecar: Sidecar;
   readonly #holds: () => TypeSnapshot;
   leases = 0;
-  ofPolicy: OfPolicy = new Map();
+  group: Group = NO_GROUP;
 
   constructor(sidecar: Sidecar, holds: () => TypeSnapshot) {
     this.sidecar = sidecar;
@@ -34,7 +49,7 @@ class Kind {
   }
 
   get(type: TypeName): TypeSnapshot {
-    return type === 'runtime' ? this.#holds() : (this.ofPolicy.get(type) ?? EMPTY);
+    return type === 'runtime' ? this.#holds() : (this.group.ofPolicy.get(type) ?? EMPTY);
   }
 }
 
@@ -77,6 +92,7 @@ export class Snapshots implements Catalog {
   #holds: TypeSnapshot;
   /** Sidecars that say the same of themselves are one kind. Without streams it is forgotten. */
   #kinds = new Map<string, Kind>();
+  #groups = new Map<string, Group>();
   #identities: Identities | undefined;
   /** Called when a sidecar has newer secrets than it was sent. */
   onSecrets: () => void = () => {};
@@ -93,12 +109,14 @@ export class Snapshots implements Catalog {
 
   /** Errors: LAYBY_XDS_INVALID; the policy before stays. */
   setPolicy(policy: Policy): void {
-    const next = [...this.#kinds.values()].map((kind) => ({
+    const groups = new Map<string, Group>();
+    const next = [...this.#kinds.values()].map((kind): [Kind, Group] => [
       kind,
-      ofPolicy: this.#encode(policy, kind.sidecar),
-    }));
+      this.#join(groups, policy, kind.sidecar),
+    ]);
     this.#policy = policy;
-    for (const { kind, ofPolicy } of next) kind.ofPolicy = ofPolicy;
+    this.#groups = groups;
+    for (const [kind, group] of next) kind.group = group;
     this.#encoder.forget();
   }
 
@@ -118,7 +136,7 @@ export class Snapshots implements Catalog {
     let kind = this.#kinds.get(key);
     if (!kind) {
       kind = new Kind(sidecar, () => this.#holds);
-      if (this.#policy) kind.ofPolicy = this.#encode(this.#policy, sidecar);
+      if (this.#policy) kind.group = this.#join(this.#groups, this.#policy, sidecar);
       this.#kinds.set(key, kind);
     }
     kind.leases += 1;
@@ -130,7 +148,22 @@ export class Snapshots implements Catalog {
     const { kind } = lease;
     lease.end();
     kind.leases -= 1;
-    if (kind.leases === 0) this.#kinds.delete(JSON.stringify(kind.sidecar));
+    if (kind.leases > 0) return;
+    this.#kinds.delete(JSON.stringify(kind.sidecar));
+    if (!this.#policy) return;
+    kind.group.kinds -= 1;
+    if (kind.group.kinds === 0) this.#groups.delete(groupKey(this.#policy, kind.sidecar));
+  }
+
+  #join(groups: Map<string, Group>, policy: Policy, sidecar: Sidecar): Group {
+    const key = groupKey(policy, sidecar);
+    let group = groups.get(key);
+    if (!group) {
+      group = { ofPolicy: this.#encode(policy, sidecar), kinds: 0 };
+      groups.set(key, group);
+    }
+    group.kinds += 1;
+    return group;
   }
 
   #secretsOf(identities: Identities, node: string): UseSecrets {

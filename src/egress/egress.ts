@@ -3,8 +3,8 @@
 
 import { Readable } from 'node:stream';
 import type { Pool } from 'undici';
-import type { Destination } from '../policy/policy.ts';
-import { upstreamPath } from '../policy/upstream.ts';
+import type { Destination, HeaderEdit } from '../policy/policy.ts';
+import { upstreamName, upstreamPath } from '../policy/upstream.ts';
 import type { EntryHead } from '../store/store.ts';
 import type { Address } from '../wire/address.ts';
 import { headerOf } from '../wire/headers.ts';
@@ -17,6 +17,7 @@ import {
   PATIENCE_HEADER,
 } from '../wire/names.ts';
 import { chunkedAgent, sendChunked } from './chunked.ts';
+import { Deadline } from './deadline.ts';
 import { canonicalPath, objectPath } from './path.ts';
 
 /** An empty body of these goes without a length, as clients send them. */
@@ -48,6 +49,8 @@ export interface OutgoingBody {
   trailers?: () => readonly string[];
 }
 
+type Outgoing = Required<Omit<OutgoingBody, 'bytes'>> & { bytes: number | undefined };
+
 /** Path and query as the upstream is to see them. */
 export function outgoingPath(destination: Destination, url: string): string {
   const path = url.slice(url.indexOf('/', url.indexOf('//') + 2));
@@ -56,8 +59,16 @@ export function outgoingPath(destination: Destination, url: string): string {
   return upstreamPath(destination) + spell(path);
 }
 
+/** As the policy has them now. */
+function edited(headers: readonly string[], { set, remove }: HeaderEdit): string[] {
+  const gone = new Set([...remove, ...set.map(([name]) => name)]);
+  return [...headers.filter((_, at) => !gone.has(headers[at - (at % 2)]!.toLowerCase())), ...set.flat()];
+}
+
 function outgoingHeaders(destination: Destination, head: EntryHead, bytes: number | undefined): string[] {
-  const headers = [...head.headers, DESTINATION_HEADER, destination.name];
+  const { headers: edits } = destination;
+  const kept = edits ? edited(head.headers, edits.request) : head.headers;
+  const headers = [...kept, DESTINATION_HEADER, upstreamName(destination)];
   if (NOT_IDEMPOTENT.includes(head.method) && headerOf(headers, 'idempotency-key') === undefined) {
     headers.push('idempotency-key', head.id);
   }
@@ -88,13 +99,42 @@ export class Egress {
     { pieces, bytes, trailers = () => [] }: OutgoingBody,
     { signal, impatient = false }: SendOptions,
   ): Promise<Answer> {
+    const { answerTimeout } = destination;
+    const deadline = answerTimeout === undefined ? undefined : new Deadline(answerTimeout, signal);
+    if (bytes === 0) deadline?.begin();
+    const body = deadline ? deadline.after(pieces) : pieces;
+    try {
+      const answer = await this.#send(
+        destination,
+        head,
+        { pieces: body, bytes, trailers },
+        {
+          signal: deadline?.signal ?? signal,
+          impatient,
+        },
+      );
+      deadline?.until(answer.body);
+      return answer;
+    } catch (error) {
+      deadline?.over();
+      throw deadline?.reason ?? error;
+    }
+  }
+
+  async #send(
+    destination: Destination,
+    head: EntryHead,
+    { pieces, bytes, trailers }: Outgoing,
+    { signal, impatient }: Required<SendOptions>,
+  ): Promise<Answer> {
     const chunked = bytes === undefined || (!destination.upstream.sign && trailers().length > 0);
     const method = head.method as 'PUT';
     const path = outgoingPath(destination, head.url);
     const headers = outgoingHeaders(destination, head, chunked ? undefined : bytes);
     if (impatient) headers.push(PATIENCE_HEADER, IMPATIENT);
+    const patience = Math.max(ANSWER_PATIENCE_MS, destination.answerTimeout ?? 0);
     if (chunked) {
-      const outgoing = { method, path, headers, pieces, trailers, signal, patience: ANSWER_PATIENCE_MS };
+      const outgoing = { method, path, headers, pieces, trailers, signal, patience };
       const answer = await sendChunked(this.#chunked, this.#address, outgoing);
       return answerOf(answer.statusCode ?? 0, answer.rawHeaders, answer);
     }
@@ -104,6 +144,8 @@ export class Egress {
       headers,
       body: bytes === 0 ? null : Readable.from(pieces, { objectMode: true }),
       signal,
+      headersTimeout: patience,
+      bodyTimeout: patience,
       responseHeaders: 'raw',
     });
     return answerOf(answer.statusCode, answer.headers as unknown as string[], answer.body);

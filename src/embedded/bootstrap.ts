@@ -23,6 +23,8 @@ const CA_BUNDLES = [
 
 export interface BootstrapOptions {
   node: string;
+  /** `name=value`, for rules of the policy. */
+  labels?: readonly string[];
   xds: Address;
   /** How it reaches a control plane on another machine: what `layby identity issue` wrote, and whom to expect there. */
   tls?: { dir: string; controlPlane: string };
@@ -56,6 +58,7 @@ export function bootstrap(options: BootstrapOptions): object {
     ...(options.egress ? { egress: formatAddress(options.egress) } : {}),
     ...(options.inbound ? { inbound: formatAddress(options.inbound) } : {}),
     ...(options.queue ? { queue: formatAddress(options.queue.address), queueId: options.queue.id } : {}),
+    ...(options.labels?.length ? { labels: labelsOf(options.labels) } : {}),
     trustedCa: options.trustedCa,
   };
   template.admin.address = envoyAddress(options.admin);
@@ -72,6 +75,14 @@ export function bootstrap(options: BootstrapOptions): object {
   }
   return template;
 }
+
+const labelsOf = (labels: readonly string[]): Record<string, string> =>
+  Object.fromEntries(
+    labels.map((label) => {
+      const at = label.indexOf('=');
+      return [label.slice(0, at), label.slice(at + 1)];
+    }),
+  );
 
 /** A PEM file with the authorities for https upstreams: $SSL_CERT_FILE, the system's, or else Node's, written to `dir`. */
 export async function trustedCa(dir: string): Promise<string> {

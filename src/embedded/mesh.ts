@@ -27,6 +27,9 @@ export interface MeshOptions {
   /** Files and directories; none: the demo's. */
   policy: string[];
   data: string;
+  /** Of the sidecar: what rules of the policy select by. Default: `local`, without labels. */
+  node?: string;
+  labels?: string[];
   outbound: Address;
   admin: Address;
   /** Where sidecars of other machines reach the queue, over TLS. */
@@ -151,7 +154,8 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
       bootstrapFile,
       JSON.stringify(
         bootstrap({
-          node: 'local',
+          node: options.node ?? 'local',
+          labels: options.labels ?? [],
           xds: run.xds,
           admin: run.envoyAdmin,
           outbound: options.outbound,

@@ -1,41 +1,18 @@
 // Is this value a destination document? Finds everything that is wrong with one document, each with its path; what two
 // documents have to do with each other is for src/policy/parse.ts.
 
-import { isIPv6 } from 'node:net';
 import { Settings } from 'typebox/system';
 import Value from 'typebox/value';
-import { messageOf } from '../telemetry/error.ts';
 import type { Path } from './documents.ts';
+import { type Finding, isMapping, shown } from './finding.ts';
 import { nearMiss } from './near-miss.ts';
-import { LINK_KINDS } from './policy.ts';
 import { DESTINATION_JSON_SCHEMA, DestinationSchema, type JsonSchema, KIND } from './schema.ts';
-import { parseDuration, parseRate, parseSize } from './units.ts';
-
-export interface Finding {
-  path: Path;
-  message: string;
-  /** What the place of the finding is: a key that should not be there, or a value. */
-  at: 'key' | 'value';
-}
-
-// The answer to a request that only reads is its whole point, and CONNECT has no body that could be kept.
-const NEVER_STORED = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'CONNECT']);
-const FOUND_LENGTH = 60;
-
-const isMapping = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-
-const shown = (value: unknown): string => {
-  if (value === null) return 'nothing';
-  if (Array.isArray(value)) return value.length ? 'a list' : 'an empty list';
-  if (typeof value === 'object') return 'a mapping';
-  const text = JSON.stringify(value) ?? String(value);
-  return text.length > FOUND_LENGTH ? `${text.slice(0, FOUND_LENGTH)}…` : text;
-};
+import { valueFindings } from './values.ts';
 
 const expected = (schema: JsonSchema): string => {
   if (schema.title) return schema.title;
   if (schema.enum) return schema.enum.length === 1 ? schema.enum[0]! : `one of ${schema.enum.join(', ')}`;
+  if (schema['x-kubernetes-preserve-unknown-fields']) return 'a mapping';
   if (schema.type === 'integer') return `a whole number from ${schema.minimum} to ${schema.maximum}`;
   if (schema.type === 'array') return `a list of ${schema.minItems} to ${schema.maxItems}`;
   if (schema.properties) return `a mapping with ${Object.keys(schema.properties).join(', ')}`;
@@ -87,7 +64,7 @@ const unknownFields = (schema: JsonSchema, value: unknown, path: Path, findings:
   if (schema.items && Array.isArray(value)) {
     for (const [i, item] of value.entries()) unknownFields(schema.items, item, [...path, i], findings);
   }
-  if (!schema.properties || !isMapping(value)) return;
+  if (!schema.properties || schema['x-kubernetes-preserve-unknown-fields'] || !isMapping(value)) return;
   for (const [name, field] of Object.entries(value)) {
     const known = child(schema, name);
     if (known) {
@@ -139,48 +116,6 @@ const schemaFindings = (value: unknown): Finding[] => {
   return findings;
 };
 
-/** What a schema cannot say. Each takes a value that the schema found right, and answers what is wrong with it. */
-const host = (value: string): string | undefined =>
-  value.startsWith('[') && !isIPv6(value.slice(1, -1))
-    ? `expected an IPv6 address in the brackets, but found ${shown(value)}`
-    : undefined;
-
-const url = (value: string): string | undefined =>
-  URL.canParse(value) ? undefined : `expected a valid URL, but found ${shown(value)}`;
-
-const method = (value: string): string | undefined =>
-  NEVER_STORED.has(value.toUpperCase()) ? `${value} cannot be stored: remove it` : undefined;
-
-const unit =
-  (parse: (text: string) => number) =>
-  (value: string): string | undefined => {
-    try {
-      parse(value);
-      return undefined;
-    } catch (thrown) {
-      return messageOf(thrown);
-    }
-  };
-
-const CHECKS: [Path, (value: string) => string | undefined][] = [
-  [['spec', 'hosts'], host],
-  [['spec', 'upstream', 'url'], url],
-  [['spec', 'store', 'methods'], method],
-  [['spec', 'store', 'ttl'], unit(parseDuration)],
-  [['spec', 'store', 'patience'], unit(parseDuration)],
-  [['spec', 'store', 'quota'], unit(parseSize)],
-  [['spec', 'store', 'stream', 'segment', 'bytes'], unit(parseSize)],
-  [['spec', 'store', 'stream', 'segment', 'time'], unit(parseDuration)],
-  [['spec', 'replay', 'rate'], unit(parseRate)],
-  [['spec', 'replay', 'retry', 'max'], unit(parseDuration)],
-  ...LINK_KINDS.flatMap((kind) =>
-    ['daily', 'monthly'].map((span): (typeof CHECKS)[number] => [
-      ['spec', 'replay', 'budget', kind, span],
-      unit(parseSize),
-    ]),
-  ),
-];
-
 /** Everything wrong with one document, at most one finding per path; empty: it is a DestinationDocument. */
 export const checkDocument = (value: unknown): Finding[] => {
   const kind = isMapping(value) ? value.kind : undefined;
@@ -196,12 +131,6 @@ export const checkDocument = (value: unknown): Finding[] => {
     if (!findings.has(key)) findings.set(key, finding);
   };
   for (const finding of schemaFindings(value)) add(finding);
-  for (const [path, check] of CHECKS) {
-    const found = valueAt(value, path);
-    for (const [i, item] of (Array.isArray(found) ? found : [found]).entries()) {
-      const message = typeof item === 'string' ? check(item) : undefined;
-      if (message) add({ path: Array.isArray(found) ? [...path, i] : path, message, at: 'value' });
-    }
-  }
+  for (const finding of valueFindings(value)) add(finding);
   return [...findings.values()];
 };

@@ -1,73 +1,17 @@
 // From the operator's files to the policy that the rest of Layby sees: all of it, or one error that names every problem
 // of every file. Reading the files is for src/policy/sources.
 
-import Value from 'typebox/value';
 import { checkDocument } from './check.ts';
 import { type Path, type PolicyDocument, type PolicyFile, pathText, readDocuments } from './documents.ts';
 import { canonicalHost } from './host.ts';
-import type { Destination, Policy, Segmenting } from './policy.ts';
+import type { Policy } from './policy.ts';
 import { PolicyError, type PolicyProblem } from './problem.ts';
-import { type DestinationDocument, DestinationSchema } from './schema.ts';
-import { parseDuration, parseRate, parseSize } from './units.ts';
+import { resolve } from './resolve.ts';
+import type { DestinationDocument } from './schema.ts';
 import { policyOf } from './version.ts';
 
 export type { PolicyFile } from './documents.ts';
 export { PolicyError, type PolicyProblem } from './problem.ts';
-
-type Spec = DestinationDocument['spec'];
-/** A part of a document with its defaults filled in; the fields named have none. */
-type Filled<Part, Bare extends keyof Part> = Required<Omit<Part, Bare>> & Pick<Part, Bare>;
-type FilledStore = Filled<NonNullable<Spec['store']>, 'patience' | 'ttl' | 'quota' | 'stream'>;
-type BareReplay = 'rate' | 'retry' | 'links' | 'budget';
-type FilledReplay = Filled<NonNullable<Spec['replay']>, BareReplay> & { retry: { max: string } };
-
-type FilledSegment = Record<'bytes' | 'time' | 'name', string>;
-
-const segmentOf = ({ bytes, time, name }: FilledSegment): Segmenting => ({
-  bytes: parseSize(bytes),
-  time: parseDuration(time),
-  name,
-});
-
-const withoutTrailingSlash = ({ protocol, host, pathname }: URL) =>
-  `${protocol}//${host}${pathname.replace(/\/+$/, '')}`;
-
-const budgetOf = (
-  budget: NonNullable<NonNullable<Spec['replay']>['budget']>,
-): NonNullable<Destination['replay']['budget']> =>
-  Object.fromEntries(
-    Object.entries(budget).map(([kind, limits]) => [
-      kind,
-      Object.fromEntries(Object.entries(limits).map(([period, size]) => [period, parseSize(size)])),
-    ]),
-  );
-
-const resolve = (document: DestinationDocument): Destination => {
-  const { metadata, spec } = Value.Default(DestinationSchema, document) as DestinationDocument;
-  const { patience, ttl, quota, stream, ...store } = spec.store as FilledStore;
-  const { rate, links, budget, ...replay } = spec.replay as FilledReplay;
-  return {
-    name: metadata.name,
-    // Sorted, since their order says nothing: so it does not change the version either.
-    hosts: spec.hosts.map(canonicalHost).sort(),
-    upstream: { ...spec.upstream, url: withoutTrailingSlash(new URL(spec.upstream.url)) },
-    store: {
-      ...store,
-      methods: [...new Set(store.methods.map((method) => method.toUpperCase()))].sort(),
-      ...(patience === undefined ? {} : { patience: parseDuration(patience) }),
-      ...(ttl === undefined ? {} : { ttl: parseDuration(ttl) }),
-      ...(quota === undefined ? {} : { quota: parseSize(quota) }),
-      ...(stream === undefined ? {} : { stream: { segment: segmentOf(stream.segment as FilledSegment) } }),
-    },
-    replay: {
-      ...replay,
-      ...(rate === undefined ? {} : { rate: parseRate(rate) }),
-      ...(links === undefined ? {} : { links: [...new Set(links)].sort() }),
-      ...(budget === undefined ? {} : { budget: budgetOf(budget) }),
-      retry: { max: parseDuration(replay.retry.max) },
-    },
-  };
-};
 
 interface Claim {
   document: PolicyDocument;

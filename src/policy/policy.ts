@@ -23,15 +23,79 @@ export interface Segmenting {
   name: string;
 }
 
-export interface Destination {
+/** Where requests go, and what part of them elsewhere. */
+export interface Upstream {
+  /** http or https, no query, no fragment; a path is put before the app's path. Always without a trailing slash. */
+  url: string;
+  /** What clusters and the egress listener know it by; undefined: the name of the destination. */
+  name?: string;
+  sign?: { aws: { service: string; region: string } };
+  /** Of one attempt to connect, ms. */
+  connectTimeout?: number;
+  /** The upstreams of a part of the requests, each whole; the rest go to `url`. */
+  split?: { percent: number; to: Upstream }[];
+  /** Copies of so many requests go there, and nobody waits for their answers. */
+  mirror?: { url: string; percent: number };
+}
+
+export interface HeaderEdit {
+  /** Each replaces all of its name. */
+  set: [name: string, value: string][];
+  remove: string[];
+}
+
+export interface RateLimit {
+  requests: number;
+  /** ms */
+  per: number;
+  /** What may come at once. */
+  burst: number;
+}
+
+/** What is done with requests, and may differ from one to another: see in-force.ts. */
+export interface Treatment {
+  upstream: Upstream;
+  headers?: { request: HeaderEdit; response: HeaderEdit };
+  /** From the end of a request to the end of its answer, ms; undefined: as long as it goes on. */
+  answerTimeout?: number;
+  /** Answers that do not count, and how often a request that is not stored is sent again for one. */
+  retries?: { on: number[]; attempts: number };
+  rateLimit?: RateLimit;
+}
+
+/** Which sidecars' apps. */
+export interface Apps {
+  /** By node id; any of these. */
+  nodes?: string[];
+  /** `name=value`; all of these. */
+  labels?: string[];
+}
+
+/** Of a request's path, without its query, as the app wrote it. */
+export type PathMatch = { prefix: string } | { exact: string } | { regex: string };
+
+/** What is other for some requests of a destination. */
+export interface Rule {
+  match: { path?: PathMatch; methods?: string[]; apps?: Apps };
+  changes: Partial<Treatment> & {
+    store?: Partial<Pick<Destination['store'], 'mode' | 'receipt' | 'reads' | 'class' | 'patience' | 'ttl'>>;
+  };
+}
+
+/** JSON merge patches (RFC 7396) onto what Envoy gets. */
+export interface EnvoyPatches {
+  cluster?: Record<string, unknown>;
+  route?: Record<string, unknown>;
+  virtualHost?: Record<string, unknown>;
+}
+
+export interface Destination extends Treatment {
   name: string;
   /** Lower case, without port: `dashcam.example`, or `*.example` for any name below it. */
   hosts: string[];
-  upstream: {
-    /** http or https, no query, no fragment; a path is put before the app's path. Always without a trailing slash. */
-    url: string;
-    sign?: { aws: { service: string; region: string } };
-  };
+  /** The first that matches a request is in force for it. */
+  rules?: Rule[];
+  envoy?: EnvoyPatches;
   store: {
     mode: StoreMode;
     /** Upper case. Requests with other methods are never stored. */

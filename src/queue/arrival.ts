@@ -3,13 +3,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { validate as isUuid } from 'uuid';
 import type { Egress } from '../egress/egress.ts';
+import { inForce } from '../policy/in-force.ts';
 import { CLASSES, type Destination } from '../policy/policy.ts';
-import { upstreamPath } from '../policy/upstream.ts';
 import type { UnderWay } from '../replay/runner.ts';
 import { resourceOf } from '../store/resource.ts';
 import type { Entry, EntryHead, Store } from '../store/store.ts';
 import type { Logger } from '../telemetry/log.ts';
-import { REQUEST_HEADER } from '../wire/names.ts';
+import { APPS_HEADER, PREFIX_HEADER, REQUEST_HEADER } from '../wire/names.ts';
 import type { Backlog } from './backlog.ts';
 import { entryId } from './entry-id.ts';
 import { endToEndHeaders } from './headers.ts';
@@ -23,7 +23,10 @@ export type Outcome = 'receipt' | 'cut_through' | 'page' | 'read' | 'refused' | 
 export interface Arrival {
   request: IncomingMessage;
   response: ServerResponse;
+  /** As it is for this request. */
   destination: Destination;
+  /** The keys of the selections of apps that its app is in: see policy/in-force.ts. */
+  apps: string[];
   /** Path and query as the app called them. */
   path: string;
   /** `http://authority/path?query`, as the app called it. */
@@ -55,13 +58,15 @@ export function arrivalOf(
   authority: string,
   failedOver: boolean,
 ): Arrival {
-  const path = originalPath(request.url ?? '/', destination, failedOver);
+  const path = originalPath(request, failedOver);
+  const apps = appsOf(request);
   const length = request.headers['content-length'];
   const chunked = request.headers['transfer-encoding'] !== undefined;
   return {
     request,
     response,
-    destination,
+    destination: inForce(destination, { method: request.method ?? 'GET', path, apps }),
+    apps,
     path,
     url: `http://${authority}${path}`,
     failedOver,
@@ -71,13 +76,19 @@ export function arrivalOf(
 }
 
 /** The sidecar puts the path of the upstream's URL before the app's when it tries the destination first. */
-function originalPath(path: string, destination: Destination, failedOver: boolean): string {
-  if (!failedOver) return path;
-  const prefix = upstreamPath(destination);
-  return path.startsWith(prefix) ? path.slice(prefix.length) || '/' : path;
+function originalPath({ url = '/', headers }: IncomingMessage, failedOver: boolean): string {
+  const prefix = headers[PREFIX_HEADER];
+  if (!failedOver || typeof prefix !== 'string') return url;
+  return url.startsWith(prefix) ? url.slice(prefix.length) || '/' : url;
 }
 
-export function headOf({ request, destination, url }: Arrival): EntryHead {
+/** Set by the sidecar only. */
+function appsOf({ headers }: IncomingMessage): string[] {
+  const keys = headers[APPS_HEADER];
+  return typeof keys === 'string' && keys !== '' ? keys.split(',') : [];
+}
+
+export function headOf({ request, destination, apps, url }: Arrival): EntryHead {
   const { class: className, ttl } = destination.store;
   return {
     id: requestId(request) ?? entryId(),
@@ -89,6 +100,7 @@ export function headOf({ request, destination, url }: Arrival): EntryHead {
     class: CLASSES.indexOf(className),
     receivedAt: Date.now(),
     ...(ttl === undefined ? {} : { ttl }),
+    ...(apps.length === 0 ? {} : { apps }),
   };
 }
 

@@ -1,6 +1,7 @@
 // One request on its way out while its app is still there.
 
 import type { Answer, Egress, OutgoingBody } from '../egress/egress.ts';
+import { towards } from '../policy/in-force.ts';
 import type { Destination } from '../policy/policy.ts';
 import type { EntryHead } from '../store/store.ts';
 
@@ -15,7 +16,8 @@ export class Upload {
   now: Sent | undefined;
 
   constructor(egress: Egress, destination: Destination, head: EntryHead, body: OutgoingBody) {
-    this.sent = egress.send(destination, head, body, { signal: this.#abort.signal, impatient: true }).then(
+    const to = towards(destination, head.id);
+    this.sent = egress.send(to, head, body, { signal: this.#abort.signal, impatient: true }).then(
       (answer): Sent => {
         if (answer.noLink === undefined) return answer;
         answer.body.resume().on('error', () => {});

@@ -3,6 +3,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Egress } from '../egress/egress.ts';
+import { forEntry } from '../policy/in-force.ts';
 import type { Destination } from '../policy/policy.ts';
 import type { Entry, Store } from '../store/store.ts';
 import { LaybyError } from '../telemetry/error.ts';
@@ -300,7 +301,10 @@ export class Runner {
     return this.#follow(entry, own, () =>
       deliver({
         ...{ store, egress, entry, signal: end.signal },
-        ...{ destination: this.#destination, destinations: this.#options.destinations() },
+        ...{
+          destination: forEntry(this.#destination, entry),
+          destinations: this.#options.destinations(),
+        },
         ...{ pace, goodput: this.#goodput },
       }).finally(use?.end),
     );

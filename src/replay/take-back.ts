@@ -6,6 +6,7 @@ import type { Destination } from '../policy/policy.ts';
 import type { Store } from '../store/store.ts';
 import { messageOf } from '../telemetry/error.ts';
 import type { Logger } from '../telemetry/log.ts';
+import { destinationAt } from './deliver/place.ts';
 import { abortUpload, isBegun } from './deliver/s3/begun.ts';
 import { abortTus, isTusBegun } from './deliver/tus.ts';
 
@@ -79,7 +80,8 @@ export class TakeBack {
   async #takeBack(id: string, progress: unknown): Promise<boolean> {
     const { store, egress, log, destination } = this.#options;
     if (isBegun(progress) || isTusBegun(progress)) {
-      const there = destination(progress.destination);
+      const named = destination(progress.destination);
+      const there = named && destinationAt(named, progress);
       if (!there) return false;
       const { signal } = this.#stop;
       const { gone, status } = isBegun(progress)

@@ -25,6 +25,9 @@ export interface EntryHead {
   receivedAt: number;
   /** The policy's time to live, ms from the commit by the store's clock; undefined: for ever. */
   ttl?: number;
+  /** What rules of the policy know its app by, and the path that they judge where that is not the URL's. */
+  apps?: string[];
+  judgedPath?: string;
   /** It is staged: not sent until `compose` makes an entry of what this group holds. */
   group?: string;
 }

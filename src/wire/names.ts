@@ -7,6 +7,11 @@ export const ANSWER_HEADER = 'layby-answer';
 export const PENDING = 'pending';
 /** Sidecar → queue, after the direct way failed: the authority that the app had called. The destination sees it as well. */
 export const HOST_HEADER = 'layby-host';
+/** Beside it, where the upstream's URL has a path: that path, which stands before the app's by then. */
+export const PREFIX_HEADER = 'layby-prefix';
+/** Sidecar → queue: the keys of the selections of apps (policy/in-force.ts) that its app is in, where there are any. On the way that
+ *  tries the destination first it sees them as well. */
+export const APPS_HEADER = 'layby-apps';
 /** Sidecar → queue, where the request goes to no destination: its id, and so the entry's. A request that the sidecar sends
  *  again, since the queue died before its answer, is recognised by it. */
 export const REQUEST_HEADER = 'layby-request';
@@ -49,6 +54,8 @@ export const OWN_HEADERS = [
   ENTRY_HEADER,
   ANSWER_HEADER,
   HOST_HEADER,
+  PREFIX_HEADER,
+  APPS_HEADER,
   REQUEST_HEADER,
   DESTINATION_HEADER,
   PATIENCE_HEADER,

@@ -89,7 +89,7 @@ t.test('direct: Host and path prefix, lower-cased names, and layby-host', async 
     t,
     await destination.next(),
     `PUT /base${PATH} HTTP/1.1`,
-    ['content-length: 5', 'layby-host: Raw.Example:8080'],
+    ['content-length: 5', 'layby-host: Raw.Example:8080', 'layby-prefix: /base'],
     'hello',
   );
   const [status, ...headers] = headOf(answer);
@@ -105,7 +105,7 @@ t.test('direct: Envoy adds x-forwarded-proto where there is none', async (t) => 
     headOf(await destination.next())
       .slice(2)
       .sort(),
-    ['layby-host: Raw.Example:8080', 'x-forwarded-proto: http'],
+    ['layby-host: Raw.Example:8080', 'layby-prefix: /base', 'x-forwarded-proto: http'],
   );
 });
 

@@ -2,10 +2,8 @@
 
 import type { Destination } from '../../src/policy/policy.ts';
 
-type Changes = {
-  [K in keyof Destination]?: Destination[K] extends unknown[] | string
-    ? Destination[K]
-    : Partial<Destination[K]>;
+type Changes = Omit<Partial<Destination>, 'upstream' | 'store' | 'replay'> & {
+  [K in 'upstream' | 'store' | 'replay']?: Partial<Destination[K]>;
 };
 
 export const destination = (changes: Changes = {}): Destination => ({

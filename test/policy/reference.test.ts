@@ -19,7 +19,7 @@ t.test('the examples in docs/policy.md make one policy together', async (t) => {
   }));
   t.strictSame(
     parsePolicy(files).destinations.map(({ name }) => name),
-    ['dashcam', 'metrics', 'telemetry', 'video'],
+    ['dashcam', 'fleet', 'metrics', 'telemetry', 'video'],
   );
 });
 
@@ -27,7 +27,7 @@ t.test(
   'the schema keeps to what a structural schema may hold, and every field has a description',
   async (t) => {
     const allowed =
-      /^(type|title|description|default|enum|pattern|minimum|maximum|minItems|maxItems|maxLength|required|properties|items)$/;
+      /^(type|title|description|default|enum|pattern|minimum|maximum|minItems|maxItems|maxLength|required|properties|items|x-kubernetes-preserve-unknown-fields)$/;
     const walk = (schema: object, path: string): void => {
       t.hasProp(schema, 'type', `${path} has a type`);
       for (const [keyword, value] of Object.entries(schema)) {

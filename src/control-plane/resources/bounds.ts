@@ -1,5 +1,8 @@
 // The numbers of the way of a request, each with its reason. Durations are in Envoy's notation.
 
+/** ms, in Envoy's notation. */
+export const seconds = (ms: number): string => `${ms / 1000}s`;
+
 /** Envoy keeps a request body up to this size (bytes) so that it can send it again, to the queue. Larger bodies, and
  *  those of unknown length, go through the queue, which spools them. It is memory: one buffer for each request in flight. */
 export const RETRY_BUFFER = 1024 * 1024;
@@ -30,7 +33,10 @@ export const EGRESS_PATIENCE: Patience = {
 };
 
 /** An answer that does not come for so long counts as lost (the request was acknowledged by the peer's TCP by then). */
-export const ANSWER_PATIENCE = '60s';
+export const ANSWER_PATIENCE_MS = 60_000;
+
+/** Before a request is sent again for an answer that does not count; long enough for an ejection to be known everywhere. */
+export const RETRY_PAUSE = { base_interval: '0.1s', max_interval: '1s' };
 
 /** How long a failed destination is left alone before Envoy tries it again by itself, when nobody holds it. */
 export const EJECTION = '2s';

@@ -1,17 +1,23 @@
-// Where requests can go: `<name>/direct` (impatient, ejected at the first loss), `queue`, `<name>` (an aggregate of the
-// two, in this order), and `<name>/egress` (patient, for what the queue sends).
+// Where requests can go, for each upstream: `<name>/direct` (impatient, ejected at the first loss), `queue`, `<name>` (an aggregate
+// of the two, in this order), `<name>/egress` (patient, for what the queue sends) and, where there is one, `<name>/mirror`.
+// `<name>` is the destination's, or with `@` and a hash behind it for an upstream of a rule or a split.
 
 import { isIP } from 'node:net';
+import { upstreamsOf } from '../../policy/in-force.ts';
 import type { Destination } from '../../policy/policy.ts';
-import { upstreamPath } from '../../policy/upstream.ts';
+import { upstreamName, upstreamPath } from '../../policy/upstream.ts';
 import type { Address } from '../../wire/address.ts';
 import * as bounds from './bounds.ts';
 import { envoyAddress } from './envoy-address.ts';
+import { patched } from './patch.ts';
 import type { Resource } from './resource.ts';
 
 export const QUEUE_CLUSTER = 'queue';
-export const directCluster = (destination: Destination): string => `${destination.name}/direct`;
-export const egressCluster = (destination: Destination): string => `${destination.name}/egress`;
+/** First the upstream, then the queue. */
+export const failoverCluster = upstreamName;
+export const directCluster = (destination: Destination): string => `${upstreamName(destination)}/direct`;
+export const egressCluster = (destination: Destination): string => `${upstreamName(destination)}/egress`;
+export const mirrorCluster = (destination: Destination): string => `${upstreamName(destination)}/mirror`;
 
 const CLUSTER = 'type.googleapis.com/envoy.config.cluster.v3.Cluster';
 
@@ -62,15 +68,17 @@ function upstreamCluster(
   destination: Destination,
   { ms, probes }: bounds.Patience,
   trustedCa: string,
+  more: object = {},
 ): Resource {
   const { tls, host, port } = upstreamOf(destination);
-  return {
+  const { connectTimeout } = destination.upstream;
+  return patched(destination.envoy?.cluster, {
     '@type': CLUSTER,
     name,
     type: isIP(host) ? 'STATIC' : 'STRICT_DNS',
     // Without signal no name resolves; the sidecar must start all the same.
     ...(isIP(host) ? {} : { wait_for_warm_on_init: false }),
-    connect_timeout: bounds.CONNECT_TIMEOUT,
+    connect_timeout: connectTimeout === undefined ? bounds.CONNECT_TIMEOUT : bounds.seconds(connectTimeout),
     load_assignment: assignment(name, envoyAddress({ host, port })),
     circuit_breakers: bounds.CIRCUIT,
     upstream_bind_config: socketOptions(ms),
@@ -96,15 +104,19 @@ function upstreamCluster(
           },
         }
       : {}),
-  };
+    ...more,
+  });
 }
 
-/** The three clusters of a destination. `trustedCa`: a PEM file on the sidecar's machine. */
-export function destinationClusters(destination: Destination, trustedCa: string): Resource[] {
+/** The clusters of all upstreams of a destination. `trustedCa`: a PEM file on the sidecar's machine. */
+export const destinationClusters = (destination: Destination, trustedCa: string): Resource[] =>
+  upstreamsOf(destination).flatMap((upstream) => clustersOf({ ...destination, upstream }, trustedCa));
+
+function clustersOf(destination: Destination, trustedCa: string): Resource[] {
   const direct = directCluster(destination);
+  const { mirror } = destination.upstream;
   return [
-    {
-      ...upstreamCluster(direct, destination, bounds.DIRECT_PATIENCE, trustedCa),
+    upstreamCluster(direct, destination, bounds.DIRECT_PATIENCE, trustedCa, {
       // Or Envoy spreads over hosts that it knows to be dead.
       common_lb_config: { healthy_panic_threshold: { value: 0 } },
       // The first loss ejects; answers of the destination, 5xx included, never do.
@@ -122,10 +134,10 @@ export function destinationClusters(destination: Destination, trustedCa: string)
         max_ejection_percent: 100,
         always_eject_one_host: true,
       },
-    },
+    }),
     {
       '@type': CLUSTER,
-      name: destination.name,
+      name: failoverCluster(destination),
       lb_policy: 'CLUSTER_PROVIDED',
       connect_timeout: bounds.CONNECT_TIMEOUT,
       circuit_breakers: bounds.CIRCUIT,
@@ -140,6 +152,16 @@ export function destinationClusters(destination: Destination, trustedCa: string)
       },
     },
     upstreamCluster(egressCluster(destination), destination, bounds.EGRESS_PATIENCE, trustedCa),
+    ...(mirror
+      ? [
+          upstreamCluster(
+            mirrorCluster(destination),
+            { ...destination, upstream: { url: mirror.url } },
+            bounds.DIRECT_PATIENCE,
+            trustedCa,
+          ),
+        ]
+      : []),
   ];
 }
 

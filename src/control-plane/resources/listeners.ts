@@ -5,6 +5,7 @@ import { NO_LINK_HEADER } from '../../wire/names.ts';
 import * as bounds from './bounds.ts';
 import { QUEUE_CLUSTER } from './clusters.ts';
 import { envoyAddress } from './envoy-address.ts';
+import { rateLimited, rateLimitFilter } from './rate-limit.ts';
 import type { Resource } from './resource.ts';
 import { EGRESS_ROUTES, OUTBOUND_ROUTES } from './routes.ts';
 import { signingFilters } from './signing.ts';
@@ -37,7 +38,12 @@ export const configSource = (discovery: Discovery) =>
       };
 
 /** Byte for byte: no request ids, no forwarded-for, no path normalisation, trailers kept, the server's own name kept. */
-function connectionManager(name: string, discovery: Discovery, head: typeof bounds.HEAD, extra: object) {
+function connectionManager(
+  name: string,
+  discovery: Discovery,
+  head: typeof bounds.HEAD,
+  { filters = [], ...extra }: { filters?: object[] } & Record<string, unknown>,
+) {
   return {
     name: 'envoy.filters.network.http_connection_manager',
     typed_config: {
@@ -62,6 +68,7 @@ function connectionManager(name: string, discovery: Discovery, head: typeof boun
         initial_connection_window_size: 16 * bounds.RETRY_BUFFER,
       },
       http_filters: [
+        ...filters,
         trailerFilter,
         ...signingFilters(),
         {
@@ -107,7 +114,11 @@ export const outboundListener = (address: Address, discovery: Discovery): Resour
   httpListener(
     OUTBOUND_ROUTES,
     address,
-    connectionManager(OUTBOUND_ROUTES, discovery, bounds.HEAD, { proxy_100_continue: true }),
+    connectionManager(OUTBOUND_ROUTES, discovery, bounds.HEAD, {
+      filters: [rateLimitFilter],
+      local_reply_config: { mappers: [rateLimited] },
+      proxy_100_continue: true,
+    }),
   );
 
 /** The queue for sidecars of other machines: who has a certificate of the mesh is passed through, byte for byte. */

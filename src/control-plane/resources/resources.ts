@@ -1,5 +1,6 @@
 // From (policy, node) to what Envoy gets: one pure function. Holds are apart (holds.ts), since they change fast.
 
+import type { App } from '../../policy/in-force.ts';
 import type { Policy } from '../../policy/policy.ts';
 import type { Address } from '../../wire/address.ts';
 import { destinationClusters, queueCluster } from './clusters.ts';
@@ -24,6 +25,8 @@ export interface Sidecar {
   inbound?: Address;
   /** On another machine: where that is, and the SPIFFE id of that sidecar. */
   queue?: { address: Address; id: string };
+  /** Who it is, as far as rules of the policy select by it; default: nobody. */
+  app?: App;
   /** PEM file with the certificate authorities it trusts for https upstreams. */
   trustedCa: string;
   /** How it asks for what its listeners name: on the one aggregated stream, or from each service apart (state of the world, or
@@ -37,6 +40,8 @@ export interface Resources {
   listeners: Resource[];
   routes: Resource[];
 }
+
+const NOBODY: App = { node: '', labels: [] };
 
 /** `queue`: where a sidecar of this machine reaches the queue. */
 export function resourcesFor(policy: Policy, sidecar: Sidecar, queue: Address): Resources {
@@ -56,7 +61,7 @@ export function resourcesFor(policy: Policy, sidecar: Sidecar, queue: Address): 
       ...(sidecar.inbound ? [queueListener(sidecar.inbound, sidecar.discovery)] : []),
     ],
     routes: [
-      ...(sidecar.outbound ? [outboundRouteConfiguration(policy)] : []),
+      ...(sidecar.outbound ? [outboundRouteConfiguration(policy, sidecar.app ?? NOBODY)] : []),
       ...(sidecar.egress ? [egressRouteConfiguration(policy)] : []),
     ],
   };

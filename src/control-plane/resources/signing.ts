@@ -2,7 +2,7 @@
 // Apps, queue and control plane hold no credentials; Envoy takes them from the standard variables and files.
 
 import type { Destination } from '../../policy/policy.ts';
-import { HOST_HEADER } from '../../wire/names.ts';
+import { HOST_HEADER, PREFIX_HEADER } from '../../wire/names.ts';
 import { upstreamOf } from './clusters.ts';
 
 export const SIGNING_FILTER = 'envoy.filters.http.aws_request_signing';
@@ -44,7 +44,11 @@ export const signingFilters = () => [
   {
     name: LUA_FILTER,
     disabled: true,
-    typed_config: { '@type': 'type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua' },
+    typed_config: {
+      '@type': 'type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua',
+      // The path that it makes is not the one that the app called, and that alone chooses the route.
+      clear_route_cache: false,
+    },
   },
   {
     name: SIGNING_FILTER,
@@ -61,7 +65,7 @@ export const signingFilters = () => [
 
 /** The per-route configuration that signs for this destination; undefined where its policy does not ask for it.
  *  `fromApp`: before the signature is made (which rewrites the host), the authority that the app called is noted for the
- *  queue, and the path of the upstream URL is put before the path. */
+ *  queue, and the path of the upstream URL is put before the path, which is noted too. */
 export function signingConfig(destination: Destination, { fromApp }: { fromApp: boolean }) {
   const aws = destination.upstream.sign?.aws;
   if (!aws) return undefined;
@@ -89,7 +93,10 @@ export function signingConfig(destination: Destination, { fromApp }: { fromApp: 
                 '  local headers = handle:headers()',
                 `  headers:replace("${HOST_HEADER}", headers:get(":authority"))`,
                 ...(path
-                  ? [`  headers:replace(":path", ${JSON.stringify(path)} .. headers:get(":path"))`]
+                  ? [
+                      `  headers:replace("${PREFIX_HEADER}", ${JSON.stringify(path)})`,
+                      `  headers:replace(":path", ${JSON.stringify(path)} .. headers:get(":path"))`,
+                    ]
                   : []),
                 'end',
               ].join('\n'),

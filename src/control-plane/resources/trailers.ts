@@ -13,9 +13,11 @@ const NAMES = [
 
 const PREFIXES = ['layby-', 'layby_', 'x-forwarded-', 'x-envoy-'];
 
+export const TRAILER_FILTER = 'envoy.filters.http.header_mutation';
+
 /** Takes them off on every way, whatever the route; all other trailers stay. */
 export const trailerFilter: Omit<Resource, 'name'> & { name: string } = {
-  name: 'envoy.filters.http.header_mutation',
+  name: TRAILER_FILTER,
   typed_config: {
     '@type': 'type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation',
     mutations: {

@@ -15,13 +15,14 @@ interface LaybyMetadata {
     queue?: string;
     queueId?: string;
     trustedCa?: string;
+    labels?: Record<string, unknown>;
   };
 }
 
 /** What a sidecar says of itself in its node metadata. Errors: LAYBY_ADDRESS_INVALID. */
 export function sidecarOf(node: Node, discovery: Discovery): Sidecar {
   const said = (plainStruct(node.metadata) as LaybyMetadata).layby ?? {};
-  const { outbound, egress, inbound, queue, queueId, trustedCa } = said;
+  const { outbound, egress, inbound, queue, queueId, trustedCa, labels } = said;
   return {
     ...(outbound ? { outbound: parseAddress(outbound, 'outbound of the sidecar') } : {}),
     ...(egress ? { egress: parseAddress(egress, 'egress of the sidecar') } : {}),
@@ -29,6 +30,12 @@ export function sidecarOf(node: Node, discovery: Discovery): Sidecar {
     ...(queue && queueId
       ? { queue: { address: parseAddress(queue, 'queue of the sidecar'), id: queueId } }
       : {}),
+    app: {
+      node: node.id ?? '',
+      labels: Object.entries(labels ?? {})
+        .map(([name, value]) => `${name}=${value}`)
+        .sort(),
+    },
     trustedCa: trustedCa ?? '/etc/ssl/certs/ca-certificates.crt',
     discovery,
   };

@@ -2,6 +2,7 @@
 // belong to the request from end to end. The body never.
 
 import { validateHeaderName, validateHeaderValue } from 'node:http';
+import { forEntry } from '../../policy/in-force.ts';
 import { destinationFor } from '../../policy/match.ts';
 import type { Policy } from '../../policy/policy.ts';
 import type { Entry, EntryEdit, Store } from '../../store/store.ts';
@@ -32,9 +33,10 @@ export function planEdit(
   request: EditRequest,
   policy: Policy,
 ): { edit: EntryEdit; words: string } {
-  const destination = policy.destinations.find(({ name }) => name === entry.destination);
-  if (!destination)
+  const named = policy.destinations.find(({ name }) => name === entry.destination);
+  if (!named)
     throw refused(`the policy names no destination ${entry.destination}`, 'bring it back before you edit');
+  const destination = forEntry(named, { ...entry, url: request.url ?? entry.url });
   const words: string[] = [];
   const edit: EntryEdit = {};
   if (request.url !== undefined) {

@@ -16,14 +16,14 @@ import { outcomeOf, retryAfterMs } from '../outcome.ts';
 import { ask, WayLost, type WholeAnswer } from './ask.ts';
 import type { Result, Strategy } from './deliver.ts';
 import { beginOnce, OutgoingBody } from './outgoing-body.ts';
+import { type Place, placeOf } from './place.ts';
 
 const VERSION = ['tus-resumable', '1.0.0'];
 /** What says nothing of the upload as a whole. */
 const OF_THE_BODY = /^(content-length|content-type|content-md5|expect)$/i;
 
-export interface TusBegun {
+export interface TusBegun extends Place {
   kind: 'tus';
-  destination: string;
   /** What the app called. */
   url: string;
   /** Path and query of the upload, as an app would call it. */
@@ -77,7 +77,8 @@ export const deliverByTus: Strategy = async (attempt) => {
   let moved = 0;
   try {
     const known = await store.progress(entry.id);
-    let begun = isTusBegun(known) && known.url === entry.url ? known : undefined;
+    const same = isTusBegun(known) && known.url === entry.url && known.upstream === destination.upstream.name;
+    let begun = same ? known : undefined;
     let offset = 0;
     if (begun) {
       const answer = await to('HEAD', at(begun.upload), []);
@@ -95,7 +96,7 @@ export const deliverByTus: Strategy = async (attempt) => {
       if (answer.status !== 201) return resultOf(answer, 0);
       const upload = uploadPath(destination, entry.url, headerOf(answer.headers, 'location'));
       if (upload === undefined) return nowhere(answer);
-      begun = { kind: 'tus', destination: destination.name, url: entry.url, upload };
+      begun = { kind: 'tus', ...placeOf(destination), url: entry.url, upload };
       await store.setProgress(entry.id, begun);
       offset = 0;
     }

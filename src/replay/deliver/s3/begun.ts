@@ -4,12 +4,12 @@
 import type { Egress } from '../../../egress/egress.ts';
 import type { Destination } from '../../../policy/policy.ts';
 import type { EntryHead } from '../../../store/store.ts';
+import type { Place } from '../place.ts';
 import { S3Calls } from './calls.ts';
 
-export interface Begun {
+/** The place is the entry's destination, or the one that S3 named for the bucket's region. */
+export interface Begun extends Place {
   kind: 's3-multipart';
-  /** Where the upload is: the entry's destination, or the one that S3 named for the bucket's region. */
-  destination: string;
   /** What the app called. */
   url: string;
   uploadId: string;

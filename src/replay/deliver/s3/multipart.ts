@@ -18,6 +18,7 @@ import { headerOf } from '../../../wire/headers.ts';
 import { WayLost } from '../ask.ts';
 import type { Result, Strategy, Try } from '../deliver.ts';
 import { beginOnce, OutgoingBody } from '../outgoing-body.ts';
+import { destinationAt, placeOf } from '../place.ts';
 import { abortUpload, type Begun, isBegun } from './begun.ts';
 import { resultOf, type S3Answer, S3Calls } from './calls.ts';
 import { base64Of, combine } from './crc32c.ts';
@@ -136,7 +137,7 @@ class Upload {
     }
     const begun: Begun = {
       kind: 's3-multipart',
-      destination: this.#calls.destination.name,
+      ...placeOf(this.#calls.destination),
       url: entry.url,
       uploadId,
       partSize: partSizeFor(entry.bytes, goodput.rate) ?? entry.bytes,
@@ -155,15 +156,17 @@ class Upload {
     const { store, entry, destination, destinations } = this.#attempt;
     const progress = await store.progress(entry.id);
     if (!isBegun(progress)) return undefined;
-    const there = [destination, ...destinations].find(({ name }) => name === progress.destination);
+    const named = [...destinations, destination].find(({ name }) => name === progress.destination);
+    const there = named && destinationAt(named, progress);
+    const own = progress.destination === destination.name;
     // An operator may have changed the URL, or the policy: what was begun elsewhere is of no use, and may not be reached.
-    if (!there || progress.url !== entry.url) {
+    if (!there || progress.url !== entry.url || (own && progress.upstream !== destination.upstream.name)) {
       const { egress, signal } = this.#attempt;
       if (there) await abortUpload(egress, there, entry.id, progress, signal);
       await this.#note(undefined);
       return undefined;
     }
-    this.#calls = this.#callsTo(there);
+    this.#calls = this.#callsTo(own ? destination : there);
     const begun = { ...progress, parts: { ...progress.parts } };
     await this.#reconcile(begun);
     return begun;

@@ -1,0 +1,311 @@
+// The routes of what apps call, for one destination: what is in force for a request decides whether it goes to the upstream, to the
+// queue, or to the one after the other.
+
+import { appsKey, withRule } from '../../policy/in-force.ts';
+import type { Destination, Rule } from '../../policy/policy.ts';
+import {
+  APPS_HEADER,
+  HOST_HEADER,
+  NOT_IDEMPOTENT,
+  OWN_HEADERS,
+  PREFIX_HEADER,
+  REQUEST_HEADER,
+  STATUS_PREFIX,
+  UPLOAD_PREFIX,
+} from '../../wire/names.ts';
+import * as bounds from './bounds.ts';
+import { directCluster, failoverCluster, mirrorCluster, QUEUE_CLUSTER, upstreamOf } from './clusters.ts';
+import { headerEdits } from './header-edits.ts';
+import { holdKey } from './holds.ts';
+import { anyPath, type Match, oneOf, type Where, whereOf } from './matches.ts';
+import { patched } from './patch.ts';
+import { bucketOf, unlimited } from './rate-limit.ts';
+import { SIGNABLE_PATH, signingConfig } from './signing.ts';
+
+/** For which requests the routes are. */
+interface Scope {
+  where: Where;
+  rule: Rule | undefined;
+  /** The keys of the selections of apps that the sidecar's is in. */
+  apps: readonly string[];
+}
+
+const added = (name: string, value: string) => ({
+  header: { key: name, value },
+  append_action: 'OVERWRITE_IF_EXISTS_OR_ADD',
+});
+
+/** Ours are set by the sidecar or taken off: an app sets none. */
+const ownHeaders = (headers: Readonly<Record<string, string>>) => ({
+  request_headers_to_remove: OWN_HEADERS.filter((name) => !(name in headers)),
+  request_headers_to_add: Object.entries(headers).map(([name, value]) => added(name, value)),
+});
+
+const appsHeader = (apps: readonly string[]): Record<string, string> =>
+  apps.length > 0 ? { [APPS_HEADER]: apps.join() } : {};
+
+/** A queue that is being restarted is waited for: it is back within a second. */
+const waitForQueue = {
+  retry_on: 'connect-failure,refused-stream,reset,reset-before-request',
+  num_retries: 30,
+  retry_back_off: { base_interval: '0.1s', max_interval: '0.5s' },
+};
+
+const toQueue = (destination: Destination, { apps, rule }: Scope, match: Match) => {
+  const filters = headerEdits(destination, { request: false });
+  return {
+    match,
+    ...ownHeaders({ [REQUEST_HEADER]: '%UNIQUE_ID%', ...appsHeader(apps) }),
+    ...(Object.keys(filters).length > 0 ? { typed_per_filter_config: filters } : {}),
+    route: {
+      cluster: QUEUE_CLUSTER,
+      timeout: '0s',
+      retry_policy: waitForQueue,
+      ...bucketOf(destination, rule),
+    },
+  };
+};
+
+/** They are Layby's own: the policy changes nothing of them. */
+const statusPages = {
+  match: { prefix: STATUS_PREFIX },
+  ...ownHeaders({ [REQUEST_HEADER]: '%UNIQUE_ID%' }),
+  ...unlimited,
+  route: { cluster: QUEUE_CLUSTER, timeout: '0s', retry_policy: waitForQueue },
+};
+
+/** Copies of a request. */
+export function mirrored(destination: Destination): object {
+  const { mirror } = destination.upstream;
+  if (!mirror) return {};
+  const { authority } = upstreamOf({ ...destination, upstream: { url: mirror.url } });
+  return {
+    request_mirror_policies: [
+      {
+        cluster: mirrorCluster(destination),
+        runtime_fraction: { default_value: { numerator: mirror.percent, denominator: 'HUNDRED' } },
+        disable_shadow_host_suffix_append: true,
+        host_rewrite_literal: authority,
+      },
+    ],
+  };
+}
+
+/** To the upstream, or to several by weight. Where the URL has a path, it goes before the app's; a signed route does that before it
+ *  signs, by Lua. */
+function upstreams(destination: Destination, clusterOf: (to: Destination) => string): object {
+  const { split, ...whole } = destination.upstream;
+  const { authority, path } = upstreamOf(destination);
+  const rewrite =
+    path && !whole.sign ? { regex_rewrite: { pattern: { regex: '^/' }, substitution: `${path}/` } } : {};
+  if (!split)
+    return {
+      cluster: clusterOf(destination),
+      host_rewrite_literal: authority,
+      ...rewrite,
+      ...mirrored(destination),
+    };
+  const rest = split.reduce((left, { percent }) => left - percent, 100);
+  const clusters = [...split, { percent: rest, to: whole }].map(({ percent, to }) => {
+    const one = { ...destination, upstream: to };
+    return { name: clusterOf(one), weight: percent, host_rewrite_literal: upstreamOf(one).authority };
+  });
+  return { weighted_clusters: { clusters }, ...rewrite, ...mirrored(destination) };
+}
+
+const filtersOf = (destination: Destination) => {
+  const filters = {
+    ...signingConfig(destination, { fromApp: true }),
+    ...headerEdits(destination, { request: true }),
+  };
+  return Object.keys(filters).length > 0 ? { typed_per_filter_config: filters } : {};
+};
+
+/** Answers that do not count; a request is sent again for them at once, so often. */
+const again = ({ retries }: Destination) =>
+  retries && {
+    retry_on: 'retriable-status-codes',
+    retriable_status_codes: retries.on,
+    num_retries: retries.attempts,
+  };
+
+const direct = (destination: Destination, { rule }: Scope, match: Match) => {
+  const { answerTimeout } = destination;
+  const retries = again(destination);
+  return patched(destination.envoy?.route, {
+    match,
+    request_headers_to_remove: OWN_HEADERS,
+    ...filtersOf(destination),
+    route: {
+      ...upstreams(destination, directCluster),
+      timeout: answerTimeout === undefined ? '0s' : bounds.seconds(answerTimeout),
+      ...(retries && { retry_policy: { ...retries, retry_back_off: bounds.RETRY_PAUSE } }),
+      ...bucketOf(destination, rule),
+    },
+  });
+};
+
+const LOST = 'connect-failure,refused-stream,reset,reset-before-request';
+/** One try at the destination, and some at a queue that may just be starting. */
+const TRIES = 6;
+
+interface Failover {
+  /** A request that is sent again, by Envoy or later by replay, has the key of its first try. */
+  idempotencyKey?: boolean;
+  /** Whether it may be stored: then an answer that does not count makes it be. */
+  storable: boolean;
+}
+
+/** How often it is tried at the destination for an answer that does not count: `attempts` more, and then the queue would have its
+ *  turn, so there is no more. A lost link ejects the destination, and the next try is the queue's, whatever stands here. */
+const retriesOf = (destination: Destination, { storable }: Failover) => {
+  const { retries } = destination;
+  if (!retries) return { retry_on: LOST, num_retries: TRIES, frequency: 1 };
+  const codes = { retriable_status_codes: retries.on };
+  const retry_on = `${LOST},retriable-status-codes`;
+  return storable
+    ? { retry_on, ...codes, num_retries: TRIES, frequency: 1 }
+    : { retry_on, ...codes, num_retries: retries.attempts, frequency: retries.attempts + 1 };
+};
+
+/** First the destination; when that fails for want of a link, the queue, with what Envoy kept of the body. */
+const directThenQueue = (destination: Destination, scope: Scope, match: Match, failover: Failover) => {
+  const { answerTimeout } = destination;
+  const { path } = upstreamOf(destination);
+  // The host is rewritten for the destination before the first try, so the queue is told what the app had called. Its
+  // presence also tells the queue that the direct way failed. Signing rewrites host and path earlier than this: see signing.ts.
+  const told = {
+    [HOST_HEADER]: '%REQ(:AUTHORITY)%',
+    ...(path && { [PREFIX_HEADER]: path.replaceAll('%', '%%') }),
+  };
+  const { request_headers_to_remove, request_headers_to_add } = ownHeaders({
+    ...told,
+    ...appsHeader(scope.apps),
+  });
+  const { frequency, ...policy } = retriesOf(destination, failover);
+  return patched(destination.envoy?.route, {
+    match,
+    ...filtersOf(destination),
+    request_headers_to_remove,
+    request_headers_to_add: [
+      ...(failover.idempotencyKey
+        ? [{ header: { key: 'idempotency-key', value: '%UNIQUE_ID%' }, append_action: 'ADD_IF_ABSENT' }]
+        : []),
+      ...request_headers_to_add.filter(({ header: { key } }) => !(destination.upstream.sign && key in told)),
+    ],
+    request_body_buffer_limit: String(bounds.RETRY_BUFFER),
+    route: {
+      ...upstreams(destination, failoverCluster),
+      timeout: '0s',
+      retry_policy: {
+        ...policy,
+        ...(answerTimeout !== undefined && { per_try_timeout: bounds.seconds(answerTimeout) }),
+        per_try_idle_timeout: bounds.seconds(Math.max(bounds.ANSWER_PATIENCE_MS, answerTimeout ?? 0)),
+        retry_back_off: frequency > 1 ? bounds.RETRY_PAUSE : { base_interval: '0.01s', max_interval: '0.5s' },
+        retry_priority: {
+          name: 'envoy.retry_priorities.previous_priorities',
+          typed_config: {
+            '@type':
+              'type.googleapis.com/envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig',
+            update_frequency: frequency,
+          },
+        },
+      },
+      ...bucketOf(destination, scope.rule),
+    },
+  });
+};
+
+/** Bodies that Envoy could not send a second time: longer than its buffer, or of unknown length. */
+function beyondBuffer(where: Where, methods: string[]): Match[] {
+  const withBody = methods.filter((method) => method !== 'DELETE');
+  return [
+    where({
+      headers: [
+        oneOf(methods),
+        {
+          name: 'content-length',
+          range_match: { start: String(bounds.RETRY_BUFFER), end: String(Number.MAX_SAFE_INTEGER) },
+        },
+      ],
+    }),
+    where({ headers: [oneOf(methods), { name: 'transfer-encoding', present_match: true }] }),
+    ...(withBody.length > 0
+      ? [
+          where({
+            headers: [oneOf(withBody), { name: 'content-length', present_match: true, invert_match: true }],
+          }),
+        ]
+      : []),
+  ];
+}
+
+/** What only the queue can take of S3's requests, whatever the link. */
+function ownToQueue(where: Where, { upstream, store }: Destination): Match[] {
+  const { sign } = upstream;
+  if (sign?.aws.service !== 's3' && !/^(s3|auto)$/.test(store.receipt)) return [];
+  const upload = (match: object) => where({ query_parameters: [{ name: 'uploadId', ...match }] });
+  return [
+    // Where requests may overtake one another, the end of an upload must still not overtake its parts in the queue.
+    store.order === 'none'
+      ? upload({ present_match: true })
+      : upload({ string_match: { prefix: UPLOAD_PREFIX } }),
+    // Signed anew as one payload, a body framed in chunks would be stored with its frames.
+    ...(sign
+      ? [
+          { name: 'x-amz-content-sha256', string_match: { prefix: 'STREAMING-' } },
+          { name: 'content-encoding', string_match: { contains: 'aws-chunked', ignore_case: true } },
+        ].map((header) => where({ headers: [header] }))
+      : []),
+  ];
+}
+
+/** `destination`: as it is for these requests. */
+function routesIn(scope: Scope, destination: Destination): object[] {
+  const { where } = scope;
+  const { mode, methods } = destination.store;
+  if (mode === 'never' || methods.length === 0) return [direct(destination, scope, where())];
+  const held = where({
+    runtime_fraction: {
+      default_value: { numerator: 0, denominator: 'HUNDRED' },
+      runtime_key: holdKey(destination.name),
+    },
+  });
+  const storable = mode === 'always' ? [where({ headers: [oneOf(methods)] })] : beyondBuffer(where, methods);
+  const unsignable = destination.upstream.sign
+    ? [
+        where({
+          headers: [
+            { name: ':path', string_match: { safe_regex: { regex: SIGNABLE_PATH } }, invert_match: true },
+          ],
+        }),
+      ]
+    : [];
+  const others = methods.filter((method) => !NOT_IDEMPOTENT.includes(method));
+  return [
+    ...[held, ...ownToQueue(where, destination), ...storable, ...unsignable].map((match) =>
+      toQueue(destination, scope, match),
+    ),
+    directThenQueue(destination, scope, where({ headers: [oneOf(NOT_IDEMPOTENT)] }), {
+      idempotencyKey: true,
+      storable: true,
+    }),
+    // Only where it makes a difference: routes are sent to every sidecar.
+    ...(destination.retries && others.length > 0
+      ? [directThenQueue(destination, scope, where({ headers: [oneOf(others)] }), { storable: true })]
+      : []),
+    directThenQueue(destination, scope, where(), { storable: false }),
+  ];
+}
+
+/** `apps`: the keys of the destination's selections of apps that the sidecar's is in. */
+export function outboundRoutes(destination: Destination, apps: readonly string[]): object[] {
+  const ruled = (destination.rules ?? []).filter(
+    ({ match }) => !match.apps || apps.includes(appsKey(match.apps)),
+  );
+  return [
+    statusPages,
+    ...ruled.flatMap((rule) => routesIn({ where: whereOf(rule), rule, apps }, withRule(destination, rule))),
+    ...routesIn({ where: anyPath, rule: undefined, apps }, destination),
+  ];
+}

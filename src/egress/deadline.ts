@@ -1,0 +1,44 @@
+// The policy's patience for an answer: from the end of a request to the end of its answer. Envoy has a time-out of that kind too, but
+// on a route, and routes to an upstream are one for all rules.
+
+import type { Readable } from 'node:stream';
+
+export class Deadline {
+  readonly #late = new AbortController();
+  readonly #ms: number;
+  readonly signal: AbortSignal;
+  #timer: NodeJS.Timeout | undefined;
+
+  /** `signal`: what else may end the request. */
+  constructor(ms: number, signal: AbortSignal) {
+    this.#ms = ms;
+    this.signal = AbortSignal.any([signal, this.#late.signal]);
+  }
+
+  /** Why it was ended, where this ended it. */
+  get reason(): unknown {
+    return this.#late.signal.reason;
+  }
+
+  /** The time begins now. */
+  begin(): void {
+    clearTimeout(this.#timer);
+    const words = `no answer within ${this.#ms / 1000} s`;
+    this.#timer = setTimeout(() => this.#late.abort(new Error(words)), this.#ms);
+  }
+
+  /** The time begins when these were all taken. */
+  async *after(pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+    yield* pieces;
+    this.begin();
+  }
+
+  /** It ends with this answer. */
+  until(answer: Readable): void {
+    answer.once('close', () => this.over());
+  }
+
+  over(): void {
+    clearTimeout(this.#timer);
+  }
+}

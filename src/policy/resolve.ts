@@ -1,0 +1,163 @@
+// From a document that was found right to the destination that the rest of Layby sees: defaults filled in, units resolved, lists in
+// one order where their order says nothing.
+
+import { createHash } from 'node:crypto';
+import Value from 'typebox/value';
+import { canonicalHost } from './host.ts';
+import type { Destination, HeaderEdit, PathMatch, Rule, Segmenting, Treatment, Upstream } from './policy.ts';
+import { type DestinationDocument, DestinationSchema } from './schema.ts';
+import { parseDuration, parseRate, parseSize } from './units.ts';
+
+type Spec = DestinationDocument['spec'];
+type RuleSpec = NonNullable<Spec['rules']>[number];
+type UpstreamSpec = Spec['upstream'];
+type TreatmentSpec = Pick<Spec, 'headers' | 'answerTimeout' | 'retries' | 'rateLimit'>;
+/** A part of a document with its defaults filled in; the fields named have none. */
+type Filled<Part, Bare extends keyof Part> = Required<Omit<Part, Bare>> & Pick<Part, Bare>;
+type FilledStore = Filled<NonNullable<Spec['store']>, 'patience' | 'ttl' | 'quota' | 'stream'>;
+type BareReplay = 'rate' | 'retry' | 'links' | 'budget';
+type FilledReplay = Filled<NonNullable<Spec['replay']>, BareReplay> & { retry: { max: string } };
+
+type FilledSegment = Record<'bytes' | 'time' | 'name', string>;
+
+const segmentOf = ({ bytes, time, name }: FilledSegment): Segmenting => ({
+  bytes: parseSize(bytes),
+  time: parseDuration(time),
+  name,
+});
+
+const withoutTrailingSlash = (text: string): string => {
+  const { protocol, host, pathname } = new URL(text);
+  return `${protocol}//${host}${pathname.replace(/\/+$/, '')}`;
+};
+
+const budgetOf = (
+  budget: NonNullable<NonNullable<Spec['replay']>['budget']>,
+): NonNullable<Destination['replay']['budget']> =>
+  Object.fromEntries(
+    Object.entries(budget).map(([kind, limits]) => [
+      kind,
+      Object.fromEntries(Object.entries(limits).map(([period, size]) => [period, parseSize(size)])),
+    ]),
+  );
+
+/** By what it is, so that two rules with one upstream share it, and an edit elsewhere leaves it as it was. No destination has such
+ *  a name: theirs have no `@`. */
+const named = (destination: string, upstream: Omit<Upstream, 'name'>): Upstream => ({
+  ...upstream,
+  name: `${destination}@${createHash('sha256').update(JSON.stringify(upstream)).digest('hex').slice(0, 8)}`,
+});
+
+/** `own`: it goes by the name of the destination. */
+const upstreamOf = (
+  destination: string,
+  { url, sign, connectTimeout, split, mirror }: UpstreamSpec,
+  own: boolean,
+): Upstream => {
+  const whole: Omit<Upstream, 'name' | 'split'> = {
+    url: withoutTrailingSlash(url),
+    ...(sign && { sign }),
+    ...(connectTimeout !== undefined && { connectTimeout: parseDuration(connectTimeout) }),
+    ...(mirror && { mirror: { url: withoutTrailingSlash(mirror.url), percent: mirror.percent ?? 100 } }),
+  };
+  return {
+    ...(own ? whole : named(destination, whole)),
+    ...(split && {
+      split: split.map((part) => ({
+        percent: part.percent,
+        to: named(destination, { ...whole, url: withoutTrailingSlash(part.url) }),
+      })),
+    }),
+  };
+};
+
+const editOf = ({ set = [], remove = [] }: { set?: string[]; remove?: string[] } = {}): HeaderEdit => ({
+  set: set.map((text) => {
+    const colon = text.indexOf(':');
+    return [text.slice(0, colon).toLowerCase(), text.slice(colon + 1).trim()];
+  }),
+  remove: [...new Set(remove.map((name) => name.toLowerCase()))].sort(),
+});
+
+const treatmentOf = ({
+  headers,
+  answerTimeout,
+  retries,
+  rateLimit,
+}: TreatmentSpec): Omit<Treatment, 'upstream'> => ({
+  ...(headers && { headers: { request: editOf(headers.request), response: editOf(headers.response) } }),
+  ...(answerTimeout !== undefined && { answerTimeout: parseDuration(answerTimeout) }),
+  ...(retries && {
+    retries: { on: [...new Set(retries.on)].sort((a, b) => a - b), attempts: retries.attempts ?? 2 },
+  }),
+  ...(rateLimit && {
+    rateLimit: {
+      requests: rateLimit.requests,
+      per: parseDuration(rateLimit.per ?? '1s'),
+      burst: rateLimit.burst ?? rateLimit.requests,
+    },
+  }),
+});
+
+const methodsOf = (methods: readonly string[]): string[] =>
+  [...new Set(methods.map((method) => method.toUpperCase()))].sort();
+
+const ruleOf = (destination: string, { match, upstream, store, ...treatment }: RuleSpec): Rule => {
+  const { path, methods, apps } = match;
+  const { patience, ttl, ...rest } = store ?? {};
+  return {
+    match: {
+      ...(path && { path: path as PathMatch }),
+      ...(methods && { methods: methodsOf(methods) }),
+      ...(apps && {
+        apps: {
+          ...(apps.nodes && { nodes: [...new Set(apps.nodes)].sort() }),
+          ...(apps.labels && { labels: [...new Set(apps.labels)].sort() }),
+        },
+      }),
+    },
+    changes: {
+      ...(upstream && { upstream: upstreamOf(destination, upstream, false) }),
+      ...treatmentOf(treatment),
+      ...(store && {
+        store: {
+          ...rest,
+          ...(patience !== undefined && { patience: parseDuration(patience) }),
+          ...(ttl !== undefined && { ttl: parseDuration(ttl) }),
+        },
+      }),
+    },
+  };
+};
+
+/** `document`: one that the check found right. */
+export const resolve = (document: DestinationDocument): Destination => {
+  const { metadata, spec } = Value.Default(DestinationSchema, document) as DestinationDocument;
+  const { patience, ttl, quota, stream, ...store } = spec.store as FilledStore;
+  const { rate, links, budget, ...replay } = spec.replay as FilledReplay;
+  const { name } = metadata;
+  return {
+    name,
+    // Sorted, since their order says nothing: so it does not change the version either.
+    hosts: spec.hosts.map(canonicalHost).sort(),
+    upstream: upstreamOf(name, spec.upstream, true),
+    ...treatmentOf(spec),
+    ...(spec.rules && { rules: spec.rules.map((rule) => ruleOf(name, rule)) }),
+    ...(spec.envoy && { envoy: spec.envoy as Destination['envoy'] & object }),
+    store: {
+      ...store,
+      methods: methodsOf(store.methods),
+      ...(patience === undefined ? {} : { patience: parseDuration(patience) }),
+      ...(ttl === undefined ? {} : { ttl: parseDuration(ttl) }),
+      ...(quota === undefined ? {} : { quota: parseSize(quota) }),
+      ...(stream === undefined ? {} : { stream: { segment: segmentOf(stream.segment as FilledSegment) } }),
+    },
+    replay: {
+      ...replay,
+      ...(rate === undefined ? {} : { rate: parseRate(rate) }),
+      ...(links === undefined ? {} : { links: [...new Set(links)].sort() }),
+      ...(budget === undefined ? {} : { budget: budgetOf(budget) }),
+      retry: { max: parseDuration(replay.retry.max) },
+    },
+  };
+};

@@ -1,0 +1,87 @@
+// How stored requests are sent once they can be.
+
+import Type from 'typebox';
+import { LINK_KINDS } from '../policy.ts';
+import { RATE_FORM, RATE_PATTERN } from '../units.ts';
+import { duration, oneOf, size } from './forms.ts';
+
+const linkBudget = (kind: string) =>
+  Type.Optional(
+    Type.Object(
+      {
+        daily: size('In one day, UTC.'),
+        monthly: size('In one month, UTC.'),
+      },
+      { description: `Over ${kind}.` },
+    ),
+  );
+
+export const Replay = Type.Object(
+  {
+    concurrency: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 64,
+        default: 4,
+        description: 'Entries on their way to this destination at once.',
+      }),
+    ),
+    rate: Type.Optional(
+      Type.String({
+        title: RATE_FORM,
+        pattern: RATE_PATTERN,
+        description:
+          'The most that replay sends to this destination. Left out: as fast as the link takes it.',
+      }),
+    ),
+    links: Type.Optional(
+      Type.Array(oneOf(LINK_KINDS, 'A kind of link.'), {
+        minItems: 1,
+        maxItems: LINK_KINDS.length,
+        description:
+          'The kinds of links that stored requests may be sent over; `lte` is any mobile network. Left out: any. While nobody knows the kind of the link, this and the three below stop nothing.',
+      }),
+    ),
+    metered: Type.Optional(
+      oneOf(
+        ['allow', 'deny'],
+        'Whether stored requests are sent over a link that costs by the byte: NetworkManager says so, or it is a mobile network.',
+        'allow',
+      ),
+    ),
+    roaming: Type.Optional(
+      oneOf(['allow', 'deny'], 'Whether stored requests are sent while the modem roams.', 'allow'),
+    ),
+    budget: Type.Optional(
+      Type.Object(
+        {
+          wired: linkBudget('a cable'),
+          wifi: linkBudget('Wi-Fi'),
+          lte: linkBudget('a mobile network'),
+          other: linkBudget('any other link'),
+        },
+        {
+          description:
+            'Stored requests of this destination are sent as long as replay has sent less than this over the kind of link, for all destinations together. So what matters more gets the larger budget.',
+        },
+      ),
+    ),
+    resume: Type.Optional(
+      oneOf(
+        ['none', 'tus'],
+        'How large POSTs are sent to a destination that is not S3. `none`: as one request, from the start after a cut. `tus`: as an upload of the tus 1.0 protocol, which goes on where it was; the URL that the app posts to must be where the server takes such uploads. Objects go to S3 in parts whatever stands here.',
+        'none',
+      ),
+    ),
+    retry: Type.Optional(
+      Type.Object(
+        { max: Type.Optional(duration('The longest pause between two tries.', '30s')) },
+        {
+          default: {},
+          description: 'How a failed entry is tried again: pauses grow, with jitter, up to `max`.',
+        },
+      ),
+    ),
+  },
+  { default: {}, description: 'How stored requests are sent once they can be.' },
+);
