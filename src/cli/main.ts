@@ -8,6 +8,7 @@ import { controlPlaneCommand } from './control-plane.ts';
 import { drainCommand } from './drain.ts';
 import { identityCommand } from './identity.ts';
 import { linkCommand } from './link.ts';
+import { policyCommand } from './policy.ts';
 import { queueCommand } from './queue.ts';
 import { statusCommand } from './status.ts';
 import { storeCommand } from './store.ts';
@@ -23,6 +24,7 @@ const program = new Command('layby')
   .version(version)
   .enablePositionalOptions()
   .addCommand(upCommand())
+  .addCommand(policyCommand())
   .addCommand(linkCommand())
   .addCommand(drainCommand())
   .addCommand(queueCommand())

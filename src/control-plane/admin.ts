@@ -13,6 +13,8 @@ import { listen, poolTo } from '../wire/http.ts';
 export interface AdminRoutes {
   /** `queue`: what it says now; undefined where it does not answer. */
   status(queue: QueueStatus | undefined): unknown;
+  /** What is in force, and for whom: all that makes the resources of a sidecar. */
+  policy(): unknown;
   /** Why traffic cannot flow yet, or undefined when it can. */
   notReady(): string | undefined;
   metrics(): Promise<string>;
@@ -109,6 +111,9 @@ async function answer(
       return;
     case 'GET /v1/status':
       json(response, 200, routes.status(await statusOf(queue)));
+      return;
+    case 'GET /v1/policy':
+      json(response, 200, routes.policy());
       return;
     case 'POST /v1/link': {
       const { state, destinations = [] } = JSON.parse(await bodyOf(request)) as {

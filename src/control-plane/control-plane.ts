@@ -109,6 +109,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     queue: options.queueAdmin,
     metrics: controlPlaneMetrics(edge, ads),
     override: (to, destinations) => links.override(to, destinations),
+    policy: () => ({ policy: edge.policy ?? null, queue: options.queue, sidecars: ads.sidecars() }),
     notReady: () => notReady(edge, ads, options.expectSidecars),
     status: (queue) => {
       const destinations = edge

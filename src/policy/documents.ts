@@ -72,6 +72,21 @@ const keyThatIsNoText = (document: Document.Parsed): Node | undefined => {
   return found;
 };
 
+/** Where the value at `path` of a destination stands in these files; undefined where they name none of that name. */
+export const placeIn = (
+  files: readonly PolicyFile[],
+  destination: string,
+  path: Path,
+): { file: string; line: number; column: number } | undefined => {
+  for (const file of files) {
+    for (const { value, place } of readDocuments(file).documents) {
+      const { metadata } = value as { metadata?: { name?: unknown } };
+      if (metadata?.name === destination) return { file: file.path, ...place(path) };
+    }
+  }
+  return undefined;
+};
+
 /** Documents without content (only comments, a stray `---`) are left out. One with wrong syntax becomes problems. */
 export const readDocuments = (
   file: PolicyFile,

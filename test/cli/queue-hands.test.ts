@@ -20,6 +20,7 @@ const makeScene = async (t: Test) => {
       queue: use.adminAddress,
       status: () => ({}),
       notReady: () => undefined,
+      policy: () => ({}),
       metrics: async () => '',
       override: () => {},
     },

@@ -6,6 +6,7 @@ import type * as grpc from '@grpc/grpc-js';
 import { DEFAULT_TRUST_DOMAIN, sidecarId } from '../../identity/spiffe.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import type { Discovery } from '../resources/listeners.ts';
+import type { Sidecar } from '../resources/resources.ts';
 import type { Catalog } from '../snapshot.ts';
 import { TYPES, type TypeName, typeOf } from '../types.ts';
 import type { Xds } from '../xds/registry.ts';
@@ -241,6 +242,21 @@ export class DiscoveryServer extends EventEmitter<{ settled: [Client] }> {
 
   get clients(): ReadonlySet<Client> {
     return this.#clients;
+  }
+
+  /** Who is there, and what each says of itself. */
+  sidecars(): { node: string; sidecar: Sidecar }[] {
+    return [...this.#clients].map(({ node, transport }) => ({
+      node: node.id,
+      sidecar: sidecarOf(
+        node,
+        transport.startsWith('aggregated')
+          ? 'aggregated'
+          : transport.endsWith('delta')
+            ? 'separate-delta'
+            : 'separate',
+      ),
+    }));
   }
 
   status(): ClientStatus[] {

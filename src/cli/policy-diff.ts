@@ -1,0 +1,92 @@
+import { type ResourceChanges, resourceChanges } from '../control-plane/resources/changes.ts';
+import { resourcesFor } from '../control-plane/resources/resources.ts';
+import { assumedSidecar } from '../embedded/assumed.ts';
+import { type PolicyChange, policyChanges } from '../policy/changes.ts';
+import { ask } from './admin-client.ts';
+import { fromFiles, fromMesh, type Source } from './policy-source.ts';
+
+export interface DiffOptions {
+  admin: string;
+  node: string;
+  label: string[];
+  json?: boolean;
+}
+
+interface NodesChanges {
+  /** Those of which the same is true. */
+  nodes: string[];
+  changes: ResourceChanges[];
+}
+
+export async function diff(first: string, second: string | undefined, options: DiffOptions): Promise<void> {
+  const { admin, node, label, json } = options;
+  const before = second === undefined ? await fromMesh(admin) : await fromFiles([first]);
+  const after = await fromFiles([second ?? first]);
+  if (before.sidecars.length === 0)
+    before.sidecars = [{ node, sidecar: assumedSidecar({ node, labels: label }) }];
+  const destinations = policyChanges(before.policy, after.policy);
+  const sidecars = changesOf(before, after);
+  const waiting = second === undefined ? await waitingFor(admin, destinations) : {};
+  if (json) {
+    console.log(JSON.stringify({ destinations, sidecars, waiting }, undefined, 2));
+    return;
+  }
+  console.log([...destinationLines(destinations, waiting), ...sidecars.flatMap(sidecarLines)].join('\n'));
+}
+
+/** Those with the same changes together. */
+function changesOf(before: Source, after: Source): NodesChanges[] {
+  const groups = new Map<string, NodesChanges>();
+  for (const { node, sidecar } of before.sidecars) {
+    const changes = resourceChanges(
+      resourcesFor(before.policy, sidecar, before.queue),
+      resourcesFor(after.policy, sidecar, before.queue),
+    );
+    const key = JSON.stringify(changes);
+    const group = groups.get(key);
+    if (group) group.nodes.push(node);
+    else groups.set(key, { nodes: [node], changes });
+  }
+  return [...groups.values()];
+}
+
+/** Entries of destinations that go. */
+async function waitingFor(admin: string, changes: readonly PolicyChange[]): Promise<Record<string, number>> {
+  const gone = changes.filter(({ field, after }) => field === '' && after === undefined);
+  if (gone.length === 0) return {};
+  const { destinations } = await ask<{ destinations: { name: string; entries: number }[] }>(
+    admin,
+    'GET',
+    '/v1/status',
+  );
+  return Object.fromEntries(
+    destinations
+      .filter(({ name, entries }) => entries > 0 && gone.some(({ destination }) => destination === name))
+      .map(({ name, entries }) => [name, entries]),
+  );
+}
+
+function destinationLines(changes: readonly PolicyChange[], waiting: Record<string, number>): string[] {
+  if (changes.length === 0) return ['the policy says the same'];
+  return changes.map(({ destination, field, before, after }) => {
+    const sign = before === undefined ? '+' : after === undefined ? '-' : '~';
+    if (field !== '') return `~ ${destination}: ${field}: ${before ?? '(none)'} → ${after ?? '(none)'}`;
+    const left = waiting[destination];
+    const words = left ? `; ${left} entries wait for it, and are sent no more` : '';
+    return `${sign} ${destination}: ${after ?? before}${words}`;
+  });
+}
+
+function sidecarLines({ nodes, changes }: NodesChanges): string[] {
+  const who = nodes.length === 1 ? `sidecar ${nodes[0]}` : `${nodes.length} sidecars (${nodes.join(', ')})`;
+  if (changes.length === 0) return ['', `${who}: nothing changes`];
+  return [
+    '',
+    `${who}:`,
+    ...changes.flatMap(({ kind, added, removed, changed }) => [
+      ...added.map((name) => `  + ${kind}: ${name}`),
+      ...removed.map((name) => `  - ${kind}: ${name}`),
+      ...changed.map(({ name, at }) => `  ~ ${kind}: ${name}: ${at.join(', ')}`),
+    ]),
+  ];
+}
