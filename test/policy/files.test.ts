@@ -1,16 +1,21 @@
 // Policy from files: what is read, and that each way of changing a file is noticed.
 
+import { execFileSync, spawnSync } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
 import {
   appendFileSync,
+  closeSync,
+  fsyncSync,
   mkdirSync,
+  openSync,
   renameSync,
   rmSync,
   symlinkSync,
   truncateSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import t, { type Test } from 'tap';
 import { type PolicyUpdate, readPolicyFiles, watchPolicyFiles } from '../../src/policy/sources/files.ts';
 import { destination } from './documents.ts';
@@ -187,3 +192,94 @@ t.test('a change is told within a quarter of a second', async (t) => {
   t.comment(`${took.toFixed(1)} ms`);
   t.ok(took < 250);
 });
+
+// As strace shows it of vim with backupcopy=no, of `sed -i`, and of editors that write beside and rename.
+const SAVES: Record<string, (path: string, text: string) => void> = {
+  'moves the file away, and writes a new one': (path, text) => {
+    renameSync(path, `${path}~`);
+    const file = openSync(path, 'w');
+    for (const line of text.split(/(?<=\n)/)) writeSync(file, line);
+    fsyncSync(file);
+    closeSync(file);
+    rmSync(`${path}~`);
+  },
+  'writes beside it, and renames': (path, text) => {
+    writeFileSync(join(dirname(path), '4913'), '');
+    rmSync(join(dirname(path), '4913'));
+    writeFileSync(`${path}.swp`, text);
+    renameSync(`${path}.swp`, path);
+  },
+  'truncates it, and writes piece by piece': (path, text) => {
+    truncateSync(path);
+    for (const line of text.split(/(?<=\n)/)) appendFileSync(path, line);
+  },
+  'is `sed -i`': (path, text) => {
+    execFileSync('sed', [
+      '-i',
+      '-e',
+      `s/.*/${text.replaceAll(/[\\/&]/g, '\\$&').replaceAll('\n', '\\n')}/`,
+      '-e',
+      '2,$d',
+      path,
+    ]);
+  },
+};
+
+/** The real thing, where there is one: it makes and removes a swap file and a probe beside the file as well. */
+const vim = (backupcopy: string) => (path: string, text: string) => {
+  const beside = `${path}.text`;
+  writeFileSync(beside, text);
+  const commands = [`set backupcopy=${backupcopy}`, `%!cat ${beside}`, 'wq'];
+  execFileSync('vim', ['-N', '-u', 'NONE', '-es', ...commands.flatMap((each) => ['-c', each]), path]);
+  rmSync(beside);
+};
+if (spawnSync('vim', ['--version']).status === 0) {
+  SAVES['is vim'] = vim('no');
+  SAVES['is vim, and keeps the inode'] = vim('yes');
+}
+
+for (const [how, save] of Object.entries(SAVES))
+  t.test(`an editor that ${how} is one change: nothing in between is told`, async (t) => {
+    const dir = t.testdir({ policy: { 'p.yaml': named('a') } });
+    const path = join(dir, 'policy', 'p.yaml');
+    const alone = watching(t, [path]);
+    const within = watching(t, [join(dir, 'policy')]);
+    t.equal(await alone.next(), 'a');
+    t.equal(await within.next(), 'a');
+    for (const name of ['b', 'c', 'd']) {
+      save(path, named(name));
+      t.equal(await alone.next(), name);
+      t.equal(await within.next(), name);
+    }
+    t.strictSame([...alone.arrived, ...within.arrived], []);
+  });
+
+t.test(
+  'several sources make one policy: a file, a directory and a Kubernetes mount, each changed by its own',
+  async (t) => {
+    const dir = t.testdir({
+      'file.yaml': named('file'),
+      dir: { 'x.yaml': named('dir') },
+      mount: { '..1': { 'm.yaml': named('mount') } },
+    });
+    const mount = join(dir, 'mount');
+    symlinkSync('..1', join(mount, '..data'));
+    symlinkSync('..data/m.yaml', join(mount, 'm.yaml'));
+    const { next, arrived } = watching(t, [join(dir, 'file.yaml'), join(dir, 'dir'), mount]);
+    t.equal(await next(), 'dir,file,mount');
+    writeFileSync(join(dir, 'dir', 'y.yaml'), named('more'));
+    t.equal(await next(), 'dir,file,more,mount');
+    mkdirSync(join(mount, '..2'));
+    writeFileSync(join(mount, '..2', 'm.yaml'), named('swapped'));
+    symlinkSync('..2', join(mount, '..data_tmp'));
+    renameSync(join(mount, '..data_tmp'), join(mount, '..data'));
+    t.equal(await next(), 'dir,file,more,swapped');
+    SAVES['moves the file away, and writes a new one']!(join(dir, 'file.yaml'), named('more'));
+    t.equal(await next(), 'LAYBY_POLICY_INVALID', 'what two sources claim is refused');
+    rmSync(join(dir, 'dir', 'y.yaml'));
+    t.equal(await next(), 'dir,more,swapped', 'and taken once one gives it up');
+    rmSync(mount, { recursive: true });
+    t.equal(await next(), 'LAYBY_POLICY_UNREADABLE', 'a source that is gone takes nothing away');
+    t.strictSame(arrived, []);
+  },
+);
