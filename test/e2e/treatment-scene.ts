@@ -4,6 +4,7 @@ import { EventEmitter, once } from 'node:events';
 import { createServer, type IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import type { Test } from 'tap';
 import { Pool } from 'undici';
 import { type Layby, startLayby } from '../rig/layby.ts';
@@ -74,7 +75,7 @@ export interface Mesh {
   call(
     method: string,
     url: string,
-    options?: { headers?: Record<string, string>; body?: string },
+    options?: { headers?: Record<string, string>; body?: string | AsyncIterable<Buffer> },
   ): Promise<Answer>;
 }
 
@@ -96,7 +97,7 @@ export async function mesh(t: Test, policy: string, ...extraArgs: string[]): Pro
         method: method as 'GET',
         path: pathname + search,
         headers: { ...headers, host },
-        ...(body === undefined ? {} : { body }),
+        ...(body === undefined ? {} : { body: typeof body === 'string' ? body : Readable.from(body) }),
       });
       return { status: answer.statusCode, headers: answer.headers, text: await answer.body.text() };
     },

@@ -69,6 +69,15 @@ rules:
     store: {receipt: accepted}`,
     ),
     document(
+      'stream',
+      `{url: "${cloud.url('main')}"}`,
+      `store: {stream: {segment: {bytes: 4KiB}}}
+rules:
+  - match: {path: {exact: /live}}
+    upstream: {url: "${cloud.url('other')}"}
+    headers: {request: {set: ["X-Rule: live"]}}`,
+    ),
+    document(
       'patched',
       `{url: "${cloud.url('main')}"}`,
       `envoy:
@@ -196,6 +205,17 @@ for (const way of ways) {
     },
   );
 }
+
+t.test('a rule for a stream is one for its segments, whatever their paths', async (t) => {
+  const body = async function* () {
+    for (let i = 0; i < 3; i++) yield Buffer.alloc(4096, String(i));
+  };
+  t.equal((await call('POST', 'http://stream.example/live', { body: body() })).status, 307);
+  for (const [i, url] of ['/live/000000', '/live/000001', '/live/000002', '/live/000003'].entries()) {
+    const segment = await next((one) => one.url === url);
+    t.match(segment, { at: 'other', headers: { 'x-rule': 'live', 'layby-segment': String(i) } });
+  }
+});
 
 t.test("Envoy's own words are merged into what it gets", async (t) => {
   const { status, headers } = await call('GET', 'http://patched.example/1');
