@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { checkTrustDomain, DEFAULT_TRUST_DOMAIN, partId, sidecarId } from '../identity/spiffe.ts';
 import { parseAddress } from '../wire/address.ts';
+import { labelOption } from './label-option.ts';
 
 interface Options {
   xds: string;
@@ -13,6 +14,7 @@ interface Options {
   identity?: string;
   trustDomain: string;
   trustedCa: string;
+  label: string[];
 }
 
 /** `layby bootstrap`: for an Envoy that somebody else starts. */
@@ -27,6 +29,7 @@ export const bootstrapCommand = () =>
     .option('--queue <host:port>', 'where that is, on another machine')
     .option('--queue-node <node>', 'the node id of the sidecar there', 'local')
     .option('--admin <host:port>', "Envoy's own admin listener", '127.0.0.1:15000')
+    .addOption(labelOption())
     .option('--identity <dir>', 'what `layby identity issue` wrote, for a control plane on another machine')
     .option('--trust-domain <name>', 'of all SPIFFE ids of the mesh', DEFAULT_TRUST_DOMAIN)
     .option('--trusted-ca <file>', 'authorities for https upstreams', '/etc/ssl/certs/ca-certificates.crt')
@@ -39,6 +42,7 @@ async function print(node: string, options: Options): Promise<void> {
   const controlPlane = partId(trustDomain, 'control-plane');
   const made = bootstrap({
     node,
+    labels: options.label,
     xds: parseAddress(options.xds, '--xds'),
     admin: parseAddress(options.admin, '--admin'),
     outbound: parseAddress(options.outbound, '--outbound'),

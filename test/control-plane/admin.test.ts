@@ -17,6 +17,7 @@ const serve = (address: Address, token?: string) =>
     notReady: () => undefined,
     metrics: async () => 'layby_sidecars 0\n',
     override: () => {},
+    policy: () => ({}),
     ...(token !== undefined && { token }),
   });
 

@@ -21,7 +21,7 @@ t.test(
     const snapshots = new Snapshots(await loadXds(), { unix: 'queue.sock' });
     snapshots.setPolicy(policy());
     const [one, two, three] = [sidecar('1', 'team=video'), sidecar('2', 'team=video'), sidecar('3')].map(
-      (each) => snapshots.lease(each),
+      (each) => snapshots.lease(each, each.app.node),
     );
     const routes = () => [one, two, three].map((lease) => lease!.get('route'));
     const [first, ...others] = routes();
@@ -31,10 +31,10 @@ t.test(
     t.equal(also, video);
     t.not(plain!.version, video!.version);
     t.equal(one!.get('cluster').version, three!.get('cluster').version);
-    const late = snapshots.lease(sidecar('4', 'team=video', 'tier=edge'));
+    const late = snapshots.lease(sidecar('4', 'team=video', 'tier=edge'), '4');
     t.equal(late.get('route'), video, 'who comes later shares it as well');
     for (const lease of [one, two, late]) snapshots.release(lease!);
-    const again = snapshots.lease(sidecar('5', 'team=video'));
+    const again = snapshots.lease(sidecar('5', 'team=video'), '5');
     t.equal(again.get('route').version, video!.version, 'made anew once nobody had it');
     snapshots.setPolicy(policy());
     t.equal(again.get('route'), three!.get('route'));
