@@ -1,11 +1,17 @@
 // Writes the field table of docs/policy.md, between its markers, from the schema. `--check` only tells whether it is up to date.
 
 import { readFileSync, writeFileSync } from 'node:fs';
-import { DESTINATION_JSON_SCHEMA, type JsonSchema } from '../src/policy/schema.ts';
+import { DESTINATION_JSON_SCHEMA, type JsonSchema, SERVICE_JSON_SCHEMA } from '../src/policy/schema.ts';
 
 const PAGE = new URL('../docs/policy.md', import.meta.url);
-const BEGIN = '<!-- fields: written by scripts/policy-reference.ts -->';
-const END = '<!-- /fields -->';
+const TABLES: [begin: string, end: string, schema: JsonSchema][] = [
+  ['<!-- fields: written by scripts/policy-reference.ts -->', '<!-- /fields -->', DESTINATION_JSON_SCHEMA],
+  [
+    '<!-- fields of Service: written by scripts/policy-reference.ts -->',
+    '<!-- /fields of Service -->',
+    SERVICE_JSON_SCHEMA,
+  ],
+];
 
 const code = (text: string) => `\`${text}\``;
 
@@ -32,18 +38,16 @@ const rows = (schema: JsonSchema, above: string): string[] =>
     return [row, ...rows(field, path), ...(field.items ? rows(field.items, `${path}[]`) : [])];
   });
 
-/** The page with its field table made anew. Throws where a marker is missing. */
-export const withReference = (page: string): string => {
-  const begin = page.indexOf(BEGIN);
-  const end = page.indexOf(END);
-  if (begin < 0 || end < begin) throw new Error(`docs/policy.md has lost its markers ${BEGIN} and ${END}`);
-  const table = [
-    '| field | form | default | effect |',
-    '|---|---|---|---|',
-    ...rows(DESTINATION_JSON_SCHEMA, ''),
-  ];
-  return `${page.slice(0, begin + BEGIN.length)}\n\n${table.join('\n')}\n\n${page.slice(end)}`;
-};
+/** The page with its field tables made anew. Throws where a marker is missing. */
+export const withReference = (page: string): string =>
+  TABLES.reduce((made, [opening, closing, schema]) => {
+    const begin = made.indexOf(opening);
+    const end = made.indexOf(closing);
+    if (begin < 0 || end < begin)
+      throw new Error(`docs/policy.md has lost its markers ${opening} and ${closing}`);
+    const table = ['| field | form | default | effect |', '|---|---|---|---|', ...rows(schema, '')];
+    return `${made.slice(0, begin + opening.length)}\n\n${table.join('\n')}\n\n${made.slice(end)}`;
+  }, page);
 
 if (import.meta.main) {
   const page = readFileSync(PAGE, 'utf8');

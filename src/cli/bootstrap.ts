@@ -52,6 +52,7 @@ async function print(node: string, options: Options): Promise<void> {
       queue: { address: parseAddress(queue, '--queue'), id: sidecarId(trustDomain, queueNode) },
     }),
     ...(identity && { tls: { dir: identity, controlPlane } }),
+    trustDomain,
     trustedCa,
   });
   console.log(JSON.stringify(made, undefined, 2));

@@ -1,7 +1,7 @@
 import { envoyProblems } from '../embedded/check-policy.ts';
 import { envoyHere, findEnvoy } from '../parts/envoy.ts';
 import { PolicyError, parsePolicy } from '../policy/parse.ts';
-import type { Destination } from '../policy/policy.ts';
+import type { Destination, Policy } from '../policy/policy.ts';
 import type { PolicyProblem } from '../policy/problem.ts';
 import { readPolicyFiles } from '../policy/sources/files.ts';
 
@@ -13,13 +13,13 @@ export interface CheckOptions {
 
 export async function check(paths: string[], { json, envoy }: CheckOptions): Promise<void> {
   const files = await readPolicyFiles(paths);
-  let destinations: Destination[] = [];
+  let policy: Pick<Policy, 'destinations' | 'services'> = { destinations: [] };
   let problems: readonly PolicyProblem[] = [];
   let asked: string | undefined;
   try {
-    destinations = parsePolicy(files).destinations;
-    asked = await envoyFor(destinations, envoy);
-    if (asked) problems = await envoyProblems(asked, destinations, files);
+    policy = parsePolicy(files);
+    asked = await envoyFor(policy.destinations, envoy);
+    if (asked) problems = await envoyProblems(asked, policy.destinations, files);
   } catch (error) {
     if (!(error instanceof PolicyError)) throw error;
     problems = error.problems;
@@ -31,9 +31,12 @@ export async function check(paths: string[], { json, envoy }: CheckOptions): Pro
   }
   if (problems.length > 0) throw new PolicyError(problems);
   const words = asked ? 'and Envoy takes them' : 'Envoy was not asked';
-  console.log(
-    `${count(destinations.length, 'destination')} in ${count(files.length, 'file')}: right, ${words}`,
-  );
+  const { destinations, services = [] } = policy;
+  const what = [
+    ...(destinations.length > 0 ? [count(destinations.length, 'destination')] : []),
+    ...(services.length > 0 ? [count(services.length, 'service')] : []),
+  ];
+  console.log(`${what.join(' and ')} in ${count(files.length, 'file')}: right, ${words}`);
 }
 
 const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`;

@@ -85,6 +85,7 @@ async function up(options: UpOptions): Promise<void> {
     labels,
     outbound,
     admin,
+    trustDomain: options.trustDomain,
     ...(options.inbound ? { inbound: parseAddress(options.inbound, '--inbound') } : {}),
     ...(envoy ? { envoy } : {}),
     queueArgs: queueArgs(options),

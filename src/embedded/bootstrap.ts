@@ -35,6 +35,8 @@ export interface BootstrapOptions {
   inbound?: Address;
   /** On another machine: where that is, and whom to expect there (a SPIFFE id). */
   queue?: { address: Address; id: string };
+  /** Of the mesh, where it is not the default. */
+  trustDomain?: string;
   trustedCa: string;
 }
 
@@ -59,6 +61,7 @@ export function bootstrap(options: BootstrapOptions): object {
     ...(options.inbound ? { inbound: formatAddress(options.inbound) } : {}),
     ...(options.queue ? { queue: formatAddress(options.queue.address), queueId: options.queue.id } : {}),
     ...(options.labels?.length ? { labels: labelsOf(options.labels) } : {}),
+    ...(options.trustDomain ? { trustDomain: options.trustDomain } : {}),
     trustedCa: options.trustedCa,
   };
   template.admin.address = envoyAddress(options.admin);

@@ -34,6 +34,8 @@ export interface MeshOptions {
   admin: Address;
   /** Where sidecars of other machines reach the queue, over TLS. */
   inbound?: Address;
+  /** Of all SPIFFE ids of the mesh. */
+  trustDomain?: string;
   envoy?: string;
   /** For the queue, as `layby queue` takes them: --store-quota and the like. */
   queueArgs?: string[];
@@ -161,6 +163,7 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
           outbound: options.outbound,
           egress: run.egress,
           ...(options.inbound && { inbound: options.inbound }),
+          ...(options.trustDomain && { trustDomain: options.trustDomain }),
           trustedCa: await trustedCa(run.path),
         }),
         undefined,

@@ -1,4 +1,4 @@
-// Is this value a destination document? Finds everything that is wrong with one document, each with its path; what two
+// Is this value a document of a policy? Finds everything that is wrong with one document, each with its path; what two
 // documents have to do with each other is for src/policy/parse.ts.
 
 import { Settings } from 'typebox/system';
@@ -6,7 +6,14 @@ import Value from 'typebox/value';
 import type { Path } from './documents.ts';
 import { type Finding, isMapping, shown } from './finding.ts';
 import { nearMiss } from './near-miss.ts';
-import { DESTINATION_JSON_SCHEMA, DestinationSchema, type JsonSchema, KIND } from './schema.ts';
+import { SERVICE_KIND, ServiceSchema } from './schema/service.ts';
+import {
+  DESTINATION_JSON_SCHEMA,
+  DestinationSchema,
+  type JsonSchema,
+  KIND,
+  SERVICE_JSON_SCHEMA,
+} from './schema.ts';
 import { valueFindings } from './values.ts';
 
 const expected = (schema: JsonSchema): string => {
@@ -37,9 +44,9 @@ const valueAt = (value: unknown, path: Path): unknown =>
   );
 
 /** JSON Pointer (RFC 6901) to path, with numbers where the schema has a list. */
-const pathOf = (pointer: string): Path => {
+const pathOf = (form: Form, pointer: string): Path => {
   const path: (string | number)[] = [];
-  let schema: JsonSchema | undefined = DESTINATION_JSON_SCHEMA;
+  let schema: JsonSchema | undefined = form.json;
   for (const raw of pointer.split('/').slice(1)) {
     const name = raw.replaceAll('~1', '/').replaceAll('~0', '~');
     const step: string | number = schema?.items ? Number(name) : name;
@@ -58,21 +65,45 @@ const fieldsByName = (schema: JsonSchema, above: string, found = new Map<string,
   }
   return found;
 };
-const FIELDS = fieldsByName(DESTINATION_JSON_SCHEMA, '');
 
-const unknownFields = (schema: JsonSchema, value: unknown, path: Path, findings: Finding[]): void => {
+/** A kind of document. */
+interface Form {
+  schema: typeof DestinationSchema | typeof ServiceSchema;
+  json: JsonSchema;
+  fields: Map<string, string>;
+}
+
+const formOf = (schema: Form['schema'], json: JsonSchema): Form => ({
+  schema,
+  json,
+  fields: fieldsByName(json, ''),
+});
+
+const DESTINATION = formOf(DestinationSchema, DESTINATION_JSON_SCHEMA);
+const FORMS: ReadonlyMap<string, Form> = new Map([
+  [KIND, DESTINATION],
+  [SERVICE_KIND, formOf(ServiceSchema, SERVICE_JSON_SCHEMA)],
+]);
+
+const unknownFields = (
+  form: Form,
+  schema: JsonSchema,
+  value: unknown,
+  path: Path,
+  findings: Finding[],
+): void => {
   if (schema.items && Array.isArray(value)) {
-    for (const [i, item] of value.entries()) unknownFields(schema.items, item, [...path, i], findings);
+    for (const [i, item] of value.entries()) unknownFields(form, schema.items, item, [...path, i], findings);
   }
   if (!schema.properties || schema['x-kubernetes-preserve-unknown-fields'] || !isMapping(value)) return;
   for (const [name, field] of Object.entries(value)) {
     const known = child(schema, name);
     if (known) {
-      unknownFields(known, field, [...path, name], findings);
+      unknownFields(form, known, field, [...path, name], findings);
       continue;
     }
     const free = Object.keys(schema.properties).filter((other) => !Object.hasOwn(value, other));
-    const meant = nearMiss(name, free) ?? FIELDS.get(nearMiss(name, FIELDS.keys()) ?? '');
+    const meant = nearMiss(name, free) ?? form.fields.get(nearMiss(name, form.fields.keys()) ?? '');
     findings.push({
       path: [...path, name],
       message: `unknown field${meant ? `; did you mean \`${meant}\`?` : `; expected ${expected(schema)}`}`,
@@ -81,21 +112,21 @@ const unknownFields = (schema: JsonSchema, value: unknown, path: Path, findings:
   }
 };
 
-const schemaFindings = (value: unknown): Finding[] => {
+const schemaFindings = (form: Form, value: unknown): Finding[] => {
   const findings: Finding[] = [];
-  unknownFields(DESTINATION_JSON_SCHEMA, value, [], findings);
+  unknownFields(form, form.json, value, [], findings);
   // typebox stops after eight errors unless told otherwise, and only globally; a policy with more shall hear of them all.
   const { maxErrors } = Settings.Get();
   Settings.Set({ maxErrors: Number.MAX_SAFE_INTEGER });
   let errors: ReturnType<typeof Value.Errors>;
   try {
-    errors = Value.Errors(DestinationSchema, value);
+    errors = Value.Errors(form.schema, value);
   } finally {
     Settings.Set({ maxErrors });
   }
   for (const error of errors) {
-    const path = pathOf(error.instancePath);
-    const schema = path.reduce<JsonSchema | undefined>(child, DESTINATION_JSON_SCHEMA);
+    const path = pathOf(form, error.instancePath);
+    const schema = path.reduce<JsonSchema | undefined>(child, form.json);
     if (error.keyword === 'required') {
       for (const name of error.params.requiredProperties) {
         const field = child(schema, name);
@@ -116,21 +147,24 @@ const schemaFindings = (value: unknown): Finding[] => {
   return findings;
 };
 
-/** Everything wrong with one document, at most one finding per path; empty: it is a DestinationDocument. */
+const kindOf = (value: unknown): unknown => (isMapping(value) ? value.kind : undefined);
+
+/** Everything wrong with one document, at most one finding per path; empty: it is what its kind says. */
 export const checkDocument = (value: unknown): Finding[] => {
-  const kind = isMapping(value) ? value.kind : undefined;
-  if (typeof kind === 'string' && kind !== KIND && !nearMiss(kind, [KIND])) {
+  const kind = kindOf(value);
+  const kinds = [...FORMS.keys()];
+  const form = typeof kind === 'string' ? FORMS.get(nearMiss(kind, kinds) ?? kind) : DESTINATION;
+  if (!form) {
     // Something else altogether: to list all that it has not in common with a destination would help nobody.
-    return [
-      { path: ['kind'], message: mismatch(child(DESTINATION_JSON_SCHEMA, 'kind')!, kind), at: 'value' },
-    ];
+    const message = `expected one of ${kinds.join(', ')}, but found ${shown(kind)}`;
+    return [{ path: ['kind'], message, at: 'value' }];
   }
   const findings = new Map<string, Finding>();
   const add = (finding: Finding) => {
     const key = JSON.stringify(finding.path);
     if (!findings.has(key)) findings.set(key, finding);
   };
-  for (const finding of schemaFindings(value)) add(finding);
+  for (const finding of schemaFindings(form, value)) add(finding);
   for (const finding of valueFindings(value)) add(finding);
   return [...findings.values()];
 };

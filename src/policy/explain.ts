@@ -1,9 +1,10 @@
 // What happens to one request, in words: whose it is, what is in force for it and by which rule, with a link and without. Pure; it
 // decides nothing, and asks the functions that do.
 
+import { formatAddress } from '../wire/address.ts';
 import { appsKey, ruleFor, withRule } from './in-force.ts';
-import { destinationFor } from './match.ts';
-import type { Destination, Policy, Rule } from './policy.ts';
+import { destinationFor, serviceFor } from './match.ts';
+import type { Destination, Policy, Rule, Service } from './policy.ts';
 
 export interface Question {
   method: string;
@@ -99,9 +100,24 @@ const upstreamOf = ({
   ...(sign && { signed: `AWS Signature Version 4, ${sign.aws.service} in ${sign.aws.region}` }),
 });
 
+function explainService(asked: Pick<Explanation, 'method' | 'url'>, service: Service): Explanation {
+  const { name, node, address, allow } = service;
+  const words = `goes from sidecar to sidecar, to ${formatAddress(address)} over TLS; nothing of it is stored`;
+  return {
+    ...asked,
+    ...{ destination: null, rule: null, stored: false, withSignal: words, withoutSignal: words },
+    why: [
+      `service ${name}, beside the sidecar ${node}, is called by that host`,
+      `may call it: ${allow.join(', ')}`,
+    ],
+  };
+}
+
 export function explain(policy: Policy, question: Question): Explanation {
   const { method, authority, path } = question;
   const asked = { method, url: `http://${authority}${path}` };
+  const service = serviceFor(policy, authority);
+  if (service) return explainService(asked, service);
   const destination = destinationFor(policy, authority);
   if (!destination) {
     const words = 'refused with 421 by the sidecar: nothing of it is stored or sent';

@@ -69,8 +69,8 @@ export const loadLastGood = (dir: string): Policy | undefined => {
     throw damaged(path, 'it is not JSON', thrown);
   }
   if (saved?.format !== FORMAT) throw damaged(path, 'it was written by another version of Layby');
-  const { version, destinations } = saved;
-  if (!version || !Array.isArray(destinations) || policyVersion(destinations) !== version)
+  const { version, destinations, services } = saved;
+  if (!version || !Array.isArray(destinations) || policyVersion(destinations, services) !== version)
     throw damaged(path, 'its content does not have the hash that it names');
-  return { version, destinations };
+  return { version, destinations, ...(services && { services }) };
 };

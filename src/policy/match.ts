@@ -1,29 +1,32 @@
 // Which destination an authority belongs to. On the way of every request, so the table is built once per policy.
 
 import { canonicalHost } from './host.ts';
-import type { Destination, Policy } from './policy.ts';
+import type { Destination, Policy, Service } from './policy.ts';
 
-interface HostTable {
-  exact: Map<string, Destination>;
-  /** By the name below which they match: `example` for `*.example`. */
-  wildcard: Map<string, Destination>;
+interface Named {
+  hosts: readonly string[];
 }
 
-// A policy is never changed once made; a table goes when its policy goes.
-const tables = new WeakMap<Policy, HostTable>();
+interface HostTable<Owner> {
+  exact: Map<string, Owner>;
+  /** By the name below which they match: `example` for `*.example`. */
+  wildcard: Map<string, Owner>;
+}
 
-const tableOf = (policy: Policy): HostTable => {
-  let table = tables.get(policy);
-  if (!table) {
-    table = { exact: new Map(), wildcard: new Map() };
-    for (const destination of policy.destinations) {
-      for (const host of destination.hosts) {
-        if (host.startsWith('*.')) table.wildcard.set(host.slice(2), destination);
-        else table.exact.set(host, destination);
-      }
+// The lists of a policy are never changed once made; a table goes when its list goes.
+const tables = new WeakMap<readonly Named[], HostTable<Named>>();
+
+const tableOf = <Owner extends Named>(owners: readonly Owner[]): HostTable<Owner> => {
+  const known = tables.get(owners);
+  if (known) return known as HostTable<Owner>;
+  const table: HostTable<Owner> = { exact: new Map(), wildcard: new Map() };
+  for (const owner of owners) {
+    for (const host of owner.hosts) {
+      if (host.startsWith('*.')) table.wildcard.set(host.slice(2), owner);
+      else table.exact.set(host, owner);
     }
-    tables.set(policy, table);
   }
+  tables.set(owners, table);
   return table;
 };
 
@@ -37,8 +40,15 @@ const IPV6 = /^(\[[0-9a-f:.]+\])(?::[0-9]*)?$/i;
  * and trailing dot; an exact name before a wildcard, the longest wildcard first. A wildcard matches any depth below its
  * name, not the name itself.
  */
-export const destinationFor = (policy: Policy, authority: string): Destination | undefined => {
-  const { exact, wildcard } = tableOf(policy);
+export const destinationFor = (policy: Policy, authority: string): Destination | undefined =>
+  ownerOf(policy.destinations, authority);
+
+/** The service of the vehicle that it belongs to, by the same rules. */
+export const serviceFor = ({ services }: Policy, authority: string): Service | undefined =>
+  services && ownerOf(services, authority);
+
+function ownerOf<Owner extends Named>(owners: readonly Owner[], authority: string): Owner | undefined {
+  const { exact, wildcard } = tableOf(owners);
   const asWritten = exact.get(authority);
   if (asWritten) return asWritten;
 
@@ -54,4 +64,4 @@ export const destinationFor = (policy: Policy, authority: string): Destination |
     if (below) return below;
   }
   return undefined;
-};
+}

@@ -6,7 +6,8 @@ import { type Path, type PolicyDocument, type PolicyFile, pathText, readDocument
 import { canonicalHost } from './host.ts';
 import type { Policy } from './policy.ts';
 import { PolicyError, type PolicyProblem } from './problem.ts';
-import { resolve } from './resolve.ts';
+import { resolve, resolveService } from './resolve.ts';
+import { SERVICE_KIND, type ServiceDocument } from './schema/service.ts';
 import type { DestinationDocument } from './schema.ts';
 import { policyOf } from './version.ts';
 
@@ -39,21 +40,23 @@ const conflicts = (documents: readonly PolicyDocument[]): PolicyProblem[] => {
       file: mine.document.file,
       ...mine.document.place(mine.path),
       path: pathText(mine.path),
-      message: `${what} is already claimed${first.owner && ` by destination ${first.owner}`} at ${first.document.file}:${line}:${column}`,
+      message: `${what} is already claimed${first.owner && ` by ${first.owner}`} at ${first.document.file}:${line}:${column}`,
     });
   };
   const names = new Map<string, Claim>();
   const hosts = new Map<string, Claim>();
   for (const document of documents) {
-    const { metadata, spec } = document.value as {
+    const { kind, metadata, spec } = document.value as {
+      kind?: unknown;
       metadata?: { name?: unknown };
       spec?: { hosts?: unknown };
     };
     const name = typeof metadata?.name === 'string' ? metadata.name : '';
+    const owner = name && `${kind === SERVICE_KIND ? 'service' : 'destination'} ${name}`;
     if (name) claim(names, name, `the name ${name}`, { document, path: ['metadata', 'name'], owner: '' });
     for (const [i, host] of strings(spec?.hosts)) {
       const key = canonicalHost(host);
-      claim(hosts, key, `the host ${key}`, { document, path: ['spec', 'hosts', i], owner: name });
+      claim(hosts, key, `the host ${key}`, { document, path: ['spec', 'hosts', i], owner });
     }
   }
   return problems;
@@ -80,7 +83,7 @@ export const parsePolicy = (files: readonly PolicyFile[]): Policy => {
       line: 1,
       column: 1,
       path: '',
-      message: `expected at least one document of kind Destination, but ${files.length === 1 ? 'the file holds none' : read}`,
+      message: `expected at least one document of kind Destination or Service, but ${files.length === 1 ? 'the file holds none' : read}`,
     });
   }
   for (const document of documents) {
@@ -97,5 +100,11 @@ export const parsePolicy = (files: readonly PolicyFile[]): Policy => {
       ),
     );
   }
-  return policyOf(documents.map(({ value }) => resolve(value as DestinationDocument)));
+  const values = documents.map(({ value }) => value as DestinationDocument | ServiceDocument);
+  const isService = (value: DestinationDocument | ServiceDocument): value is ServiceDocument =>
+    value.kind === SERVICE_KIND;
+  return policyOf(
+    values.filter((value) => !isService(value)).map(resolve),
+    values.filter(isService).map(resolveService),
+  );
 };

@@ -1,6 +1,8 @@
 // What the rest of Layby sees of the policy: checked, defaults filled in, units resolved. src/policy/schema.ts is the
 // source of the operator's document, src/policy/parse.ts turns one into the other.
 
+import type { Address } from '../wire/address.ts';
+
 export type StoreMode = 'never' | 'failover' | 'always';
 export type ReceiptKind = 'redirect' | 'accepted' | 's3' | 'auto';
 export type Order = 'none' | 'key' | 'strict';
@@ -133,9 +135,26 @@ export interface Destination extends Treatment {
   };
 }
 
+/** An app that others call through the mesh, from sidecar to sidecar. Nothing of it is stored. */
+export interface Service {
+  name: string;
+  /** As a destination's. */
+  hosts: string[];
+  /** Of the sidecar beside the app. */
+  node: string;
+  /** Where that sidecar takes calls, over TLS. */
+  address: Address;
+  /** Where the app listens. */
+  app: Address;
+  /** Node ids or SPIFFE ids: who may call. */
+  allow: string[];
+}
+
 export interface Policy {
   /** SHA-256 over the content, so equal policies have equal versions. */
   version: string;
   /** Sorted by name. */
   destinations: Destination[];
+  /** Sorted by name; left out where there is none. */
+  services?: Service[];
 }

@@ -3,8 +3,19 @@
 
 import { createHash } from 'node:crypto';
 import Value from 'typebox/value';
+import { parseAddress } from '../wire/address.ts';
 import { canonicalHost } from './host.ts';
-import type { Destination, HeaderEdit, PathMatch, Rule, Segmenting, Treatment, Upstream } from './policy.ts';
+import type {
+  Destination,
+  HeaderEdit,
+  PathMatch,
+  Rule,
+  Segmenting,
+  Service,
+  Treatment,
+  Upstream,
+} from './policy.ts';
+import type { ServiceDocument } from './schema/service.ts';
 import { type DestinationDocument, DestinationSchema } from './schema.ts';
 import { parseDuration, parseRate, parseSize } from './units.ts';
 
@@ -161,3 +172,13 @@ export const resolve = (document: DestinationDocument): Destination => {
     },
   };
 };
+
+/** `document`: one that the check found right. */
+export const resolveService = ({ metadata, spec }: ServiceDocument): Service => ({
+  name: metadata.name,
+  hosts: spec.hosts.map(canonicalHost).sort(),
+  node: spec.node,
+  address: parseAddress(spec.address),
+  app: parseAddress(spec.app),
+  allow: [...new Set(spec.allow)].sort(),
+});

@@ -4,47 +4,26 @@
 // `title` says what is expected, for messages; `description` says what the field does, for the reference.
 
 import Type, { type Static } from 'typebox';
-import { oneOf } from './schema/forms.ts';
+import { apiVersion, hosts, metadata, oneOf } from './schema/forms.ts';
 import { Replay } from './schema/replay.ts';
 import { Rule } from './schema/rules.ts';
+import { ServiceSchema } from './schema/service.ts';
 import { Store } from './schema/store.ts';
 import { Treatment, Upstream } from './schema/treatment.ts';
 
-export const API_VERSION = 'layby.dev/v1alpha1';
 export const KIND = 'Destination';
-
-const LABEL = '[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?';
 
 const patch = (description: string) =>
   Type.Optional(Type.Object({}, { 'x-kubernetes-preserve-unknown-fields': true, description }));
 
 export const DestinationSchema = Type.Object({
-  apiVersion: oneOf([API_VERSION], 'The version of this form.'),
+  apiVersion: apiVersion(),
   kind: oneOf([KIND], 'The kind of this document.'),
-  metadata: Type.Object(
-    {
-      name: Type.String({
-        title: 'a DNS label: lower-case letters, digits and hyphens, 63 at most',
-        pattern: '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$',
-        description: 'Names the destination in logs, metrics and the store. No two may have the same.',
-      }),
-    },
-    { description: 'Who this is.' },
-  ),
+  metadata: metadata('Names the destination in logs, metrics and the store. No two may have the same.'),
   spec: Type.Object(
     {
-      hosts: Type.Array(
-        Type.String({
-          title: 'a host name without port, like api.example, or *.example for any name below it',
-          pattern: `^((\\*\\.)?${LABEL}(\\.${LABEL})*|\\[[0-9A-Fa-f:.]+\\])$`,
-          maxLength: 253,
-        }),
-        {
-          minItems: 1,
-          maxItems: 256,
-          description:
-            'What apps call, without port: names, IPv4 addresses, `[IPv6]` addresses, or `*.name` for every name below it at any depth. Upper and lower case are one. An exact name wins over a wildcard, a longer wildcard over a shorter one. No two destinations may claim the same.',
-        },
+      hosts: hosts(
+        'What apps call, without port: names, IPv4 addresses, `[IPv6]` addresses, or `*.name` for every name below it at any depth. Upper and lower case are one. An exact name wins over a wildcard, a longer wildcard over a shorter one. No two destinations may claim the same.',
       ),
       upstream: Upstream,
       ...Treatment,
@@ -103,5 +82,6 @@ export interface JsonSchema {
   'x-kubernetes-preserve-unknown-fields'?: boolean;
 }
 
-/** The same schema as plain JSON Schema. */
+/** The same schemas as plain JSON Schema. */
 export const DESTINATION_JSON_SCHEMA: JsonSchema = JSON.parse(JSON.stringify(DestinationSchema));
+export const SERVICE_JSON_SCHEMA: JsonSchema = JSON.parse(JSON.stringify(ServiceSchema));

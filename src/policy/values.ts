@@ -4,6 +4,7 @@
 import { isIPv6 } from 'node:net';
 import { RE2JS } from 're2js';
 import { messageOf } from '../telemetry/error.ts';
+import { parseAddress } from '../wire/address.ts';
 import { OWN_HEADERS } from '../wire/names.ts';
 import type { Path } from './documents.ts';
 import { type Finding, isMapping, shown } from './finding.ts';
@@ -87,8 +88,20 @@ const TREATMENT: [Step[], TextCheck][] = [
   [['store', 'patience'], unit(parseDuration)],
 ];
 
+/** HOST:PORT, of which the schema has seen the form. */
+const address = (value: string): string | undefined => {
+  try {
+    parseAddress(value);
+    return undefined;
+  } catch {
+    return `expected HOST:PORT with a port of at most 65535, but found ${shown(value)}`;
+  }
+};
+
 const TEXTS: [Step[], TextCheck][] = [
   [['spec', 'hosts', LISTED], host],
+  [['spec', 'address'], address],
+  [['spec', 'app'], address],
   ...TREATMENT.map(([path, check]): [Step[], TextCheck] => [['spec', ...path], check]),
   ...TREATMENT.map(([path, check]): [Step[], TextCheck] => [['spec', 'rules', LISTED, ...path], check]),
   [['spec', 'rules', LISTED, 'match', 'path', 'regex'], regex],

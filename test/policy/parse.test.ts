@@ -285,7 +285,7 @@ t.test('an IPv6 address with a zone is no host, and a problem with a place', asy
 
 t.test('a document of another kind is one problem, not a dozen', async (t) => {
   t.strictSame(problemsOf('apiVersion: v1\nkind: ConfigMap\ndata: {a: b}\n'), [
-    'a.yaml:2:7: kind: expected Destination, but found "ConfigMap"',
+    'a.yaml:2:7: kind: expected one of Destination, Service, but found "ConfigMap"',
   ]);
   t.match(problemsOf('7'), [
     'a.yaml:1:1: expected a mapping with apiVersion, kind, metadata, spec, but found 7',

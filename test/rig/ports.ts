@@ -3,7 +3,10 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 
-/** A TCP port of 127.0.0.1 that was free a moment ago. */
+/** The kernel may name a port again that nobody has taken yet. */
+const given = new Set<number>();
+
+/** A TCP port of 127.0.0.1 that was free a moment ago, and that this process was not given before. */
 export const freePort = async (): Promise<number> => {
   const server = createServer();
   server.listen(0, '127.0.0.1');
@@ -11,5 +14,7 @@ export const freePort = async (): Promise<number> => {
   const { port } = server.address() as AddressInfo;
   server.close();
   await once(server, 'close');
+  if (given.has(port)) return freePort();
+  given.add(port);
   return port;
 };

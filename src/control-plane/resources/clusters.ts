@@ -40,7 +40,7 @@ export function upstreamOf(destination: Destination): {
   };
 }
 
-const httpOptions = {
+export const httpOptions = {
   'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
     '@type': 'type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions',
     common_http_protocol_options: { idle_timeout: bounds.POOL_IDLE },

@@ -38,7 +38,7 @@ export const configSource = (discovery: Discovery) =>
       };
 
 /** Byte for byte: no request ids, no forwarded-for, no path normalisation, trailers kept, the server's own name kept. */
-function connectionManager(
+export function connectionManager(
   name: string,
   discovery: Discovery,
   head: typeof bounds.HEAD,

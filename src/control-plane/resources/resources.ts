@@ -13,6 +13,7 @@ import {
 } from './listeners.ts';
 import type { Resource } from './resource.ts';
 import { egressRouteConfiguration, outboundRouteConfiguration } from './routes.ts';
+import { serviceClusters, serviceHosts, serviceListeners, serviceRoutes } from './services.ts';
 import { connectingTls } from './tls.ts';
 
 /** What a sidecar says of itself in its bootstrap, as node metadata `layby`. */
@@ -27,6 +28,8 @@ export interface Sidecar {
   queue?: { address: Address; id: string };
   /** Who it is, as far as rules of the policy select by it; default: nobody. */
   app?: App;
+  /** Of the SPIFFE ids of the others; default: layby.local. */
+  trustDomain?: string;
   /** PEM file with the certificate authorities it trusts for https upstreams. */
   trustedCa: string;
   /** How it asks for what its listeners name: on the one aggregated stream, or from each service apart (state of the world, or
@@ -54,15 +57,20 @@ export function resourcesFor(policy: Policy, sidecar: Sidecar, queue: Address): 
           )
         : queueCluster(queue),
       ...policy.destinations.flatMap((destination) => destinationClusters(destination, sidecar.trustedCa)),
+      ...serviceClusters(policy, sidecar),
     ],
     listeners: [
       ...(sidecar.outbound ? [outboundListener(sidecar.outbound, sidecar.discovery)] : []),
       ...(sidecar.egress ? [egressListener(sidecar.egress, sidecar.discovery)] : []),
       ...(sidecar.inbound ? [queueListener(sidecar.inbound, sidecar.discovery)] : []),
+      ...serviceListeners(policy, sidecar),
     ],
     routes: [
-      ...(sidecar.outbound ? [outboundRouteConfiguration(policy, sidecar.app ?? NOBODY)] : []),
+      ...(sidecar.outbound
+        ? [outboundRouteConfiguration(policy, sidecar.app ?? NOBODY, serviceHosts(policy, sidecar))]
+        : []),
       ...(sidecar.egress ? [egressRouteConfiguration(policy)] : []),
+      ...serviceRoutes(policy, sidecar),
     ],
   };
 }

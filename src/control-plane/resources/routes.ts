@@ -68,13 +68,15 @@ function virtualHost(destination: Destination, app: App): object {
   });
 }
 
-export function outboundRouteConfiguration(policy: Policy, app: App): Resource {
+/** `more`: other virtual hosts. */
+export function outboundRouteConfiguration(policy: Policy, app: App, more: object[] = []): Resource {
   return {
     '@type': ROUTES,
     name: OUTBOUND_ROUTES,
     ignore_port_in_host_matching: true,
     virtual_hosts: [
       ...policy.destinations.map((destination) => virtualHost(destination, app)),
+      ...more,
       {
         name: 'unnamed',
         domains: ['*'],

@@ -1,5 +1,6 @@
 // What a client says of itself on the first message of a stream.
 
+import { checkTrustDomain } from '../../identity/spiffe.ts';
 import { LaybyError } from '../../telemetry/error.ts';
 import { parseAddress } from '../../wire/address.ts';
 import type { Discovery } from '../resources/listeners.ts';
@@ -14,6 +15,7 @@ interface LaybyMetadata {
     inbound?: string;
     queue?: string;
     queueId?: string;
+    trustDomain?: string;
     trustedCa?: string;
     labels?: Record<string, unknown>;
   };
@@ -22,7 +24,7 @@ interface LaybyMetadata {
 /** What a sidecar says of itself in its node metadata. Errors: LAYBY_ADDRESS_INVALID. */
 export function sidecarOf(node: Node, discovery: Discovery): Sidecar {
   const said = (plainStruct(node.metadata) as LaybyMetadata).layby ?? {};
-  const { outbound, egress, inbound, queue, queueId, trustedCa, labels } = said;
+  const { outbound, egress, inbound, queue, queueId, trustDomain, trustedCa, labels } = said;
   return {
     ...(outbound ? { outbound: parseAddress(outbound, 'outbound of the sidecar') } : {}),
     ...(egress ? { egress: parseAddress(egress, 'egress of the sidecar') } : {}),
@@ -36,6 +38,7 @@ export function sidecarOf(node: Node, discovery: Discovery): Sidecar {
         .map(([name, value]) => `${name}=${value}`)
         .sort(),
     },
+    ...(trustDomain ? { trustDomain: checkTrustDomain(trustDomain) } : {}),
     trustedCa: trustedCa ?? '/etc/ssl/certs/ca-certificates.crt',
     discovery,
   };

@@ -1,0 +1,149 @@
+// Calls between the apps of a vehicle: from the caller's sidecar to the one beside the service, over TLS on both sides. There the
+// caller's certificate says who it is, and whether it may. Nothing of it is stored.
+
+import { isIP } from 'node:net';
+import { DEFAULT_TRUST_DOMAIN, sidecarId } from '../../identity/spiffe.ts';
+import type { Policy, Service } from '../../policy/policy.ts';
+import type { Address } from '../../wire/address.ts';
+import { OWN_HEADERS } from '../../wire/names.ts';
+import * as bounds from './bounds.ts';
+import { assignment, httpOptions } from './clusters.ts';
+import { envoyAddress } from './envoy-address.ts';
+import { configSource, connectionManager } from './listeners.ts';
+import { anyPath } from './matches.ts';
+import type { Resource } from './resource.ts';
+import type { Sidecar } from './resources.ts';
+import { acceptingTls, connectingTls } from './tls.ts';
+
+const ROUTES = 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration';
+const RBAC = 'type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC';
+
+/** The service for others, and the app behind it; destinations have no `/service` or `/app`. */
+const serviceCluster = ({ name }: Service): string => `${name}/service`;
+const appCluster = ({ name }: Service): string => `${name}/app`;
+const listenerName = ({ name }: Service): string => `service/${name}`;
+
+const trustDomainOf = ({ trustDomain = DEFAULT_TRUST_DOMAIN }: Sidecar): string => trustDomain;
+
+const isBeside = (service: Service, { app }: Sidecar): boolean => service.node === app?.node;
+
+function cluster(name: string, address: Address, tls?: object): Resource {
+  const named = 'host' in address && !isIP(address.host);
+  return {
+    '@type': 'type.googleapis.com/envoy.config.cluster.v3.Cluster',
+    name,
+    type: named ? 'STRICT_DNS' : 'STATIC',
+    ...(named && { wait_for_warm_on_init: false }),
+    connect_timeout: bounds.CONNECT_TIMEOUT,
+    load_assignment: assignment(name, envoyAddress(address)),
+    circuit_breakers: bounds.CIRCUIT,
+    typed_extension_protocol_options: httpOptions,
+    ...(tls && { transport_socket: tls }),
+  };
+}
+
+/** Of all services that this sidecar calls, or stands beside. */
+export const serviceClusters = ({ services = [] }: Policy, sidecar: Sidecar): Resource[] =>
+  services.map((service) =>
+    isBeside(service, sidecar)
+      ? cluster(appCluster(service), service.app)
+      : cluster(
+          serviceCluster(service),
+          service.address,
+          connectingTls(
+            () => configSource(sidecar.discovery),
+            sidecarId(trustDomainOf(sidecar), service.node),
+          ),
+        ),
+  );
+
+/** What apps call. The app's own sidecar goes straight to it. */
+export const serviceHosts = ({ services = [] }: Policy, sidecar: Sidecar): object[] =>
+  services.map((service) => ({
+    name: listenerName(service),
+    domains: service.hosts,
+    routes: [
+      {
+        match: anyPath(),
+        request_headers_to_remove: OWN_HEADERS,
+        route: {
+          cluster: isBeside(service, sidecar) ? appCluster(service) : serviceCluster(service),
+          timeout: '0s',
+          // Only where nothing of it has arrived.
+          retry_policy: { retry_on: 'connect-failure,refused-stream', num_retries: 2 },
+        },
+      },
+    ],
+  }));
+
+/** Where the sidecar beside a service takes calls. */
+export const serviceListeners = ({ services = [] }: Policy, sidecar: Sidecar): Resource[] =>
+  services
+    .filter((service) => isBeside(service, sidecar))
+    .map((service) => ({
+      '@type': 'type.googleapis.com/envoy.config.listener.v3.Listener',
+      name: listenerName(service),
+      address: envoyAddress(service.address),
+      per_connection_buffer_limit_bytes: bounds.RETRY_BUFFER,
+      filter_chains: [
+        {
+          transport_socket: acceptingTls(() => configSource(sidecar.discovery)),
+          filters: [
+            connectionManager(listenerName(service), sidecar.discovery, bounds.HEAD, {
+              filters: [rbacFilter],
+              proxy_100_continue: true,
+              // Who called is what the certificate says, whatever the caller wrote there.
+              forward_client_cert_details: 'SANITIZE_SET',
+              set_current_client_cert_details: { uri: true },
+            }),
+          ],
+        },
+      ],
+    }));
+
+/** The routes of those listeners, with who may call. */
+export const serviceRoutes = ({ services = [] }: Policy, sidecar: Sidecar): Resource[] =>
+  services
+    .filter((service) => isBeside(service, sidecar))
+    .map((service) => ({
+      '@type': ROUTES,
+      name: listenerName(service),
+      virtual_hosts: [
+        {
+          name: service.name,
+          domains: ['*'],
+          typed_per_filter_config: { [RBAC_FILTER]: allowed(service, trustDomainOf(sidecar)) },
+          routes: [
+            {
+              match: anyPath(),
+              request_headers_to_remove: OWN_HEADERS,
+              route: { cluster: appCluster(service), timeout: '0s' },
+            },
+          ],
+        },
+      ],
+    }));
+
+const RBAC_FILTER = 'envoy.filters.http.rbac';
+
+/** The rules are the virtual host's. */
+const rbacFilter = { name: RBAC_FILTER, typed_config: { '@type': RBAC } };
+
+const allowed = ({ allow }: Service, trustDomain: string) => ({
+  '@type': 'type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBACPerRoute',
+  rbac: {
+    rules: {
+      action: 'ALLOW',
+      policies: {
+        allow: {
+          permissions: [{ any: true }],
+          principals: allow.map((who) => ({
+            authenticated: {
+              principal_name: { exact: who.startsWith('spiffe://') ? who : sidecarId(trustDomain, who) },
+            },
+          })),
+        },
+      },
+    },
+  },
+});
