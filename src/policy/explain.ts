@@ -5,6 +5,7 @@ import { formatAddress } from '../wire/address.ts';
 import { appsKey, ruleFor, withRule } from './in-force.ts';
 import { destinationFor, serviceFor } from './match.ts';
 import type { Destination, Policy, Rule, Service } from './policy.ts';
+import { seconds } from './units.ts';
 
 export interface Question {
   method: string;
@@ -57,8 +58,6 @@ const ORDERS: Record<Destination['store']['order'], string> = {
   key: 'key: what is for the same host and path keeps its order',
   strict: 'strict: all requests of the destination keep their order',
 };
-
-export const seconds = (ms: number): string => (ms % 1000 === 0 ? `${ms / 1000}s` : `${ms}ms`);
 
 /** What is in force, beside storing. */
 const treatment = ({ headers, answerTimeout, retries, rateLimit, envoy }: Destination): string[] => [

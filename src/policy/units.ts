@@ -66,3 +66,6 @@ export const parseSize = (text: string): number => parse(text, SIZE_PATTERN, SIZ
 
 /** bytes per second. Throws LAYBY_UNIT_INVALID. */
 export const parseRate = (text: string): number => parse(text, RATE_PATTERN, RATES, RATE_FORM);
+
+/** As short as it is exact: `2s`, `1500ms`. */
+export const seconds = (ms: number): string => (ms % SECOND === 0 ? `${ms / SECOND}s` : `${ms}ms`);

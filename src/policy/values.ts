@@ -9,7 +9,7 @@ import { OWN_HEADERS } from '../wire/names.ts';
 import type { Path } from './documents.ts';
 import { type Finding, isMapping, shown } from './finding.ts';
 import { LINK_KINDS } from './policy.ts';
-import { parseDuration, parseRate, parseSize } from './units.ts';
+import { parseDuration, parseRate, parseSize, seconds } from './units.ts';
 
 /** What is wrong with a text; undefined: nothing. */
 type TextCheck = (value: string) => string | undefined;
@@ -23,7 +23,9 @@ const NOT_TO_EDIT = new Set([
   ...['content-length', 'host', 'expect', ...OWN_HEADERS],
 ]);
 /** Envoy fills a bucket no more often, ms. */
-const SHORTEST_FILL = 50;
+const SHORTEST_FILL_MS = 50;
+/** The queue's receipt is an answer too, and may take a hold's patience and some fsyncs; asked again, it would store twice; ms. */
+const SHORTEST_ANSWER_MS = 2_000;
 
 const host: TextCheck = (value) =>
   value.startsWith('[') && !isIPv6(value.slice(1, -1))
@@ -47,11 +49,11 @@ const unit =
     }
   };
 
-const per: TextCheck = (value) =>
-  unit(parseDuration)(value) ??
-  (parseDuration(value) < SHORTEST_FILL
-    ? `expected at least ${SHORTEST_FILL}ms, but found ${value}`
-    : undefined);
+const atLeast =
+  (ms: number): TextCheck =>
+  (value) =>
+    unit(parseDuration)(value) ??
+    (parseDuration(value) < ms ? `expected at least ${seconds(ms)}, but found ${value}` : undefined);
 
 const regex: TextCheck = (value) => {
   try {
@@ -82,8 +84,8 @@ const TREATMENT: [Step[], TextCheck][] = [
   [['headers', 'request', 'remove', LISTED], headerName],
   [['headers', 'response', 'set', LISTED], header],
   [['headers', 'response', 'remove', LISTED], headerName],
-  [['answerTimeout'], unit(parseDuration)],
-  [['rateLimit', 'per'], per],
+  [['answerTimeout'], atLeast(SHORTEST_ANSWER_MS)],
+  [['rateLimit', 'per'], atLeast(SHORTEST_FILL_MS)],
   [['store', 'ttl'], unit(parseDuration)],
   [['store', 'patience'], unit(parseDuration)],
 ];

@@ -26,7 +26,7 @@ t.test('the first rule that matches method, path and app is in force, and no oth
       'rules:',
       '  - {match: {path: {exact: /a}, methods: [put]}, store: {class: urgent}}',
       '  - {match: {path: {prefix: /a}}, store: {mode: never}}',
-      '  - {match: {path: {regex: "/(?i)x[0-9]{2}"}}, answerTimeout: 1s}',
+      '  - {match: {path: {regex: "/(?i)x[0-9]{2}"}}, answerTimeout: 2s}',
       '  - {match: {apps: {labels: [team=video]}}, headers: {request: {remove: [Cookie]}}}',
     ].join('\n'),
   );
@@ -39,7 +39,7 @@ t.test('the first rule that matches method, path and app is in force, and no oth
   t.same(asked('PUT', '/a?b'), ['urgent', 'failover', hour, 5_000, undefined], 'the query is not looked at');
   t.same(asked('POST', '/a'), ['bulk', 'never', hour, 5_000, undefined]);
   t.same(asked('PUT', '/ab'), ['bulk', 'never', hour, 5_000, undefined]);
-  t.same(asked('GET', '/X12'), ['bulk', 'failover', hour, 1_000, undefined]);
+  t.same(asked('GET', '/X12'), ['bulk', 'failover', hour, 2_000, undefined]);
   t.same(asked('GET', '/x123'), ['bulk', 'failover', hour, 5_000, undefined], 'a path is matched whole');
   t.same(asked('GET', '/y'), ['bulk', 'failover', hour, 5_000, undefined]);
   const video = appsKey({ labels: ['team=video'] });
@@ -57,10 +57,10 @@ t.test('an app is in a selection by its node id and all labels, and known by its
   const destination = parsed(
     'rules:\n' +
       [
-        '  - {match: {apps: {nodes: [truck-7]}}, answerTimeout: 1s}',
-        '  - {match: {apps: {nodes: [truck-8]}}, answerTimeout: 1s}',
-        '  - {match: {path: {prefix: /x}, apps: {labels: [team=video]}}, answerTimeout: 1s}',
-        '  - {match: {path: {prefix: /y}, apps: {labels: [team=video]}}, answerTimeout: 1s}',
+        '  - {match: {apps: {nodes: [truck-7]}}, answerTimeout: 2s}',
+        '  - {match: {apps: {nodes: [truck-8]}}, answerTimeout: 2s}',
+        '  - {match: {path: {prefix: /x}, apps: {labels: [team=video]}}, answerTimeout: 2s}',
+        '  - {match: {path: {prefix: /y}, apps: {labels: [team=video]}}, answerTimeout: 2s}',
       ].join('\n'),
   );
   t.same(

@@ -128,7 +128,7 @@ export const Treatment = {
   ),
   answerTimeout: Type.Optional(
     duration(
-      'How long the destination may take, from the end of a request to the end of its answer. After that a direct request that may be stored is stored, and another fails with 504; a try of a stored one is given up, and comes again. Left out: an answer may take as long as it goes on, and silence of 60s counts as a lost link.',
+      'How long the destination may take, from the end of a request to the end of its answer; at least 2s. After that a direct request that may be stored is stored, and another fails with 504; a try of a stored one is given up, and comes again. Left out: an answer may take as long as it goes on, and silence of 60s counts as a lost link.',
     ),
   ),
   retries: Type.Optional(
