@@ -32,9 +32,12 @@ const NO_GROUP: Group = { ofPolicy: new Map(), kinds: 0 };
 
 /** Sidecars with one key get the same of this policy, whoever they are. */
 function groupKey(policy: Policy, { app, ...sidecar }: Sidecar): string {
-  const apps = app ? policy.destinations.map((destination) => keysOf(destination, app).join()) : [];
+  const apps = policy.destinations.flatMap((destination) => {
+    const keys = app && destination.rules ? keysOf(destination, app) : [];
+    return keys.length > 0 ? [[destination.name, ...keys]] : [];
+  });
   const beside = policy.services?.filter(({ node }) => node === app?.node).map(({ name }) => name) ?? [];
-  return JSON.stringify([sidecar, apps.some((keys) => keys !== '') ? apps : [], beside]);
+  return JSON.stringify([sidecar, apps, beside]);
 }
 
 /** What sidecars have in common that say the same of themselves. */
