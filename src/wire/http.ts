@@ -6,6 +6,10 @@ import { Pool } from 'undici';
 import { LaybyError, messageOf } from '../telemetry/error.ts';
 import { type Address, formatAddress } from './address.ts';
 
+/** Connections that wait to be taken, as many as apps may have at once: a Unix socket refuses one more at once, and the sidecar cannot
+ *  send a large body again. The kernel's own bound is net.core.somaxconn, 4,096 by default. Node's default is 511. */
+const BACKLOG = 4096;
+
 /** An HTTP client to an address of Layby's own. */
 export const poolTo = (address: Address, options: Pool.Options = {}): Pool =>
   'unix' in address
@@ -31,8 +35,8 @@ export async function listen(server: Server, address: Address): Promise<Address>
   try {
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
-      if ('unix' in address) server.listen(address.unix, resolve);
-      else server.listen(address.port, address.host, resolve);
+      const where = 'unix' in address ? { path: address.unix } : { port: address.port, host: address.host };
+      server.listen({ ...where, backlog: BACKLOG }, resolve);
     });
   } catch (error) {
     throw new LaybyError(

@@ -55,10 +55,8 @@ t.test(
       const seconds = (performance.now() - started) / 1000;
       done.abort();
       await sampling;
-      t.ok(
-        records.every(({ status, entryId }) => status === 307 && entryId !== null),
-        'each gets a receipt',
-      );
+      const others = records.filter(({ status, entryId }) => status !== 307 || entryId === null);
+      t.same(others.slice(0, 3), [], `each gets a receipt: ${others.length} do not`);
       // Side by side, or the figure says nothing.
       const lastStart = Math.max(...records.map(({ start }) => start));
       t.ok(records.every(({ end }) => end > lastStart));
