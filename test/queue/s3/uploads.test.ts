@@ -1,6 +1,8 @@
 // An upload to S3 that is stored: taken out of its framing, verified before the receipt, and sent as S3 would have got it.
 
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { request } from 'node:http';
 import { crc32 } from '@node-rs/crc32';
 import t from 'tap';
 import { bucket, framed, isError, md5, stored } from './bucket.ts';
@@ -217,4 +219,34 @@ t.test("what finds no room is refused in S3's words", async (t) => {
   const s3 = await bucket(t, { quota: 100_000 });
   isError(t, await s3.ask('PUT', '/b/k', { body: BODY }), 507, 'InsufficientStorage');
   t.equal((await s3.ask('PUT', '/b/k', { body: BODY.subarray(0, 1000) })).status, 200);
+});
+
+t.test('nothing is made of an empty framed body before it is verified', async (t) => {
+  const s3 = await bucket(t, { mode: 'failover' });
+  s3.link.up = true;
+  const put = (trailers: string) => {
+    const body = framed(Buffer.alloc(0), trailers);
+    const app = request({
+      ...{ socketPath: s3.socket, method: 'PUT', path: '/b/empty' },
+      headers: {
+        ...{ ...FRAMED, host: 's3.example', 'content-length': body.length },
+        'x-amz-decoded-content-length': '0',
+      },
+    });
+    const status = once(app, 'response').then(([response]) => {
+      response.resume();
+      return response.statusCode as number;
+    });
+    app.flushHeaders();
+    return { status, end: () => app.end(body) };
+  };
+  const [wrong, right] = [put(TRAILER), put('x-amz-checksum-crc32:AAAAAA==\r\n')];
+  t.match(await s3.ask('PUT', '/b/other', { body: BODY }), { status: 200 });
+  t.same(s3.order, [`PUT /b/other ${BODY.length}`], 'their heads have come before');
+  wrong.end();
+  t.equal(await wrong.status, 400);
+  right.end();
+  t.equal(await right.status, 200);
+  await s3.until(() => s3.order.length > 1);
+  t.same(s3.order, [`PUT /b/other ${BODY.length}`, 'PUT /b/empty 0']);
 });
