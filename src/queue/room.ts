@@ -179,6 +179,14 @@ class RoomyWriter implements EntryWriter {
     return this.#writer.bytes;
   }
 
+  get kept(): number {
+    return this.#writer.kept;
+  }
+
+  read(range?: { start?: number; end?: number }): AsyncIterable<Buffer> {
+    return this.#writer.read(range);
+  }
+
   async write(piece: Buffer): Promise<void> {
     const beyond = Math.max(0, piece.length - this.#declared);
     this.#declared -= piece.length - beyond;

@@ -110,6 +110,11 @@ export interface EntryWriter {
   readonly head: EntryHead;
   /** Bytes written so far. */
   readonly bytes: number;
+  /** Bytes of them that `read` can give: a moment behind. */
+  readonly kept: number;
+  /** What is kept, as Store.read gives it. Rejects with LAYBY_ENTRY_DAMAGED before a wrong byte leaves; with LAYBY_WRITER_ENDED
+   *  after the end, where the entry is to be read instead. */
+  read(range?: { start?: number; end?: number }): AsyncIterable<Buffer>;
   /** Takes a piece of the body; the store owns the buffer from then on. A promise resolves when the next piece may come, which
    *  is the back-pressure that bounds memory; undefined: it may come at once. Rejects with LAYBY_STORE_FULL or
    *  LAYBY_STORE_FAILED; the writer is then aborted. Never throws. */

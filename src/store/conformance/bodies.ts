@@ -42,6 +42,34 @@ export const bodies: Record<string, Scenario> = {
     t.ok((await bodyOf(store, entry, { start: 1_000_000 })).equals(body.subarray(1_000_000)));
   }),
 
+  'what is kept of a body can be read while it grows, and not after its end': opened(async (t, store) => {
+    const body = randomBytes(3_000_000);
+    const writer = await store.begin(newHead());
+    t.equal(writer.kept, 0);
+    const read = async (range?: { start?: number; end?: number }) =>
+      Buffer.concat(await all(writer.read(range)));
+    for (let at = 0; at < body.length; at += 500_000) {
+      await writer.write(Buffer.from(body.subarray(at, at + 500_000)));
+      while (writer.kept < at) await new Promise(setImmediate);
+      const { kept } = writer;
+      t.ok(kept <= writer.bytes);
+      t.ok((await read()).equals(body.subarray(0, kept)), `${kept} of ${writer.bytes}`);
+      const range = { start: Math.floor(kept / 3), end: Math.floor(kept / 2) };
+      t.ok((await read(range)).equals(body.subarray(range.start, range.end)));
+    }
+    const slow = writer.read()[Symbol.asyncIterator]();
+    const first = (await slow.next()).value as Buffer;
+    const entry = await writer.commit();
+    t.ok(first.equals(body.subarray(0, first.length)));
+    t.ok((await slow.next()).value!.equals(body.subarray(first.length, first.length * 2)), 'it goes on');
+    await slow.return?.();
+    t.ok((await bodyOf(store, entry)).equals(body));
+    await t.rejects(read(), { code: 'LAYBY_WRITER_ENDED' });
+    const given = await store.begin(newHead());
+    await given.abort();
+    await t.rejects(all(given.read()), { code: 'LAYBY_WRITER_ENDED' });
+  }),
+
   'no piece of a body is larger than 1 MiB': opened(async (t, store) => {
     const entry = await put(store, randomBytes(3_000_000));
     for await (const piece of store.read(entry)) t.ok(piece.length <= 1024 * 1024);

@@ -47,9 +47,13 @@ interface Fetch {
   at: number;
 }
 
-function* fetches(record: EntryRecord, start: number, end: number): Generator<Fetch> {
+/** Where a body is. */
+type Stored = Pick<EntryRecord, 'writer' | 'extents' | 'bytes' | 'inline'>;
+
+function* fetches(record: Stored, start: number, end: number): Generator<Fetch> {
   let at = 0;
   for (const [generation, first, count, size, writer = record.writer] of record.extents) {
+    if (at >= end) return;
     const from = Math.max(0, Math.floor((start - at) / size));
     const to = Math.min(count, Math.ceil((end - at) / size));
     const step = Math.max(1, Math.floor(FETCH_BYTES / size));
@@ -64,7 +68,7 @@ function* fetches(record: EntryRecord, start: number, end: number): Generator<Fe
 /** The bytes from `start` to `end` (exclusive). Throws BodyDamaged. */
 export async function* readBody(
   generations: Generations,
-  record: EntryRecord,
+  record: Stored,
   start = 0,
   end = record.bytes,
 ): AsyncGenerator<Buffer> {

@@ -29,6 +29,7 @@ import { compose, stagedIn } from './compose.ts';
 import { editHead } from './edit.ts';
 import type { EntryRecord } from './entry-record.ts';
 import { directoryBytes } from './generation.ts';
+import type { Generations } from './generations.ts';
 import type { GroupCommit, Placed } from './group-commit.ts';
 import type { HighWater } from './high-water.ts';
 import { storeClosed } from './level-errors.ts';
@@ -119,6 +120,10 @@ export class LevelStore implements Store, WriterHost {
     this.#unmarked = written;
     const crossed = Math.floor(written / MARK_BYTES) !== Math.floor(before / MARK_BYTES);
     if (placed.length > 0 || crossed) index.soon();
+  }
+
+  get generations(): Generations {
+    return this.#catalog.generations;
   }
 
   get openWriters(): number {

@@ -4,8 +4,10 @@
 import { createHash, type Hash, hash } from 'node:crypto';
 import { LaybyError } from '../../telemetry/error.ts';
 import type { Entry, EntryHead, EntryWriter, WriterOptions } from '../store.ts';
+import { BodyDamaged, readBody } from './body-reader.ts';
 import { CHUNK_BYTES, encodeChunk, payloadOf } from './chunk.ts';
 import { INLINE_BYTES } from './entry-record.ts';
+import type { Generations } from './generations.ts';
 import type { Body, Draft, GroupCommit, Placed } from './group-commit.ts';
 import { BUDGET_BYTES, type MemoryBudget } from './memory-budget.ts';
 import type { Space } from './space.ts';
@@ -15,6 +17,7 @@ const SMALLEST_CHUNK = 4 * 1024;
 /** What a writer needs of the store around it. */
 export interface WriterHost {
   readonly commits: GroupCommit;
+  readonly generations: Generations;
   readonly budget: MemoryBudget;
   readonly space: Space;
   readonly openWriters: number;
@@ -31,6 +34,7 @@ export class BodyWriter implements EntryWriter {
   readonly #host: WriterHost;
   readonly #md5: boolean;
   #bytes = 0;
+  #kept = 0;
   #pieces: Buffer[] = [];
   /** The memory of pieces that are nobody else's. */
   readonly #owned: Set<ArrayBufferLike> | undefined;
@@ -53,6 +57,36 @@ export class BodyWriter implements EntryWriter {
 
   get bytes(): number {
     return this.#bytes;
+  }
+
+  get kept(): number {
+    return this.#kept;
+  }
+
+  async *read({
+    start = 0,
+    end = this.#kept,
+  }: {
+    start?: number;
+    end?: number;
+  } = {}): AsyncGenerator<Buffer> {
+    this.#check();
+    const { generations } = this.#host;
+    const { writer, extents } = this.body;
+    // The body may end while it is read.
+    const unpin = generations.pin(extents.map(([generation]) => generation));
+    try {
+      yield* readBody(generations, { writer, extents, bytes: this.#kept }, start, end);
+    } catch (cause) {
+      if (!(cause instanceof BodyDamaged)) throw cause;
+      throw new LaybyError(
+        'LAYBY_ENTRY_DAMAGED',
+        `What is kept of entry ${this.head.id} is damaged: ${cause.message}`,
+        { remedy: 'Check the disk' },
+      );
+    } finally {
+      unpin();
+    }
   }
 
   write(piece: Buffer): Promise<void> | undefined {
@@ -84,7 +118,13 @@ export class BodyWriter implements EntryWriter {
   #cutAll(): Promise<void> | undefined {
     while (this.#gathered >= this.#chunkBytes && !this.#over) {
       // A failure is found at the next write or at the commit, through the body.
-      this.#host.commits.submit(this.body, [this.#cut(this.#chunkBytes)]).catch((cause) => this.fail(cause));
+      const bytes = this.#chunkBytes;
+      this.#host.commits.submit(this.body, [this.#cut(bytes)]).then(
+        () => {
+          this.#kept += bytes;
+        },
+        (cause) => this.fail(cause),
+      );
       const room = this.#host.budget.room();
       if (room) return room.then(() => this.#cutAll() ?? this.#check());
     }
