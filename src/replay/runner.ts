@@ -11,6 +11,7 @@ import type { Logger } from '../telemetry/log.ts';
 import { forbidden, type LinkNature } from './allowed.ts';
 import { pauseMs } from './backoff.ts';
 import type { Budget } from './budget.ts';
+import { storedBody } from './deliver/body.ts';
 import { deliver } from './deliver/choose.ts';
 import type { Result } from './deliver/deliver.ts';
 import { Goodput } from './deliver/goodput.ts';
@@ -300,7 +301,7 @@ export class Runner {
     );
     return this.#follow(entry, own, () =>
       deliver({
-        ...{ store, egress, entry, signal: end.signal },
+        ...{ store, egress, entry, body: storedBody(store, entry), signal: end.signal },
         ...{
           destination: forEntry(this.#destination, entry),
           destinations: this.#options.destinations(),

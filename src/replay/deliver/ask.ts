@@ -28,11 +28,11 @@ export async function ask(
   egress: Egress,
   destination: Destination,
   head: EntryHead,
-  signal: AbortSignal,
+  options: { signal: AbortSignal; impatient?: boolean },
   body?: { bytes: number; pieces: AsyncIterable<Buffer> },
 ): Promise<WholeAnswer> {
   try {
-    const answer = await egress.send(destination, head, body ?? { bytes: 0, pieces: none() }, { signal });
+    const answer = await egress.send(destination, head, body ?? { bytes: 0, pieces: none() }, options);
     const { text, whole } = await textOf(answer.body, TEXT_BYTES);
     if (answer.noLink !== undefined) throw new WayLost(`no link (${answer.noLink})`);
     return { status: answer.status, headers: answer.headers, text, whole };

@@ -2,6 +2,7 @@
 
 import type { Answer } from '../../egress/egress.ts';
 import type { Destination } from '../../policy/policy.ts';
+import { messageOf } from '../../telemetry/error.ts';
 import { textOf } from './answer-text.ts';
 import type { Result, Strategy, Try } from './deliver.ts';
 import { deliverByHttp, resultOf } from './http.ts';
@@ -10,7 +11,7 @@ import { resultOf as resultOfS3 } from './s3/calls.ts';
 import { deliverInParts } from './s3/multipart.ts';
 import { deliverToS3 } from './s3/single.ts';
 import { errorIn } from './s3/xml.ts';
-import { type StrategyName, strategyFor } from './strategy.ts';
+import { decidedAt, type StrategyName, strategyFor } from './strategy.ts';
 import { deliverByTus, isTusBegun } from './tus.ts';
 
 const STRATEGIES: Readonly<Record<StrategyName, Strategy>> = {
@@ -20,12 +21,19 @@ const STRATEGIES: Readonly<Record<StrategyName, Strategy>> = {
   tus: deliverByTus,
 };
 
-/** Rejects only with what the store says: LAYBY_ENTRY_DAMAGED, LAYBY_ENTRY_UNKNOWN, LAYBY_STORE_FAILED. */
+/** Rejects as a strategy does. */
 export async function deliver(attempt: Try): Promise<Result> {
-  const { store, destination, entry, goodput } = attempt;
+  const { store, destination, entry, body, goodput, signal } = attempt;
   const progress = await store.progress(entry.id);
-  const begun = isBegun(progress) || isTusBegun(progress);
-  return STRATEGIES[strategyFor(destination, entry, { begun, rate: goodput.rate })](attempt);
+  const known = { begun: isBegun(progress) || isTusBegun(progress), rate: goodput.rate };
+  if (!body.whole) {
+    try {
+      await body.reaches(decidedAt(destination, entry, known), signal);
+    } catch (error) {
+      return { kind: 'no-link', words: messageOf(error), moved: 0 };
+    }
+  }
+  return STRATEGIES[strategyFor(destination, entry, body, known)](attempt);
 }
 
 /** What an answer means whose request was sent elsewhere; it is read to its end. */

@@ -1,10 +1,11 @@
-// The contract of a strategy: one try of one entry, from the store through the egress listener, and what came of it. Which strategy
+// The contract of a strategy: one try of one entry, through the egress listener, and what came of it. Which strategy
 // an entry gets is for strategy.ts, when a try is due and what its result means for the lane is for replay.ts.
 
 import type { Egress } from '../../egress/egress.ts';
 import type { Destination } from '../../policy/policy.ts';
-import type { Entry, KeptAnswer, Store } from '../../store/store.ts';
+import type { EntryHead, KeptAnswer, Store } from '../../store/store.ts';
 import type { Outcome } from '../outcome.ts';
+import type { Body } from './body.ts';
 import type { Goodput } from './goodput.ts';
 
 /** Asked before each piece of a body leaves. */
@@ -16,12 +17,16 @@ export interface Pace {
 }
 
 export interface Try {
-  store: Store;
+  /** What is noted of the delivery is kept here. */
+  store: Pick<Store, 'progress' | 'setProgress'>;
   egress: Egress;
   destination: Destination;
   /** Every destination of the policy: S3 may name another one of them. */
   destinations: readonly Destination[];
-  entry: Entry;
+  entry: EntryHead;
+  body: Body;
+  /** An app waits for the answer: give up in seconds. */
+  impatient?: boolean;
   pace: Pace;
   /** What the way to this destination has carried lately. */
   goodput: Goodput;
@@ -38,11 +43,11 @@ export type Result =
       words: string;
       retryAfter?: number | undefined;
       moved?: number;
-      /** For an operator, where there was one. */
+      /** For an operator, or for the app where one still waits. */
       answer?: KeptAnswer;
     }
   /** It was not reached, or was lost on the way. `moved`: body bytes that were taken before that. */
   | { kind: 'no-link'; words: string; moved: number };
 
-/** Rejects only with what the store says: LAYBY_ENTRY_DAMAGED, LAYBY_ENTRY_UNKNOWN, LAYBY_STORE_FAILED. */
+/** Rejects only with what the store and the body say: LAYBY_ENTRY_DAMAGED, LAYBY_ENTRY_UNKNOWN, LAYBY_STORE_FAILED, LAYBY_STORE_FULL. */
 export type Strategy = (attempt: Try) => Promise<Result>;

@@ -1,4 +1,5 @@
-// A body, or a range of one, on its way out of the store: paced, counted, and with the store's own errors kept apart from the way's.
+// A body, or a range of one, on its way out: paced, counted, and with the store's own errors kept apart from the way's. One that still
+// grows is followed to its end.
 
 import type { Try } from './deliver.ts';
 
@@ -34,21 +35,28 @@ export class OutgoingBody {
   }
 
   async *#stored(): AsyncGenerator<Buffer> {
-    const { store, entry } = this.#attempt;
-    try {
-      yield* store.read(entry, this.#range);
-    } catch (error) {
-      this.damage = error;
-      throw error;
+    const { body, signal } = this.#attempt;
+    const { start = 0, end = Number.POSITIVE_INFINITY } = this.#range;
+    for (let at = start; at < end; ) {
+      await body.reaches(at + 1, signal);
+      const there = Math.min(end, body.bytes);
+      if (there <= at) return;
+      try {
+        yield* body.read({ start: at, end: there });
+      } catch (error) {
+        this.damage = error;
+        throw error;
+      }
+      at = there;
     }
   }
 }
 
-/** Tells the store once that the try has begun to send. */
-export const beginOnce = ({ store, entry }: Try): (() => void) => {
+/** Says once that the try has begun to send. */
+export const beginOnce = ({ body }: Try): (() => void) => {
   let begun = false;
   return () => {
-    if (!begun) store.sent(entry);
+    if (!begun) body.begun();
     begun = true;
   };
 };

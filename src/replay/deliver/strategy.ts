@@ -1,8 +1,9 @@
 // Which strategy an entry gets. Pure.
 
 import type { Destination } from '../../policy/policy.ts';
-import type { Entry } from '../../store/store.ts';
+import type { EntryHead } from '../../store/store.ts';
 import { headerOf } from '../../wire/headers.ts';
+import type { Body } from './body.ts';
 import { partSizeFor } from './s3/plan.ts';
 
 /** Below it a second request costs more than what a cut could cost, bytes. */
@@ -14,7 +15,11 @@ export type StrategyName = 'http' | 's3' | 's3-multipart' | 'tus';
 const SAYS_NOTHING = /^x-id=[A-Za-z]+$/;
 
 /** A PUT of a whole object, and nothing else of S3: no part, no copy, no tags, no append. */
-function isPutObject({ method, url, headers }: Entry): boolean {
+export function isPutObject({
+  method,
+  url,
+  headers,
+}: Pick<EntryHead, 'method' | 'url' | 'headers'>): boolean {
   const at = url.indexOf('?');
   const query = at < 0 ? '' : url.slice(at + 1);
   return (
@@ -26,22 +31,45 @@ function isPutObject({ method, url, headers }: Entry): boolean {
 }
 
 /** A POST that would make something of its whole body, and not one of an app that speaks tus itself. */
-const isForTus = ({ method, bytes, headers, trailers }: Entry): boolean =>
+const isForTus = ({ method, headers }: EntryHead, { bytes, trailers }: Whole): boolean =>
   method === 'POST' &&
   bytes > WORTH_RESUMING &&
   trailers.length === 0 &&
   headerOf(headers, 'tus-resumable') === undefined;
 
-/** `begun`: parts of it are at the destination. `rate`: what the way carries, bytes per second, where it is known. */
+/** What is known of a body when the strategy is chosen. */
+type Whole = Pick<Body, 'bytes' | 'trailers'>;
+
+/** How much of a body that grows must be there before its strategy can be chosen, bytes; or all of it where it is less. To S3 nothing
+ *  goes whose length is not known but an object in parts, and to tus nothing at all. */
+export function decidedAt(
+  { upstream, replay }: Destination,
+  entry: EntryHead,
+  { begun, rate }: Known,
+): number {
+  if (upstream.sign?.aws.service === 's3')
+    return begun ? 0 : isPutObject(entry) ? (partSizeFor(0, rate) ?? 0) + 1 : Number.POSITIVE_INFINITY;
+  const whole = upstream.sign !== undefined || (replay.resume === 'tus' && entry.method === 'POST');
+  return whole ? Number.POSITIVE_INFINITY : 0;
+}
+
+interface Known {
+  /** Parts of it are at the destination. */
+  begun: boolean;
+  /** What the way carries, bytes per second, where it is known. */
+  rate: number | undefined;
+}
+
 export function strategyFor(
   { upstream, replay }: Destination,
-  entry: Entry,
-  { begun, rate }: { begun: boolean; rate: number | undefined },
+  entry: EntryHead,
+  body: Whole,
+  { begun, rate }: Known,
 ): StrategyName {
   if (upstream.sign?.aws.service !== 's3')
-    return replay.resume === 'tus' && (begun || isForTus(entry)) ? 'tus' : 'http';
+    return replay.resume === 'tus' && (begun || isForTus(entry, body)) ? 'tus' : 'http';
   if (!isPutObject(entry)) return 's3';
   if (begun) return 's3-multipart';
-  const partSize = partSizeFor(entry.bytes, rate);
-  return partSize !== undefined && entry.bytes > partSize ? 's3-multipart' : 's3';
+  const partSize = partSizeFor(body.bytes, rate);
+  return partSize !== undefined && body.bytes > partSize ? 's3-multipart' : 's3';
 }

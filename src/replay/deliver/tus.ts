@@ -67,11 +67,11 @@ const resultOf = ({ status, headers, text }: WholeAnswer, moved: number): Result
 const isGone = ({ status }: WholeAnswer): boolean => [403, 404, 410].includes(status);
 
 export const deliverByTus: Strategy = async (attempt) => {
-  const { store, entry, destination, goodput, signal, egress } = attempt;
+  const { store, entry, body, destination, goodput, signal, egress } = attempt;
   const kept = entry.headers.filter((_, at) => !OF_THE_BODY.test(entry.headers[at - (at % 2)]!));
-  const to = (method: string, url: string, headers: string[], body?: OutgoingBody, bytes = 0) => {
+  const to = (method: string, url: string, headers: string[], outgoing?: OutgoingBody, bytes = 0) => {
     const head: EntryHead = { ...entry, method, url, headers: [...kept, ...VERSION, ...headers] };
-    return ask(egress, destination, head, signal, body && { bytes, pieces: body.pieces() });
+    return ask(egress, destination, head, { signal }, outgoing && { bytes, pieces: outgoing.pieces() });
   };
   const at = (path: string): string => `http://${destination.name}${path}`;
   let moved = 0;
@@ -90,7 +90,7 @@ export const deliverByTus: Strategy = async (attempt) => {
     if (!begun) {
       const answer = await to('POST', entry.url, [
         'upload-length',
-        String(entry.bytes),
+        String(body.bytes),
         ...metadataOf(entry.headers),
       ]);
       if (answer.status !== 201) return resultOf(answer, 0);
@@ -100,22 +100,22 @@ export const deliverByTus: Strategy = async (attempt) => {
       await store.setProgress(entry.id, begun);
       offset = 0;
     }
-    if (offset === entry.bytes) return { kind: 'answered', outcome: 'delivered', status: 200, words: '' };
-    const body = new OutgoingBody(attempt, { start: offset }, beginOnce(attempt));
+    if (offset === body.bytes) return { kind: 'answered', outcome: 'delivered', status: 200, words: '' };
+    const outgoing = new OutgoingBody(attempt, { start: offset }, beginOnce(attempt));
     const since = performance.now();
     try {
       const headers = ['upload-offset', String(offset), 'content-type', 'application/offset+octet-stream'];
-      const answer = await to('PATCH', at(begun.upload), headers, body, entry.bytes - offset);
-      moved = body.moved;
-      const reached = Number(headerOf(answer.headers, 'upload-offset') ?? entry.bytes);
-      if (answer.status >= 300 || reached === entry.bytes) {
+      const answer = await to('PATCH', at(begun.upload), headers, outgoing, body.bytes - offset);
+      moved = outgoing.moved;
+      const reached = Number(headerOf(answer.headers, 'upload-offset') ?? body.bytes);
+      if (answer.status >= 300 || reached === body.bytes) {
         if (answer.status < 300) goodput.note(moved, performance.now() - since);
         return settled(resultOf(answer, moved));
       }
       return { ...resultOf(answer, moved), outcome: 'retry' } as Result;
     } catch (error) {
-      moved = body.moved;
-      throw body.damage ?? error;
+      moved = outgoing.moved;
+      throw outgoing.damage ?? error;
     }
   } catch (error) {
     if (error instanceof WayLost) return { kind: 'no-link', words: error.message, moved };
@@ -147,6 +147,6 @@ export async function abortTus(
     ...{ id, url: `http://${destination.name}${upload}`, destination: destination.name, method: 'DELETE' },
     ...{ headers: VERSION, orderKey: '', class: 0, receivedAt: 0 },
   };
-  const { status } = await ask(egress, destination, head, signal);
+  const { status } = await ask(egress, destination, head, { signal });
   return { gone: outcomeOf(status) !== 'retry', status };
 }

@@ -15,26 +15,29 @@ export interface WholeRequestAnswer {
 }
 
 export async function sendWhole(attempt: Try): Promise<WholeRequestAnswer | (Result & { kind: 'no-link' })> {
-  const { egress, destination, entry, signal, goodput } = attempt;
+  const { egress, destination, entry, body, signal, goodput, impatient = false } = attempt;
   const begin = beginOnce(attempt);
-  const body = new OutgoingBody(attempt, {}, begin);
+  const outgoing = new OutgoingBody(attempt, {}, begin);
   const began = performance.now();
+  const grew = !body.whole;
   try {
-    if (entry.bytes === 0) begin();
+    if (body.length === 0) begin();
+    const { length: bytes } = body;
     const answer = await egress.send(
       destination,
       entry,
-      { bytes: entry.bytes, pieces: body.pieces(), trailers: () => entry.trailers },
-      { signal },
+      { ...(bytes !== undefined && { bytes }), pieces: outgoing.pieces(), trailers: () => body.trailers },
+      { signal, impatient },
     );
     // An answer that breaks off was still an answer.
     const { text } = await textOf(answer.body);
-    const { moved } = body;
+    const { moved } = outgoing;
     if (answer.noLink !== undefined) return { kind: 'no-link', words: `no link (${answer.noLink})`, moved };
-    if (moved === entry.bytes) goodput.note(moved, performance.now() - began);
+    // How fast an app brings its body says nothing of the way.
+    if (!grew && moved === body.bytes) goodput.note(moved, performance.now() - began);
     return { kind: 'answer', status: answer.status, headers: answer.headers, text };
   } catch (error) {
-    if (body.damage) throw body.damage;
-    return { kind: 'no-link', words: messageOf(error), moved: body.moved };
+    if (outgoing.damage) throw outgoing.damage;
+    return { kind: 'no-link', words: messageOf(error), moved: outgoing.moved };
   }
 }

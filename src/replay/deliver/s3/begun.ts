@@ -40,7 +40,7 @@ export async function abortUpload(
     ...{ id, url, destination: destination.name, method: 'PUT' },
     ...{ headers: [], orderKey: '', class: 0, receivedAt: 0 },
   };
-  const calls = new S3Calls(egress, destination, object, signal);
+  const calls = new S3Calls(egress, destination, object, { signal });
   const { status } = await calls.call({ method: 'DELETE', query: { uploadId }, headers });
   return { gone: status < 500 && status !== 429 && status !== 408, status };
 }

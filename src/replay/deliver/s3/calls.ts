@@ -46,21 +46,26 @@ export class S3Calls {
   readonly destination: Destination;
   readonly #egress: Egress;
   readonly #object: EntryHead;
-  readonly #signal: AbortSignal;
+  readonly #options: { signal: AbortSignal; impatient?: boolean };
 
   /** `object`: only its id and the path of its URL are used. */
-  constructor(egress: Egress, destination: Destination, object: EntryHead, signal: AbortSignal) {
+  constructor(
+    egress: Egress,
+    destination: Destination,
+    object: EntryHead,
+    options: { signal: AbortSignal; impatient?: boolean },
+  ) {
     this.#egress = egress;
     this.destination = destination;
     this.#object = object;
-    this.#signal = signal;
+    this.#options = options;
   }
 
   /** Rejects with WayLost. */
   async call({ method, query = {}, headers, body }: S3Request): Promise<S3Answer> {
     const url = withoutQuery(this.#object.url) + queryOf(query);
     const head: EntryHead = { ...this.#object, method, url, headers: [...headers] };
-    const answer = await ask(this.#egress, this.destination, head, this.#signal, body);
+    const answer = await ask(this.#egress, this.destination, head, this.#options, body);
     return { ...answer, error: answer.text ? errorIn(answer.text) : undefined };
   }
 }

@@ -1,11 +1,13 @@
 // A large object, in parts. The states of an upload, each known from what is written down (begun.ts) and what S3 says:
 //
 //   none       → CreateMultipartUpload, written down                                     → sending
-//   sending    → the parts that are missing, each written down when it is answered       → completing
+//   sending    → the parts that are missing, each written down when it is answered; of a
+//                body that still grows each when it is full                              → completing
 //                after a cut or a kill -9 ListParts first: it settles parts whose answer was lost
 //   completing → CompleteMultipartUpload; 200 with a result                              → delivered
 //                the answer is lost                                                      → sending, at the next try
 //                400: what S3 has does not fit together. Once the upload is aborted     → none, then a dead letter
+//                the body has outgrown 10,000 parts of their size. Once it is aborted    → none
 //   gone       → S3 knows no such upload. HEAD: it is there and ours                     → delivered
 //                else a lifecycle rule, or somebody, removed it                          → none
 //
@@ -14,6 +16,7 @@
 import { createHash } from 'node:crypto';
 import { crc32c } from '@node-rs/crc32';
 import type { Destination } from '../../../policy/policy.ts';
+import { messageOf } from '../../../telemetry/error.ts';
 import { headerOf } from '../../../wire/headers.ts';
 import { WayLost } from '../ask.ts';
 import type { Result, Strategy, Try } from '../deliver.ts';
@@ -24,7 +27,7 @@ import { resultOf, type S3Answer, S3Calls } from './calls.ts';
 import { base64Of, combine } from './crc32c.ts';
 import { abortHeaders, completeHeaders, createHeaders, partHeaders } from './headers.ts';
 import { outcomeOfS3, statusOf } from './outcome.ts';
-import { type PartRange, partSizeFor, partsAtOnce, partsOf } from './plan.ts';
+import { growingPartSize, isOutgrown, type PartRange, partSizeFor, partsAtOnce, partsOf } from './plan.ts';
 import { type Expected, etagOfParts, recognise } from './recognise.ts';
 import { redirectIn, targetOf, wordsOf } from './redirect.ts';
 import { completedIn, completeXml, type ListedPart, partsIn, uploadIdIn } from './xml.ts';
@@ -46,12 +49,28 @@ class Ended extends Error {
 /** S3 will not make an object of what it has. */
 class UploadSpoiled extends Error {}
 
+/** The body has more parts than S3 takes. */
+class UploadOutgrown extends Error {}
+
 /** S3 knows no such upload. */
 class UploadGone extends Error {}
 
-const delivered = (moved: number): Result => ({
-  ...{ kind: 'answered', outcome: 'delivered', status: 200, words: '' },
-  moved,
+/** Of the answer to a completion what the answer to a PUT would have said too. */
+const SAID_OF_OBJECT =
+  /^x-amz-(version-id|expiration|server-side-encryption.*|request-charged|request-id|id-2)$/i;
+
+/** As if the object had come in one piece. */
+const delivered = (moved: number, etag: string | undefined, headers: readonly string[] = []): Result => ({
+  ...{ kind: 'answered', outcome: 'delivered', status: 200, words: '', moved },
+  answer: {
+    status: 200,
+    headers: [
+      ...(etag === undefined ? [] : ['etag', `"${etag}"`]),
+      ...headers.filter((_, at) => SAID_OF_OBJECT.test(headers[at - (at % 2)]!)),
+      ...['content-length', '0'],
+    ],
+    body: Buffer.alloc(0),
+  },
 });
 
 const again = (answer: S3Answer, words: string, moved: number): Result => ({
@@ -77,8 +96,8 @@ class Upload {
   }
 
   #callsTo(destination: Destination): S3Calls {
-    const { egress, entry, signal } = this.#attempt;
-    return new S3Calls(egress, destination, entry, signal);
+    const { egress, entry } = this.#attempt;
+    return new S3Calls(egress, destination, entry, this.#attempt);
   }
 
   async run(): Promise<Result> {
@@ -92,7 +111,8 @@ class Upload {
           return await this.#complete(begun);
         } catch (error) {
           if (error instanceof UploadGone) await this.#settle(begun);
-          else if (error instanceof UploadSpoiled && begun) await this.#restart(begun);
+          else if (error instanceof UploadSpoiled && begun) await this.#restart(begun, begun.restarts + 1);
+          else if (error instanceof UploadOutgrown && begun) await this.#restart(begun, begun.restarts);
           else throw error;
         }
       }
@@ -113,7 +133,7 @@ class Upload {
   // none
 
   async #create(): Promise<Begun> {
-    const { entry, goodput } = this.#attempt;
+    const { entry, body, goodput } = this.#attempt;
     const kept = createHeaders(entry.headers, entry.id);
     const sums = ['x-amz-checksum-algorithm', 'CRC32C', 'x-amz-checksum-type', 'FULL_OBJECT'];
     const create = (headers: string[]) =>
@@ -135,12 +155,15 @@ class Upload {
         throw new Ended(again(answer, 'the answer to CreateMultipartUpload has no upload id', this.#moved));
       throw this.#ended(answer);
     }
+    const { bytes, length } = body;
+    const partSize =
+      length === undefined ? growingPartSize(bytes, goodput.rate) : partSizeFor(length, goodput.rate);
     const begun: Begun = {
       kind: 's3-multipart',
       ...placeOf(this.#calls.destination),
       url: entry.url,
       uploadId,
-      partSize: partSizeFor(entry.bytes, goodput.rate) ?? entry.bytes,
+      partSize: partSize ?? bytes,
       crc32c: headerOf(answer.headers, 'x-amz-checksum-type')?.toUpperCase() === 'FULL_OBJECT',
       headers: abortHeaders(entry.headers),
       restarts: this.#restarts,
@@ -172,13 +195,19 @@ class Upload {
     return begun;
   }
 
+  /** Those that are there. */
+  #parts({ partSize }: Begun): PartRange[] {
+    const { bytes, whole } = this.#attempt.body;
+    return partsOf(whole ? bytes : bytes - (bytes % partSize), partSize);
+  }
+
   /** Makes what we know agree with what S3 has. */
   async #reconcile(begun: Begun): Promise<void> {
     const listed = await this.#list(begun);
     if (!listed) return;
     const has = new Map(listed.map((part) => [part.number, part]));
     let changed = false;
-    for (const part of partsOf(this.#attempt.entry.bytes, begun.partSize)) {
+    for (const part of this.#parts(begun)) {
       const known = begun.parts[part.number];
       const theirs = has.get(part.number);
       if (known && theirs?.etag === known[0]) continue;
@@ -214,10 +243,9 @@ class Upload {
   }
 
   async #sums({ start, end }: PartRange, md5: boolean): Promise<{ crc: number; md5: string }> {
-    const { store, entry } = this.#attempt;
     const hash = createHash('md5');
     let crc = 0;
-    for await (const piece of store.read(entry, { start, end })) {
+    for await (const piece of this.#attempt.body.read({ start, end })) {
       crc = crc32c(piece, crc);
       if (md5) hash.update(piece);
     }
@@ -225,22 +253,41 @@ class Upload {
   }
 
   async #send(begun: Begun): Promise<void> {
-    const { entry, goodput } = this.#attempt;
-    const missing = partsOf(entry.bytes, begun.partSize).filter(({ number }) => !begun.parts[number]);
+    const { body, goodput, signal } = this.#attempt;
+    const { partSize } = begun;
     const running = new Set<Promise<void>>();
     let failure: { error: unknown } | undefined;
-    while (missing.length > 0 || running.size > 0) {
-      while (!failure && missing.length > 0 && running.size < partsAtOnce(begun.partSize, goodput.rate)) {
-        const sent = this.#sendPart(begun, missing.shift()!, () => running.size - 1)
+    let grown: Promise<void> | undefined;
+    for (let number = 1; ; ) {
+      while (begun.parts[number]) number += 1;
+      const start = (number - 1) * partSize;
+      const { bytes, whole } = body;
+      if (isOutgrown(bytes, partSize)) failure ??= { error: new UploadOutgrown() };
+      const done = failure !== undefined || (whole && start >= bytes);
+      // After a failure what is under way may still arrive, and is then not sent again.
+      if (done && running.size === 0) break;
+      const end = whole ? Math.min(bytes, start + partSize) : start + partSize;
+      const free = !done && running.size < partsAtOnce(partSize, goodput.rate);
+      if (free && end <= bytes) {
+        const sent = this.#sendPart(begun, { number, start, end }, () => running.size - 1)
           .catch((error: unknown) => {
             failure ??= { error };
           })
           .finally(() => running.delete(sent));
         running.add(sent);
+        number += 1;
+        continue;
       }
-      // After a failure what is under way may still arrive, and is then not sent again.
-      if (running.size === 0) break;
-      await Promise.race(running);
+      if (free)
+        grown ??= body
+          .reaches(end, signal)
+          .catch((error) => {
+            failure ??= { error: new WayLost(messageOf(error)) };
+          })
+          .finally(() => {
+            grown = undefined;
+          });
+      await Promise.race(free ? [...running, grown] : running);
     }
     if (failure) throw failure.error;
   }
@@ -248,7 +295,7 @@ class Upload {
   async #sendPart(begun: Begun, part: PartRange, beside: () => number): Promise<void> {
     const { goodput, entry } = this.#attempt;
     const { crc, md5 } = await this.#sums(part, !begun.crc32c);
-    const body = new OutgoingBody(this.#attempt, part, this.#begin);
+    const outgoing = new OutgoingBody(this.#attempt, part, this.#begin);
     const bytes = part.end - part.start;
     const began = performance.now();
     let answer: S3Answer;
@@ -262,11 +309,11 @@ class Upload {
             ? ['x-amz-checksum-crc32c', base64Of(crc)]
             : ['content-md5', Buffer.from(md5, 'hex').toString('base64')]),
         ],
-        body: { bytes, pieces: body.pieces() },
+        body: { bytes, pieces: outgoing.pieces() },
       });
     } catch (error) {
-      if (body.damage) throw body.damage;
-      this.#moved += body.moved;
+      if (outgoing.damage) throw outgoing.damage;
+      this.#moved += outgoing.moved;
       throw error;
     }
     if (isGone(answer)) throw new UploadGone();
@@ -283,11 +330,11 @@ class Upload {
   // completing
 
   async #complete(begun: Begun): Promise<Result> {
-    const { entry } = this.#attempt;
+    const { entry, body } = this.#attempt;
     const expected = this.#expected(begun);
     const xml = Buffer.from(
       completeXml(
-        partsOf(entry.bytes, begun.partSize).map(({ number }) => {
+        this.#parts(begun).map(({ number }) => {
           const [etag, sum] = begun.parts[number]!;
           return { number, etag, crc32c: typeof sum === 'number' ? base64Of(sum) : undefined };
         }),
@@ -298,7 +345,7 @@ class Upload {
       query: { uploadId: begun.uploadId },
       headers: [
         ...completeHeaders(entry.headers),
-        ...['content-type', 'application/xml', 'x-amz-mp-object-size', String(entry.bytes)],
+        ...['content-type', 'application/xml', 'x-amz-mp-object-size', String(body.bytes)],
         ...(expected.crc32c === undefined
           ? []
           : ['x-amz-checksum-crc32c', expected.crc32c, 'x-amz-checksum-type', 'FULL_OBJECT']),
@@ -321,11 +368,11 @@ class Upload {
       await this.#note(undefined);
       return again(answer, `S3 has CRC32C ${completed.crc32c}, sent was ${expected.crc32c}`, this.#moved);
     }
-    return delivered(this.#moved);
+    return delivered(this.#moved, completed.etag, answer.headers);
   }
 
   #expected(begun: Begun): Expected {
-    const parts = partsOf(this.#attempt.entry.bytes, begun.partSize);
+    const parts = this.#parts(begun);
     const known = parts.flatMap(({ number }) => (begun.parts[number] ? [begun.parts[number]] : []));
     if (known.length < parts.length) return {};
     let whole = 0;
@@ -340,7 +387,7 @@ class Upload {
   /** If-None-Match, If-Match: our own object may be what stands in the way. */
   async #refused(answer: S3Answer, expected: Expected): Promise<Result> {
     const found = await recognise(this.#calls, this.#attempt, expected);
-    if (found === 'ours') return delivered(this.#moved);
+    if (found === 'ours') return delivered(this.#moved, expected.etag);
     if (typeof found !== 'string') throw this.#ended(found);
     return resultOf(answer, this.#moved);
   }
@@ -349,18 +396,21 @@ class Upload {
 
   /** Ends the try where the object is there and ours; else nothing is begun any more. */
   async #settle(begun: Begun | undefined): Promise<void> {
-    const { store, entry } = this.#attempt;
+    const { store, entry, body } = this.#attempt;
     const known = begun ?? (await store.progress(entry.id));
-    const found = await recognise(this.#calls, this.#attempt, isBegun(known) ? this.#expected(known) : {});
-    if (found === 'ours') throw new Ended(delivered(this.#moved));
+    // What still grows was not completed.
+    if (!body.whole) return this.#note(undefined);
+    const expected = isBegun(known) ? this.#expected(known) : {};
+    const found = await recognise(this.#calls, this.#attempt, expected);
+    if (found === 'ours') throw new Ended(delivered(this.#moved, expected.etag));
     if (typeof found !== 'string') throw this.#ended(found);
     await this.#note(undefined);
   }
 
-  async #restart(begun: Begun): Promise<void> {
+  async #restart(begun: Begun, restarts: number): Promise<void> {
     const { egress, entry, signal } = this.#attempt;
     await abortUpload(egress, this.#calls.destination, entry.id, begun, signal);
-    this.#restarts = begun.restarts + 1;
+    this.#restarts = restarts;
     await this.#note(undefined);
   }
 

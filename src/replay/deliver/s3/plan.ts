@@ -26,6 +26,13 @@ export function partSizeFor(bytes: number, rate: number | undefined): number | u
 export const partsAtOnce = (partSize: number, rate: number | undefined): number =>
   rate !== undefined && partSize / rate <= SLOW_S ? 2 : 1;
 
+/** Of a body whose length is not known: it may become twice as long as it is. */
+export const growingPartSize = (bytes: number, rate: number | undefined): number | undefined =>
+  partSizeFor(bytes * 2, rate);
+
+/** More than goes into parts of that size: the upload has to begin anew, with larger ones. */
+export const isOutgrown = (bytes: number, partSize: number): boolean => bytes > partSize * MOST_PARTS;
+
 export interface PartRange {
   /** From 1. */
   number: number;

@@ -28,7 +28,7 @@ const MD5 = /^[0-9a-f]{32}$/;
 /** `unreadable`: our credentials may write and not look. An answer: S3 cannot say now. Rejects with WayLost. */
 export async function recognise(
   calls: S3Calls,
-  { entry, store }: Try,
+  { entry, body }: Try,
   expected: Expected,
 ): Promise<'ours' | 'another' | 'none' | 'unreadable' | S3Answer> {
   const answer = await calls.call({
@@ -39,17 +39,17 @@ export async function recognise(
   if (answer.status === 403) return 'unreadable';
   if (answer.status !== 200) return answer;
   const header = (name: string): string | undefined => headerOf(answer.headers, name);
-  if (Number(header('content-length')) !== entry.bytes) return 'another';
+  if (Number(header('content-length')) !== body.bytes) return 'another';
   if (header(ENTRY_METADATA) === entry.id) return 'ours';
   const crc32c = header('x-amz-checksum-crc32c');
   if (crc32c !== undefined && crc32c === expected.crc32c) return 'ours';
   const etag = (header('etag') ?? '').replace(/^"|"$/g, '');
   if (etag !== '' && etag === expected.etag) return 'ours';
   if (!MD5.test(etag)) return 'another';
-  let md5 = entry.md5;
+  let { md5 } = body;
   if (md5 === undefined) {
     const hash = createHash('md5');
-    for await (const piece of store.read(entry)) hash.update(piece);
+    for await (const piece of body.read()) hash.update(piece);
     md5 = hash.digest('hex');
   }
   return md5 === etag ? 'ours' : 'another';

@@ -29,10 +29,10 @@ const s3AnswerOf = ({ status, headers, text }: WholeRequestAnswer) => ({
 
 async function resultOfWhole(attempt: Try, answer: WholeRequestAnswer): Promise<Result> {
   const result = resultOf(s3AnswerOf(answer));
-  const { egress, destination, entry, signal } = attempt;
+  const { egress, destination, entry } = attempt;
   if (answer.status !== 412 || entry.method !== 'PUT' || !isConditional(entry.headers)) return result;
   try {
-    const calls = new S3Calls(egress, destination, entry, signal);
+    const calls = new S3Calls(egress, destination, entry, attempt);
     const found = await recognise(calls, attempt, {});
     if (found === 'ours') return { ...result, outcome: 'delivered', words: '' };
     return typeof found === 'string' ? result : resultOf(found);
