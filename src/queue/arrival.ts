@@ -5,9 +5,9 @@ import { validate as isUuid } from 'uuid';
 import type { Egress } from '../egress/egress.ts';
 import { inForce } from '../policy/in-force.ts';
 import { CLASSES, type Destination } from '../policy/policy.ts';
-import type { UnderWay } from '../replay/runner.ts';
+import type { Replay } from '../replay/replay.ts';
 import { resourceOf } from '../store/resource.ts';
-import type { Entry, EntryHead, Store } from '../store/store.ts';
+import type { EntryHead, Store } from '../store/store.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { APPS_HEADER, PREFIX_HEADER, REQUEST_HEADER } from '../wire/names.ts';
 import type { Backlog } from './backlog.ts';
@@ -47,8 +47,7 @@ export interface Surroundings {
   spools: Spools;
   log: Logger;
   linkUp: (destination: string) => boolean;
-  /** Replay takes over what goes on behind its app; see Replay.adopt. */
-  adopt: (entry: Entry, upload: UnderWay) => Promise<void>;
+  replay: Pick<Replay, 'adopt' | 'deliverNow' | 'grows'>;
 }
 
 export function arrivalOf(

@@ -9,25 +9,20 @@
 // counted from the end of the body: before that nobody makes the app wait.
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Egress } from '../egress/egress.ts';
-import type { EntryHead, EntryWriter } from '../store/store.ts';
+import type { UnderWay } from '../replay/runner.ts';
+import type { EntryWriter } from '../store/store.ts';
 import { LaybyError } from '../telemetry/error.ts';
 import type { Arrival } from './arrival.ts';
 import type { ReadBody } from './body.ts';
-import { Relay } from './relay.ts';
 import { relayAnswer } from './relay-answer.ts';
 import type { Spool } from './spool.ts';
-import { Trail } from './trail.ts';
-import { Upload } from './upload.ts';
+import type { Through } from './through.ts';
 
 export interface CutThrough {
   arrival: Arrival;
-  head: EntryHead;
   /** Hands over the body as it is to be sent; the last piece may come late. */
   read: ReadBody;
-  /** Its length, bytes, where the app said it. */
-  expected: number | undefined;
-  egress: Egress;
+  way: Through;
   spool: Spool;
   /** How long the app waits for the answer after its body, ms; undefined: as long as it takes. */
   patience: number | undefined;
@@ -35,36 +30,20 @@ export interface CutThrough {
   store: (why: { lost: string } | 'late') => Promise<EntryWriter>;
 }
 
-/** An upload that goes on behind its app. */
-export interface Behind {
-  upload: Upload;
-  /** Bytes that the way out has taken. */
-  moved: () => number;
-}
-
 /** What wants a commit: the writer has the whole body. */
 export interface Kept {
   writer: EntryWriter;
-  /** Patience is over, and not the way. */
-  behind?: Behind;
+  /** Patience is over, and not the way: the upload goes on behind its app. */
+  behind?: UnderWay;
 }
 
 /** undefined: the app has the destination's answer. Rejects with BodyTorn where the app went away, and with the errors of `read`
  *  and of the store; nothing is left of it then. */
 export async function cutThrough(cut: CutThrough): Promise<Kept | undefined> {
-  const { arrival, head, read, expected, egress, spool, patience, store } = cut;
-  const { request, response, destination } = arrival;
-  const trail = patience === undefined ? undefined : new Trail((start) => spool.read(start));
-  const relay = trail ?? new Relay();
+  const { arrival, read, way, spool, patience, store } = cut;
+  const { response } = arrival;
   let writer: EntryWriter | undefined;
-  let behind: Behind | undefined;
-  const upload = new Upload(egress, destination, head, {
-    pieces: relay,
-    trailers: () => request.rawTrailers,
-    ...(expected === undefined ? {} : { bytes: expected }),
-  });
-  // An answer before the end of the body also means that nobody takes pieces any more.
-  void upload.sent.then(() => relay.close());
+  let behind: UnderWay | undefined;
   const pour = async (why: { lost: string } | 'late'): Promise<EntryWriter> => {
     const made = await store(why);
     writer = made;
@@ -78,37 +57,36 @@ export async function cutThrough(cut: CutThrough): Promise<Kept | undefined> {
   };
   const take = (piece: Buffer): Promise<unknown> | undefined => {
     if (writer) return writer.write(piece);
-    const { now } = upload;
+    const { now } = way;
     if (now && 'broken' in now) return lost(now.broken).then((made) => made.write(piece));
     const spooled = spool.write(piece);
-    const relayed = relay.push(piece);
+    const relayed = way.push(piece);
     return spooled && relayed ? Promise.all([spooled, relayed]) : (spooled ?? relayed);
   };
   try {
     await read(take);
-    relay.end();
-    if (!(await endsWithin(upload, patience))) {
+    way.end();
+    if (!(await endsWithin(way, patience))) {
       const made = await pour('late').catch(unlessFull);
-      if (made && !upload.now) {
-        behind = { upload, moved: () => trail!.sent };
-        void upload.sent.then(() => spool.close());
+      if (made && !way.now) {
+        behind = { result: way.result(), abort: () => way.abort() };
+        void way.sent.then(() => spool.close());
         return { writer: made, behind };
       }
       // The answer came while that was done; or the store has no room, and then the app has to wait after all.
-      const sent = await upload.sent;
+      const sent = await way.sent;
       if (made && 'broken' in sent) return { writer: made };
       await writer?.abort();
       writer = undefined;
     }
-    const sent = await upload.sent;
+    const sent = await way.sent;
     if (!('broken' in sent)) await relayAnswer(sent, response);
     else writer ??= await lost(sent.broken);
     return writer && { writer };
   } catch (error) {
     // Nothing may be sent as if it were whole: the connection to the egress listener is cut.
-    relay.close();
-    upload.abort();
-    await upload.sent;
+    way.abort();
+    await way.sent;
     await writer?.abort();
     throw error;
   } finally {
@@ -121,11 +99,11 @@ const unlessFull = (error: unknown): undefined => {
 };
 
 /** false: patience is over before. */
-async function endsWithin(upload: Upload, patience: number | undefined): Promise<boolean> {
+async function endsWithin({ sent }: Through, patience: number | undefined): Promise<boolean> {
   if (patience === undefined) return true;
   const enough = new AbortController();
   const over = sleep(patience, false, { signal: enough.signal }).catch(() => false);
-  const ended = await Promise.race([upload.sent.then(() => true), over]);
+  const ended = await Promise.race([sent.then(() => true), over]);
   enough.abort();
   return ended;
 }

@@ -109,7 +109,7 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
     turns,
     egress,
     log,
-    adopt: (entry, upload) => replay.adopt(entry, upload),
+    replay,
     policy: () => policy,
     linkUp: (destination) => links.get(destination)?.up ?? true,
     count: metrics.request,

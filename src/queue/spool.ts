@@ -161,9 +161,14 @@ export class Spool {
     }
   }
 
-  /** What was given to it so far, from byte `start` on, in new buffers. Rejects with LAYBY_STORE_FULL where the disk did not take it. */
-  async *read(start = 0): AsyncGenerator<Buffer> {
-    const end = this.#bytes;
+  /** What was given to it so far, in new buffers; `start` inclusive, `end` exclusive, bytes. Rejects with LAYBY_STORE_FULL where the disk did not take it. */
+  async *read({
+    start = 0,
+    end = this.#bytes,
+  }: {
+    start?: number;
+    end?: number;
+  } = {}): AsyncGenerator<Buffer> {
     await this.#flush();
     if (this.#failure) throw this.#failure;
     const { key, iv } = this.#secret ?? {};

@@ -2,18 +2,18 @@
 // those it may be is for turns.ts, as far as order goes. A stream that is to be cut into several entries is for segments.ts.
 
 import type { IncomingMessage } from 'node:http';
-import type { Destination } from '../policy/policy.ts';
-import { resultOfAnswer } from '../replay/deliver/choose.ts';
-import type { Result } from '../replay/deliver/deliver.ts';
+import { isPutObject } from '../replay/deliver/strategy.ts';
+import type { UnderWay } from '../replay/runner.ts';
 import type { Entry, EntryHead, EntryWriter, Store } from '../store/store.ts';
 import { LaybyError } from '../telemetry/error.ts';
 import { type Arrival, headOf, type Outcome, requestId, type Surroundings } from './arrival.ts';
 import type { Storing } from './backlog.ts';
 import { type ReadBody, readBody } from './body.ts';
-import { type Behind, cutThrough, type Kept } from './cut-through.ts';
+import { cutThrough, type Kept } from './cut-through.ts';
 import { preferenceOf } from './prefer.ts';
 import { RECEIPTS, type Receipt, receiptFor } from './receipts/receipt.ts';
 import { storeSegments } from './segments.ts';
+import { inOneRequest, inParts } from './through.ts';
 
 /** How a request is stored, for a room that knows it better than its method and headers say. */
 export interface Filing {
@@ -89,11 +89,14 @@ async function goThrough(
   filing: Filing,
   over: () => void,
 ): Promise<Outcome> {
-  const { room, backlog, egress, log, spools } = around;
+  const { room, backlog, egress, log, spools, replay } = around;
   const { request, destination } = arrival;
   const { name } = destination;
   const { head, expected, read, md5 } = filing;
   const patience = preferenceOf(request).wait ?? destination.store.patience;
+  const parts = expected === undefined && destination.upstream.sign !== undefined;
+  // What S3 has of it is not taken back while it may still be needed.
+  const grown = parts ? replay.grows(head.id) : undefined;
   let storing: Storing | undefined;
   let kept: Kept | undefined;
   let behind: Promise<void> | undefined;
@@ -109,16 +112,15 @@ async function goThrough(
   };
   try {
     const spool = spools.begin();
-    kept = await cutThrough({ arrival, head, read, expected, egress, spool, patience, store });
+    const options = {
+      ...{ egress, destination, head, expected, spool, behind: patience !== undefined },
+      trailers: () => request.rawTrailers,
+    };
+    const way = parts ? inParts(options, (...of) => replay.deliverNow(...of)) : inOneRequest(options);
+    kept = await cutThrough({ arrival, read, way, spool, patience, store });
     if (!kept) return 'cut_through';
     if (!kept.behind) return await commit(arrival, filing, kept.writer, pending(true));
-    const left = await leaveBehind(
-      around,
-      arrival.destination,
-      kept.writer,
-      kept.behind,
-      request.rawTrailers,
-    );
+    const left = await leaveBehind(around, kept.writer, kept.behind, request.rawTrailers);
     behind = left.over;
     return await giveReceipt(arrival, filing, left.entry, pending(false));
   } catch (error) {
@@ -129,16 +131,16 @@ async function goThrough(
   } finally {
     if (behind) void behind.finally(over);
     else over();
+    grown?.();
     storing?.done();
   }
 }
 
 /** Commits what is on its way, and hands it over to replay. `over` resolves when it has left, or waits for its next try. */
 async function leaveBehind(
-  { store, turns, adopt, log }: Surroundings,
-  to: Destination,
+  { store, turns, replay, log }: Surroundings,
   writer: EntryWriter,
-  { upload, moved }: Behind,
+  upload: UnderWay,
   trailers: string[],
 ): Promise<{ entry: Entry; over: Promise<void> }> {
   const { id, destination, orderKey } = writer.head;
@@ -148,11 +150,8 @@ async function leaveBehind(
   const over = turns.pass(destination, orderKey);
   try {
     const entry = await writer.commit(trailers);
-    const result = upload.sent.then(async (sent): Promise<Result> => {
-      if ('broken' in sent) return { kind: 'no-link', words: sent.broken, moved: moved() };
-      return resultOfAnswer(to, sent);
-    });
-    const adopted = adopt(entry, { result, abort: () => upload.abort() })
+    const adopted = replay
+      .adopt(entry, upload)
       .catch((error) => log.error({ err: error, id }, 'an upload behind could not be followed'))
       .finally(over);
     return { entry, over: adopted };
@@ -236,10 +235,12 @@ export function mayPass(around: Surroundings, arrival: Arrival): boolean {
 /** The link may be there, and the destination can take the body as it comes. */
 export function mayReach(
   { backlog, linkUp }: Surroundings,
-  { destination, failedOver, expected }: Arrival,
+  { destination, failedOver, expected, request, url }: Arrival,
 ): boolean {
   const { name, upstream } = destination;
   if (failedOver || !linkUp(name) || backlog.isFailing(name)) return false;
-  // S3 takes no body of unknown length (411).
-  return upstream.sign === undefined || expected !== undefined;
+  // S3 takes no body of unknown length (411), but an object in parts.
+  if (upstream.sign === undefined || expected !== undefined) return true;
+  const { method = '', rawHeaders: headers } = request;
+  return upstream.sign.aws.service === 's3' && isPutObject({ method, url, headers });
 }

@@ -1,9 +1,14 @@
 // Drains the lanes: one runner for each destination (runner.ts), each with its own pauses, so that a dead destination never blocks
 // another.
 
-import { CLASSES, type Policy } from '../policy/policy.ts';
-import type { Entry, StoreEvent, StoreEventKind } from '../store/store.ts';
+import { towards } from '../policy/in-force.ts';
+import { CLASSES, type Destination, type Policy } from '../policy/policy.ts';
+import type { Entry, EntryHead, StoreEvent, StoreEventKind } from '../store/store.ts';
 import { messageOf } from '../telemetry/error.ts';
+import type { Body } from './deliver/body.ts';
+import { deliver } from './deliver/choose.ts';
+import type { Result } from './deliver/deliver.ts';
+import { Goodput } from './deliver/goodput.ts';
 import { type DrainReport, drain } from './drain.ts';
 import { type ReplayOptions, Runner, type RunnerOptions, type UnderWay } from './runner.ts';
 import { TakeBack } from './take-back.ts';
@@ -14,6 +19,9 @@ import type { LaneView, LinkWord } from './why.ts';
 const STOP_GRACE_MS = 500;
 /** A budget that begins anew is noticed within so long, ms. */
 const BUDGET_EVERY_MS = 60_000;
+
+/** Of a body without a pace, bytes. */
+const UNPACED_PIECE = 256 * 1024;
 
 /** What takes an entry out of its lane without replay's doing. */
 export const TAKEN_OUT: ReadonlySet<StoreEventKind> = new Set([
@@ -31,6 +39,8 @@ export class Replay {
   #takeBack: TakeBack;
   #runners = new Map<string, Runner>();
   #links = new Map<string, LinkWord>();
+  /** Ids of bodies on their way in, of which something may have been sent. */
+  readonly #growing = new Set<string>();
   #listener: (event: StoreEvent) => void;
   #policy: Policy | undefined;
   #started = false;
@@ -46,7 +56,8 @@ export class Replay {
     this.#takeBack = new TakeBack({
       ...options,
       destination: (name) => this.#policy?.destinations.find((one) => one.name === name),
-      isRunning: (id) => [...this.#runners.values()].some((runner) => runner.isTrying(id)),
+      isRunning: (id) =>
+        this.#growing.has(id) || [...this.#runners.values()].some((runner) => runner.isTrying(id)),
     });
     this.#listener = (event) => this.#event(event);
     options.store.on('event', this.#listener);
@@ -118,6 +129,37 @@ export class Replay {
     upload.abort();
     await upload.result;
     this.#options.store.sending(entry.id, false);
+  }
+
+  /** A body is on its way in: what is begun of it at the destination is left alone until the function is called. If it is no entry
+   *  by then, it is taken back. */
+  grows(id: string): () => void {
+    this.#growing.add(id);
+    return () => {
+      this.#growing.delete(id);
+      this.#takeBack.soon();
+    };
+  }
+
+  /** One try of a body that is no entry, with no turn and no pace: its app waits for the answer. `moved`: called with the bytes of
+   *  each piece that leaves. Rejects as `deliver` does. */
+  async deliverNow(
+    destination: Destination,
+    head: EntryHead,
+    body: Body,
+    { signal, moved }: { signal: AbortSignal; moved: (bytes: number) => void },
+  ): Promise<Result> {
+    const { store, egress } = this.#options;
+    const result = await deliver({
+      ...{ store, egress, destination: towards(destination, head.id) },
+      destinations: this.#policy?.destinations ?? [],
+      ...{ entry: head, body, signal, impatient: true },
+      goodput: this.#runners.get(destination.name)?.goodput ?? new Goodput(),
+      pace: { piece: UNPACED_PIECE, take: (bytes) => void moved(bytes) },
+    });
+    const delivered = result.kind === 'answered' && result.outcome === 'delivered';
+    if (delivered && (await store.progress(head.id))) await store.setProgress(head.id, undefined);
+    return result;
   }
 
   /** Sends these as soon as the link and their order let them, whatever kind the link is of and whatever was used of it. */

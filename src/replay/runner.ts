@@ -90,7 +90,7 @@ export class Runner {
   readonly #hurried = new Set<string>();
   #more = true;
   #bucket: TokenBucket | undefined;
-  #goodput = new Goodput();
+  readonly goodput = new Goodput();
   #stopping = false;
   #running = new Set<Promise<void>>();
   /** By id. */
@@ -306,7 +306,7 @@ export class Runner {
           destination: forEntry(this.#destination, entry),
           destinations: this.#options.destinations(),
         },
-        ...{ pace, goodput: this.#goodput },
+        ...{ pace, goodput: this.goodput },
       }).finally(use?.end),
     );
   }

@@ -38,7 +38,7 @@ for (const encrypted of [false, true])
     t.equal(spool.bytes, body.length);
     for (const start of [0, 1, 15, 16, 262_143, 262_145, 1_111_111, 2_999_999, 3_000_000]) {
       const pieces: Buffer[] = [];
-      for await (const piece of spool.read(start)) pieces.push(piece);
+      for await (const piece of spool.read({ start })) pieces.push(piece);
       t.ok(Buffer.concat(pieces).equals(body.subarray(start)), `from ${start}`);
     }
     t.same(readdirSync(dir), [], 'the file has no name: a crash leaves nothing');

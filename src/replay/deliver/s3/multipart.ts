@@ -26,11 +26,13 @@ import { abortUpload, type Begun, isBegun } from './begun.ts';
 import { resultOf, type S3Answer, S3Calls } from './calls.ts';
 import { base64Of, combine } from './crc32c.ts';
 import { abortHeaders, completeHeaders, createHeaders, partHeaders } from './headers.ts';
+import { isGone, listParts } from './list-parts.ts';
+import { delivered } from './object-answer.ts';
 import { outcomeOfS3, statusOf } from './outcome.ts';
 import { growingPartSize, isOutgrown, type PartRange, partSizeFor, partsAtOnce, partsOf } from './plan.ts';
 import { type Expected, etagOfParts, recognise } from './recognise.ts';
 import { redirectIn, targetOf, wordsOf } from './redirect.ts';
-import { completedIn, completeXml, type ListedPart, partsIn, uploadIdIn } from './xml.ts';
+import { completedIn, completeXml, uploadIdIn } from './xml.ts';
 
 /** An upload that vanishes again and again within one try is left to the next. */
 const ROUNDS = 3;
@@ -54,24 +56,6 @@ class UploadOutgrown extends Error {}
 
 /** S3 knows no such upload. */
 class UploadGone extends Error {}
-
-/** Of the answer to a completion what the answer to a PUT would have said too. */
-const SAID_OF_OBJECT =
-  /^x-amz-(version-id|expiration|server-side-encryption.*|request-charged|request-id|id-2)$/i;
-
-/** As if the object had come in one piece. */
-const delivered = (moved: number, etag: string | undefined, headers: readonly string[] = []): Result => ({
-  ...{ kind: 'answered', outcome: 'delivered', status: 200, words: '', moved },
-  answer: {
-    status: 200,
-    headers: [
-      ...(etag === undefined ? [] : ['etag', `"${etag}"`]),
-      ...headers.filter((_, at) => SAID_OF_OBJECT.test(headers[at - (at % 2)]!)),
-      ...['content-length', '0'],
-    ],
-    body: Buffer.alloc(0),
-  },
-});
 
 const again = (answer: S3Answer, words: string, moved: number): Result => ({
   ...resultOf(answer, moved),
@@ -203,7 +187,9 @@ class Upload {
 
   /** Makes what we know agree with what S3 has. */
   async #reconcile(begun: Begun): Promise<void> {
-    const listed = await this.#list(begun);
+    const listed = await listParts(this.#calls, begun.uploadId, partHeaders(this.#attempt.entry.headers));
+    if (listed === 'gone') throw new UploadGone();
+    if (listed && 'status' in listed) throw this.#ended(listed);
     if (!listed) return;
     const has = new Map(listed.map((part) => [part.number, part]));
     let changed = false;
@@ -220,26 +206,6 @@ class Upload {
         begun.parts[part.number] = [theirs.etag, begun.crc32c ? sums.crc : sums.md5];
     }
     if (changed) await this.#note(begun);
-  }
-
-  /** undefined: S3 does not let us see, and what is written down must do. */
-  async #list({ uploadId }: Begun): Promise<ListedPart[] | undefined> {
-    const all: ListedPart[] = [];
-    for (let marker: string | undefined; ; ) {
-      const answer = await this.#calls.call({
-        method: 'GET',
-        query: { ...(marker !== undefined && { 'part-number-marker': marker }), uploadId },
-        headers: partHeaders(this.#attempt.entry.headers),
-      });
-      if (isGone(answer)) throw new UploadGone();
-      if ([400, 403, 405, 501].includes(answer.status)) return undefined;
-      const page = answer.status === 200 ? partsIn(answer.text) : undefined;
-      if (!page && answer.status === 200) throw new WayLost('the answer to ListParts broke off');
-      if (!page) throw this.#ended(answer);
-      all.push(...page.parts);
-      if (page.next === undefined || page.next === marker) return all;
-      marker = page.next;
-    }
   }
 
   async #sums({ start, end }: PartRange, md5: boolean): Promise<{ crc: number; md5: string }> {
@@ -418,8 +384,6 @@ class Upload {
     return new Ended(resultOf(answer, this.#moved));
   }
 }
-
-const isGone = ({ status, error }: S3Answer): boolean => status === 404 && error?.code === 'NoSuchUpload';
 
 async function* one(piece: Buffer): AsyncGenerator<Buffer> {
   yield piece;
