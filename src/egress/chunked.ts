@@ -13,7 +13,7 @@ export interface ChunkedRequest {
   /** Asked for when the last piece has been sent; names and values in turn. */
   trailers: () => readonly string[];
   signal: AbortSignal;
-  /** The longest silence, ms. */
+  /** The longest silence of the other side, ms; a body may come as slowly as it likes. */
   patience: number;
 }
 
@@ -34,17 +34,28 @@ export async function sendChunked(
     path,
     headers: ['host', 'unix' in to ? 'layby' : formatAddress(to), 'transfer-encoding', 'chunked', ...headers],
     signal,
-    timeout: patience,
   });
   client.on('timeout', () => client.destroy(new Error(`nothing moved for ${patience / 1000} s`)));
   const answered = once(client, 'response') as Promise<[IncomingMessage]>;
+  let answeredWhole = false;
+  const over = answered.then(async ([answer]) => {
+    await once(answer, 'close');
+    answeredWhole = true;
+  });
+  over.catch(() => {}); // seen by who waits for the answer
   const sent = (async () => {
     for await (const piece of pieces) {
       if (client.destroyed) return;
-      if (!client.write(piece)) await Promise.race([once(client, 'drain'), answered]);
+      // The rest, which may be hours away, is not wanted.
+      if (answeredWhole) return void client.destroy();
+      if (client.write(piece)) continue;
+      client.setTimeout(patience);
+      await Promise.race([once(client, 'drain'), over]);
+      client.setTimeout(0);
     }
     const last = trailers();
     if (last.length > 0) client.addTrailers(pairs(last));
+    client.setTimeout(patience);
     client.end();
   })();
   // A body that cannot be read to its end must not look whole at the other side.

@@ -47,7 +47,7 @@ export interface Surroundings {
   spools: Spools;
   log: Logger;
   linkUp: (destination: string) => boolean;
-  replay: Pick<Replay, 'adopt' | 'deliverNow' | 'grows'>;
+  replay: Pick<Replay, 'adopt' | 'deliverNow' | 'follow' | 'grows' | 'wake'>;
 }
 
 export function arrivalOf(

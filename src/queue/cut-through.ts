@@ -9,11 +9,11 @@
 // counted from the end of the body: before that nobody makes the app wait.
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { UnderWay } from '../replay/runner.ts';
-import type { EntryWriter } from '../store/store.ts';
+import type { UnderWay } from '../replay/follow.ts';
 import { LaybyError } from '../telemetry/error.ts';
 import type { Arrival } from './arrival.ts';
 import type { ReadBody } from './body.ts';
+import type { FollowedWriter } from './followed-writer.ts';
 import { relayAnswer } from './relay-answer.ts';
 import type { Spool } from './spool.ts';
 import type { Through } from './through.ts';
@@ -27,12 +27,12 @@ export interface CutThrough {
   /** How long the app waits for the answer after its body, ms; undefined: as long as it takes. */
   patience: number | undefined;
   /** Asked once, where the way is lost, in words, or `late`: patience is over. */
-  store: (why: { lost: string } | 'late') => Promise<EntryWriter>;
+  store: (why: { lost: string } | 'late') => Promise<FollowedWriter>;
 }
 
 /** What wants a commit: the writer has the whole body. */
 export interface Kept {
-  writer: EntryWriter;
+  writer: FollowedWriter;
   /** Patience is over, and not the way: the upload goes on behind its app. */
   behind?: UnderWay;
 }
@@ -42,15 +42,15 @@ export interface Kept {
 export async function cutThrough(cut: CutThrough): Promise<Kept | undefined> {
   const { arrival, read, way, spool, patience, store } = cut;
   const { response } = arrival;
-  let writer: EntryWriter | undefined;
+  let writer: FollowedWriter | undefined;
   let behind: UnderWay | undefined;
-  const pour = async (why: { lost: string } | 'late'): Promise<EntryWriter> => {
+  const pour = async (why: { lost: string } | 'late'): Promise<FollowedWriter> => {
     const made = await store(why);
     writer = made;
     for await (const piece of spool.read()) await made.write(piece);
     return made;
   };
-  const lost = async (why: string): Promise<EntryWriter> => {
+  const lost = async (why: string): Promise<FollowedWriter> => {
     const made = await pour({ lost: why });
     await spool.close();
     return made;

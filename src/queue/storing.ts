@@ -2,14 +2,16 @@
 // those it may be is for turns.ts, as far as order goes. A stream that is to be cut into several entries is for segments.ts.
 
 import type { IncomingMessage } from 'node:http';
+import type { Destination } from '../policy/policy.ts';
 import { isPutObject } from '../replay/deliver/strategy.ts';
-import type { UnderWay } from '../replay/runner.ts';
-import type { Entry, EntryHead, EntryWriter, Store } from '../store/store.ts';
+import type { UnderWay } from '../replay/follow.ts';
+import type { Entry, EntryHead, Store } from '../store/store.ts';
 import { LaybyError } from '../telemetry/error.ts';
 import { type Arrival, headOf, type Outcome, requestId, type Surroundings } from './arrival.ts';
 import type { Storing } from './backlog.ts';
 import { type ReadBody, readBody } from './body.ts';
 import { cutThrough, type Kept } from './cut-through.ts';
+import { FollowedWriter } from './followed-writer.ts';
 import { preferenceOf } from './prefer.ts';
 import { RECEIPTS, type Receipt, receiptFor } from './receipts/receipt.ts';
 import { storeSegments } from './segments.ts';
@@ -62,24 +64,43 @@ export async function storeRequest(
 }
 
 async function keep(
-  { room, store }: Surroundings,
+  around: Surroundings,
   arrival: Arrival,
   filing: Filing,
   storing: Storing,
 ): Promise<Outcome> {
-  const { head, expected, read, md5 } = filing;
-  let writer: EntryWriter | undefined;
+  const { read } = filing;
+  let writer: FollowedWriter | undefined;
   try {
-    const began = await room.begin(arrival.destination, head, expected, { md5, owned: true });
+    const began = await begin(around, arrival, filing);
     writer = began;
     await read((piece) => began.write(piece));
-    return await commit(arrival, filing, began, storing);
+    return await commit(around, arrival, filing, began, storing);
   } catch (error) {
     await writer?.abort();
-    const again = await storedBefore({ store }, arrival.request, error);
+    const again = await storedBefore(around, arrival.request, error);
     if (!again) throw error;
     return giveReceipt(arrival, filing, again, storing);
   }
+}
+
+/** A place in the store for the body; replay may send it as it grows, unless it is `underWay` already. */
+async function begin(
+  around: Surroundings,
+  { destination }: Arrival,
+  { head, expected, md5 }: Filing,
+  underWay = false,
+): Promise<FollowedWriter> {
+  const { replay, room } = around;
+  const writer = await room.begin(destination, head, expected, { md5, owned: true });
+  return new FollowedWriter(writer, expected, {
+    follow: (body) =>
+      underWay
+        ? undefined
+        : replay.follow({ head, body, isItsTurn: () => mayFollow(around, destination, head) }),
+    remind: () => replay.wake(destination.name),
+    grows: () => replay.grows(head.id),
+  });
 }
 
 /** `over`: ends its turn. */
@@ -89,10 +110,10 @@ async function goThrough(
   filing: Filing,
   over: () => void,
 ): Promise<Outcome> {
-  const { room, backlog, egress, log, spools, replay } = around;
+  const { backlog, turns, egress, log, spools, replay } = around;
   const { request, destination } = arrival;
   const { name } = destination;
-  const { head, expected, read, md5 } = filing;
+  const { head, expected, read } = filing;
   const patience = preferenceOf(request).wait ?? destination.store.patience;
   const parts = expected === undefined && destination.upstream.sign !== undefined;
   // What S3 has of it is not taken back while it may still be needed.
@@ -104,11 +125,17 @@ async function goThrough(
     storing ??= backlog.storing(name, lost);
     return storing;
   };
-  const store = (why: { lost: string } | 'late'): Promise<EntryWriter> => {
+  let turn = over;
+  const store = (why: { lost: string } | 'late'): Promise<FollowedWriter> => {
     if (why === 'late') log.info({ id: head.id, destination: name }, 'patience is over');
     else log.info({ id: head.id, destination: name, why: why.lost }, 'lost in the middle');
     pending(why !== 'late');
-    return room.begin(destination, head, expected, { md5, owned: true });
+    if (why !== 'late') {
+      // From here on it is stored, and what has a receipt by now need not wait for it.
+      turn = turns.store(name, head.orderKey);
+      over();
+    }
+    return begin(around, arrival, filing, why === 'late');
   };
   try {
     const spool = spools.begin();
@@ -119,7 +146,7 @@ async function goThrough(
     const way = parts ? inParts(options, (...of) => replay.deliverNow(...of)) : inOneRequest(options);
     kept = await cutThrough({ arrival, read, way, spool, patience, store });
     if (!kept) return 'cut_through';
-    if (!kept.behind) return await commit(arrival, filing, kept.writer, pending(true));
+    if (!kept.behind) return await commit(around, arrival, filing, kept.writer, pending(true));
     const left = await leaveBehind(around, kept.writer, kept.behind, request.rawTrailers);
     behind = left.over;
     return await giveReceipt(arrival, filing, left.entry, pending(false));
@@ -129,8 +156,8 @@ async function goThrough(
     if (!again) throw error;
     return await giveReceipt(arrival, filing, again, pending(false));
   } finally {
-    if (behind) void behind.finally(over);
-    else over();
+    if (behind) void behind.finally(turn);
+    else turn();
     grown?.();
     storing?.done();
   }
@@ -139,7 +166,7 @@ async function goThrough(
 /** Commits what is on its way, and hands it over to replay. `over` resolves when it has left, or waits for its next try. */
 async function leaveBehind(
   { store, turns, replay, log }: Surroundings,
-  writer: EntryWriter,
+  writer: FollowedWriter,
   upload: UnderWay,
   trailers: string[],
 ): Promise<{ entry: Entry; over: Promise<void> }> {
@@ -150,6 +177,7 @@ async function leaveBehind(
   const over = turns.pass(destination, orderKey);
   try {
     const entry = await writer.commit(trailers);
+    writer.goOn(entry, store);
     const adopted = replay
       .adopt(entry, upload)
       .catch((error) => log.error({ err: error, id }, 'an upload behind could not be followed'))
@@ -164,12 +192,18 @@ async function leaveBehind(
 }
 
 async function commit(
+  around: Surroundings,
   arrival: Arrival,
   filing: Filing,
-  writer: EntryWriter,
+  writer: FollowedWriter,
   storing: Storing,
 ): Promise<Outcome> {
-  return giveReceipt(arrival, filing, await writer.commit(arrival.request.rawTrailers), storing);
+  const { rawTrailers } = arrival.request;
+  const upload = writer.handOver();
+  const entry = upload
+    ? (await leaveBehind(around, writer, upload, rawTrailers)).entry
+    : await writer.commit(rawTrailers);
+  return giveReceipt(arrival, filing, entry, storing);
 }
 
 async function giveReceipt(
@@ -213,6 +247,18 @@ async function takeTurn(
   if (!waits || ((await isFree(store, name, url)) && mayPass(around, arrival))) return over;
   over();
   return undefined;
+}
+
+/** It may be sent while it is stored: nothing stands before it. That something newer is sent meanwhile does no harm, since the two overlap at
+ *  their apps. */
+async function mayFollow(
+  { store, turns }: Surroundings,
+  { name, store: { order } }: Destination,
+  { orderKey, url }: EntryHead,
+): Promise<boolean> {
+  if (orderKey === '') return true;
+  if (!turns.maySend(name, orderKey)) return false;
+  return order === 'strict' ? (store.totals().get(name)?.entries ?? 0) === 0 : isFree(store, name, url);
 }
 
 /** What cannot be asked may well wait. */

@@ -8,8 +8,10 @@
 //   A is being stored, B comes               B is stored: `storing` says so until A's commit, and then the store
 //   A goes through, B comes                  B is stored, and is not sent before A is over: `passing` says so
 //   … A is answered                          B is sent
-//   … A breaks off                           A is committed behind B, since its receipt comes later. They overlapped at the app,
-//                                            so either order is right; what comes after both receipts is behind both
+//   … A breaks off                           A is being stored from then on, so B is sent, and A committed behind B, since its receipt
+//                                            comes later. They overlapped at the app, so either order is right; what comes after
+//                                            both receipts is behind both
+//   A is sent while it is stored             it began when nothing of its key was stored or passing. B comes: as where A breaks off
 //   … A outlasts its patience                A is an entry by then, and its upload goes on: `passing` until that is over
 //   B asks the store, A comes meanwhile      B counts as passing from before it asks: A is stored, and waits for B
 //   the way is free, nothing of the lane     A and B both go through, as they would without Layby: they overlap, and neither

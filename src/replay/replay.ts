@@ -1,16 +1,21 @@
 // Drains the lanes: one runner for each destination (runner.ts), each with its own pauses, so that a dead destination never blocks
 // another.
 
+import type { Egress } from '../egress/egress.ts';
 import { towards } from '../policy/in-force.ts';
 import { CLASSES, type Destination, type Policy } from '../policy/policy.ts';
-import type { Entry, EntryHead, StoreEvent, StoreEventKind } from '../store/store.ts';
+import type { Entry, EntryHead, Store, StoreEvent, StoreEventKind } from '../store/store.ts';
 import { messageOf } from '../telemetry/error.ts';
+import type { Logger } from '../telemetry/log.ts';
+import type { LinkNature } from './allowed.ts';
+import type { Budget } from './budget.ts';
 import type { Body } from './deliver/body.ts';
 import { deliver } from './deliver/choose.ts';
 import type { Result } from './deliver/deliver.ts';
 import { Goodput } from './deliver/goodput.ts';
 import { type DrainReport, drain } from './drain.ts';
-import { type ReplayOptions, Runner, type RunnerOptions, type UnderWay } from './runner.ts';
+import type { Follower, Growing, UnderWay } from './follow.ts';
+import { Runner, type RunnerOptions } from './runner.ts';
 import { TakeBack } from './take-back.ts';
 import { WayOut } from './way-out.ts';
 import type { LaneView, LinkWord } from './why.ts';
@@ -33,6 +38,24 @@ export const TAKEN_OUT: ReadonlySet<StoreEventKind> = new Set([
 
 /** What an entry leaves a half of itself behind at the destination by. */
 const GIVEN_UP: ReadonlySet<StoreEventKind> = new Set([...TAKEN_OUT, 'dead']);
+
+export interface ReplayOptions {
+  store: Store;
+  egress: Egress;
+  log: Logger;
+  /** Of all destinations together, bytes per second; default: as fast as the way takes it. */
+  rate?: number | undefined;
+  /** Whether the last try got through to the destination. */
+  onOutcome: (destination: string, reached: boolean) => void;
+  /** An entry has left the lane. */
+  onLeft: (destination: string) => void;
+  /** Whether an entry may be sent now, as far as others than the lane know; `wake` when that may have changed. */
+  maySend: (entry: Entry) => boolean;
+  count: (destination: string, outcome: string, bytes: number) => void;
+  /** What kind of link the way out is now. */
+  nature: () => LinkNature;
+  budget: Budget;
+}
 
 export class Replay {
   #options: RunnerOptions;
@@ -139,6 +162,11 @@ export class Replay {
       this.#growing.delete(id);
       this.#takeBack.soon();
     };
+  }
+
+  /** Sends a body as it grows, until it is handed over or given up. undefined: nothing is replayed for its destination now. */
+  follow(growing: Growing): Follower | undefined {
+    return this.#runners.get(growing.head.destination)?.follow(growing);
   }
 
   /** One try of a body that is no entry, with no turn and no pace: its app waits for the answer. `moved`: called with the bytes of

@@ -2,21 +2,18 @@
 // lane's, how it goes deliver's, what it means the outcome's.
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Egress } from '../egress/egress.ts';
-import { forEntry } from '../policy/in-force.ts';
 import type { Destination } from '../policy/policy.ts';
-import type { Entry, Store } from '../store/store.ts';
+import type { Entry } from '../store/store.ts';
 import { LaybyError } from '../telemetry/error.ts';
-import type { Logger } from '../telemetry/log.ts';
-import { forbidden, type LinkNature } from './allowed.ts';
 import { pauseMs } from './backoff.ts';
-import type { Budget } from './budget.ts';
 import { storedBody } from './deliver/body.ts';
-import { deliver } from './deliver/choose.ts';
 import type { Result } from './deliver/deliver.ts';
-import { Goodput } from './deliver/goodput.ts';
+import type { Goodput } from './deliver/goodput.ts';
+import type { Follower, Growing, UnderWay } from './follow.ts';
+import { Followers } from './followers.ts';
 import { Lane } from './lane.ts';
-import { TokenBucket } from './token-bucket.ts';
+import type { ReplayOptions } from './replay.ts';
+import { type OwnTry, Sender } from './sender.ts';
 import type { WayOut } from './way-out.ts';
 import type { LaneView, LinkWord } from './why.ts';
 
@@ -31,39 +28,6 @@ const UNAUTHORIZED_MS = 30_000;
 
 /** The entry cannot be sent any more: it is quarantined, or a rule took it in the moment before. */
 const GONE: ReadonlySet<string> = new Set(['LAYBY_ENTRY_DAMAGED', 'LAYBY_ENTRY_UNKNOWN']);
-
-export interface ReplayOptions {
-  store: Store;
-  egress: Egress;
-  log: Logger;
-  /** Of all destinations together, bytes per second; default: as fast as the way takes it. */
-  rate?: number | undefined;
-  /** Whether the last try got through to the destination. */
-  onOutcome: (destination: string, reached: boolean) => void;
-  /** An entry has left the lane. */
-  onLeft: (destination: string) => void;
-  /** Whether an entry may be sent now, as far as others than the lane know; `wake` when that may have changed. */
-  maySend: (entry: Entry) => boolean;
-  count: (destination: string, outcome: string, bytes: number) => void;
-  /** What kind of link the way out is now. */
-  nature: () => LinkNature;
-  budget: Budget;
-}
-
-/** An upload that was begun elsewhere. */
-export interface UnderWay {
-  /** Never rejects. */
-  result: Promise<Result>;
-  abort: () => void;
-}
-
-interface OwnTry {
-  end: AbortController;
-  /** When the last piece of its body left; ms of performance.now(). */
-  movedAt: number;
-  /** It was cut, to begin again. */
-  restarted?: boolean;
-}
 
 export interface RunnerOptions extends ReplayOptions {
   wayOut: WayOut;
@@ -89,25 +53,35 @@ export class Runner {
   /** Entries that an operator wants sent now; forgotten at the next start. */
   readonly #hurried = new Set<string>();
   #more = true;
-  #bucket: TokenBucket | undefined;
-  readonly goodput = new Goodput();
+  readonly #sender: Sender;
   #stopping = false;
-  #running = new Set<Promise<void>>();
+  readonly #running = new Set<Promise<void>>();
   /** By id. */
-  #tries = new Map<string, OwnTry>();
+  readonly #tries = new Map<string, OwnTry>();
+  /** Bodies that are still on their way into the store. */
+  readonly #followers: Followers;
 
   constructor(destination: Destination, options: RunnerOptions) {
     this.name = destination.name;
     this.#options = options;
     this.#destination = destination;
+    this.#sender = new Sender({ ...options, destination: () => this.#destination });
+    this.#followers = new Followers({
+      ...{ sender: this.#sender, tries: this.#tries, running: this.#running },
+      isOpen: () => this.#link.up && !this.#stopping && this.#notBefore <= performance.now(),
+      lost: (id, result) => this.#lost(id, result),
+      reached: () => this.#reached(),
+      pauseMax: () => this.#destination.replay.retry.max,
+      ended: (id) => {
+        this.#options.onTryEnded(id);
+        this.#pump();
+      },
+    });
     this.policy(destination);
   }
 
   policy(destination: Destination): void {
     this.#destination = destination;
-    const { rate } = destination.replay;
-    if (this.#bucket?.rate !== rate)
-      this.#bucket = rate ? new TokenBucket(rate, performance.now()) : undefined;
     this.#pump();
   }
 
@@ -127,6 +101,7 @@ export class Runner {
     this.#failures = 0;
     this.#notBefore = 0;
     this.#lane.wake();
+    this.#followers.wake();
     this.#pump();
   }
 
@@ -143,14 +118,8 @@ export class Runner {
 
   /** Whether the policy lets it go over this link, or an operator said `now`; and what others say of it. */
   #mayGo = (entry: Entry): boolean =>
-    this.#options.maySend(entry) && (this.#hurried.has(entry.id) || this.#forbidden(entry) === undefined);
-
-  #forbidden(entry: Entry): string | undefined {
-    const { nature, budget } = this.#options;
-    const link = nature();
-    const used = link.kind === undefined ? { day: 0, month: 0 } : budget.used(link.kind);
-    return forbidden(this.#destination, link, used, entry.bytes);
-  }
+    this.#options.maySend(entry) &&
+    (this.#hurried.has(entry.id) || this.#sender.forbidden(entry.bytes) === undefined);
 
   /** An operator wants this entry sent over whatever link there is, without its pause and its destination's. */
   sendNow(id: string): void {
@@ -158,6 +127,11 @@ export class Runner {
     this.#lane.hurry(id);
     this.#notBefore = 0;
     this.#pump();
+  }
+
+  /** What the way to the destination has carried lately. */
+  get goodput(): Goodput {
+    return this.#sender.goodput;
   }
 
   stored(): void {
@@ -191,7 +165,8 @@ export class Runner {
     if (!this.#link.up && this.#link.by === 'override') return;
     const pausedUntil = Math.max(this.#notBefore, this.#link.up ? 0 : this.#lastTry + HINT_PROBE_MS);
     if (pausedUntil > now) {
-      if (!this.#lane.empty) this.#timer = setTimeout(() => this.#pump(), pausedUntil - now);
+      if (!this.#lane.empty || !this.#followers.empty)
+        this.#timer = setTimeout(() => this.#pump(), pausedUntil - now);
       return;
     }
     while (this.#lane.sending < this.#concurrency) {
@@ -204,15 +179,23 @@ export class Runner {
       });
       this.#running.add(running);
     }
-    const nextAt = this.#lane.nextAt(this.#mayGo);
-    if (nextAt !== undefined && nextAt > now) this.#timer = setTimeout(() => this.#pump(), nextAt - now);
+    if (this.#link.up) this.#followers.look(now, this.#isPoor && this.#tries.size > 0);
+    const nextAt = Math.min(
+      this.#lane.nextAt(this.#mayGo) ?? Number.POSITIVE_INFINITY,
+      this.#followers.dueAt(now),
+    );
+    if (Number.isFinite(nextAt) && nextAt > now) this.#timer = setTimeout(() => this.#pump(), nextAt - now);
   }
 
   #lastTry = Number.NEGATIVE_INFINITY;
 
   /** While nothing gets through, one entry is enough to find out. */
   get #concurrency(): number {
-    return this.#failures > 0 || !this.#link.up || this.#link.slow ? 1 : this.#destination.replay.concurrency;
+    return this.#isPoor ? 1 : this.#destination.replay.concurrency;
+  }
+
+  get #isPoor(): boolean {
+    return this.#failures > 0 || !this.#link.up || this.#link.slow === true;
   }
 
   /** What an entry of this lane waits for. */
@@ -222,7 +205,7 @@ export class Runner {
       ? 'a request with the same order key, whose app waits for the answer, is under way before it'
       : this.#hurried.has(entry.id)
         ? undefined
-        : this.#forbidden(entry);
+        : this.#sender.forbidden(entry.bytes);
     const place = this.#lane.place(entry.id);
     const { rate } = this.#destination.replay;
     return {
@@ -274,9 +257,14 @@ export class Runner {
     this.#lane.adopt(entry);
     const end = new AbortController();
     end.signal.addEventListener('abort', upload.abort);
-    // Whether it moves is not seen here.
-    const own = { end, movedAt: Number.POSITIVE_INFINITY };
-    const running = this.#follow(entry, own, () => upload.result).finally(() => {
+    const { movedAt = () => Number.POSITIVE_INFINITY } = upload;
+    const own = {
+      end,
+      get movedAt() {
+        return movedAt();
+      },
+    };
+    const running = this.#see(entry, own, () => upload.result).finally(() => {
       this.#running.delete(running);
       this.#pump();
     });
@@ -285,33 +273,20 @@ export class Runner {
   }
 
   #try(entry: Entry): Promise<void> {
-    const { store, egress, budget, nature } = this.#options;
-    const { kind } = nature();
-    const use = kind && budget.begin(kind, entry.bytes);
+    const { store } = this.#options;
     store.sending(entry.id, true);
-    const end = new AbortController();
-    const own: OwnTry = { end, movedAt: performance.now() };
-    const pace = this.#options.wayOut.pace(
-      entry.class,
-      () => this.#bucket,
-      (bytes) => {
-        own.movedAt = performance.now();
-        use?.moved(bytes);
-      },
-    );
-    return this.#follow(entry, own, () =>
-      deliver({
-        ...{ store, egress, entry, body: storedBody(store, entry), signal: end.signal },
-        ...{
-          destination: forEntry(this.#destination, entry),
-          destinations: this.#options.destinations(),
-        },
-        ...{ pace, goodput: this.goodput },
-      }).finally(use?.end),
-    );
+    const own = { end: new AbortController(), movedAt: performance.now() };
+    return this.#see(entry, own, () => this.#sender.send(entry, storedBody(store, entry), own));
   }
 
-  async #follow(entry: Entry, own: OwnTry, send: () => Promise<Result>): Promise<void> {
+  /** Sends a body as it grows, whenever link and policy let it. */
+  follow(growing: Growing): Follower {
+    const follower = this.#followers.add(growing);
+    this.#pump();
+    return follower;
+  }
+
+  async #see(entry: Entry, own: OwnTry, send: () => Promise<Result>): Promise<void> {
     const { store, log } = this.#options;
     this.#tries.set(entry.id, own);
     try {
@@ -342,22 +317,32 @@ export class Runner {
     return this.#tries.has(id);
   }
 
+  /** All of the destination pauses. */
+  #lost(id: string, { moved, words }: Result & { kind: 'no-link' }): void {
+    const { log, onOutcome, count } = this.#options;
+    this.#failures = moved >= PROGRESS_BYTES ? 1 : this.#failures + 1;
+    const pause = pauseMs(this.#failures, this.#destination.replay.retry.max);
+    this.#notBefore = performance.now() + pause;
+    this.#pausedAfter = words;
+    onOutcome(this.name, false);
+    count(this.name, 'no_link', moved);
+    log.info({ id, destination: this.name, why: words, pause }, 'not sent: no link');
+  }
+
+  #reached(): void {
+    this.#failures = 0;
+    this.#options.onOutcome(this.name, true);
+  }
+
   async #settle(entry: Entry, result: Result): Promise<void> {
-    const { store, log, onOutcome, onLeft, count } = this.#options;
+    const { store, log, onLeft, count } = this.#options;
     const { max } = this.#destination.replay.retry;
     if (result.kind === 'no-link') {
-      this.#failures = result.moved >= PROGRESS_BYTES ? 1 : this.#failures + 1;
-      const pause = pauseMs(this.#failures, max);
-      this.#notBefore = performance.now() + pause;
-      this.#pausedAfter = result.words;
-      onOutcome(this.name, false);
-      count(this.name, 'no_link', result.moved);
-      log.info({ id: entry.id, destination: this.name, why: result.words, pause }, 'not sent: no link');
+      this.#lost(entry.id, result);
       this.#lane.stays((await store.failed(entry.id, result.words)) ?? entry, 0);
       return;
     }
-    this.#failures = 0;
-    onOutcome(this.name, true);
+    this.#reached();
     count(this.name, result.outcome, entry.bytes);
     const said = `${result.status}${result.words ? `: ${result.words}` : ''}`;
     switch (result.outcome) {

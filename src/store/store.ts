@@ -112,8 +112,8 @@ export interface EntryWriter {
   readonly bytes: number;
   /** Bytes of them that `read` can give: a moment behind. */
   readonly kept: number;
-  /** What is kept, as Store.read gives it. Rejects with LAYBY_ENTRY_DAMAGED before a wrong byte leaves; with LAYBY_WRITER_ENDED
-   *  after the end, where the entry is to be read instead. */
+  /** What is kept, as Store.read gives it, also while it is committed; then the entry is to be read instead. Rejects with
+   *  LAYBY_ENTRY_DAMAGED before a wrong byte leaves, and with LAYBY_WRITER_ENDED after an abort. */
   read(range?: { start?: number; end?: number }): AsyncIterable<Buffer>;
   /** Takes a piece of the body; the store owns the buffer from then on. A promise resolves when the next piece may come, which
    *  is the back-pressure that bounds memory; undefined: it may come at once. Rejects with LAYBY_STORE_FULL or

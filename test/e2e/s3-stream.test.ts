@@ -3,13 +3,14 @@
 
 import { randomFillSync } from 'node:crypto';
 import { PassThrough } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { type CurlAnswer, curl } from '../rig/app.ts';
 import { noGo } from '../rig/go.ts';
 import { BUCKET, bytesSent, MIB, makeS3Scene, partsSent, type S3Scene } from './s3-scene.ts';
 import { outcomesAtTheQueue, sha256, untilDrained, untilSidecar } from './scene.ts';
 
-t.setTimeout(300_000);
+t.setTimeout(240_000);
 
 const skip = noGo;
 
@@ -125,6 +126,99 @@ t.test('cut in the middle, the same upload goes on behind, and no part goes twic
   t.same(taken(scene), [1, 2, 3, 4, 5, 6, 7]);
   t.equal(uploadsBegun(scene), 1);
   t.comment(`${bytesSent(scene.way) / MIB} MiB sent for 32`);
+});
+
+t.test('while the app still sends, what is stored follows in the same upload', { skip }, async (t) => {
+  const scene = await online(t);
+  const { way } = scene;
+  const body = randomBody(44);
+  let lost = 0;
+  way.meddle = ({ path }) => (/partNumber=3/.test(path) && lost++ === 0 ? 'lose-answer' : 'pass');
+  const app = stream(scene, 'follow.mp4', body);
+  app.send(18);
+  await way.until(() => lost > 0);
+  // It is noticed with the next piece.
+  const noticed = scene.layby.untilLine((line) => /lost in the middle/.test(line)).then(() => true);
+  for (let at = 0; at < 4 && !(await Promise.race([noticed, sleep(100)])); at++) app.send(0.25);
+  await noticed;
+  // With each link uploads are looked for that nobody wants any more: this is none.
+  await scene.layby.link('down');
+  await scene.layby.link('up');
+  // What is sent follows what comes.
+  for (let sent = 19; taken(scene).length < 5; sent += 0.25) {
+    if (sent < 40) app.send(0.25);
+    await sleep(100);
+  }
+  const before = taken(scene).length;
+  const receipt = await app.end();
+  t.equal(receipt.status, 307);
+  await untilDrained(scene.layby);
+  t.match(await scene.s3.objects(), [{ key: 'follow.mp4', bytes: 44 * MIB, sha256: sha256(body) }]);
+  t.same(taken(scene), [1, 2, 3, 4, 5, 6, 7, 8, 9], 'each once');
+  t.ok(before >= 5 && before < 9, `${before} parts of 9 while the app still sent`);
+  t.equal(uploadsBegun(scene), 1);
+});
+
+t.test('a stream that begins without a link is sent as soon as there is one', { skip }, async (t) => {
+  const scene = await online(t);
+  await scene.layby.link('down');
+  const body = randomBody(24);
+  const app = stream(scene, 'late.mp4', body);
+  app.send(12);
+  await scene.layby.link('up');
+  for (let sent = 12; taken(scene).length < 3; sent += 0.25) {
+    if (sent < 20) app.send(0.25);
+    await sleep(100);
+  }
+  t.same(await scene.layby.queue(), [], 'and is no entry yet');
+  t.equal((await app.end()).status, 307);
+  await untilDrained(scene.layby);
+  t.match(await scene.s3.objects(), [{ key: 'late.mp4', sha256: sha256(body) }]);
+  t.same(taken(scene), [1, 2, 3, 4, 5], 'each once');
+});
+
+t.test('memory does not grow with the body, cut through or followed', { skip }, async (t) => {
+  const scene = await online(t);
+  const { layby } = scene;
+  const body = randomBody(160);
+  await stream(scene, 'warm.mp4', randomBody(12)).end();
+  const peakDuring = async (task: () => Promise<unknown>) => {
+    const before = layby.rssAnon('queue');
+    let peak = before;
+    const over = new AbortController();
+    const sampling = (async () => {
+      while (!over.signal.aborted) {
+        peak = Math.max(peak, layby.rssAnon('queue'));
+        await sleep(10); // The kernel does not tell: a sample is all there is.
+      }
+    })();
+    await task();
+    over.abort();
+    await sampling;
+    return peak - before;
+  };
+  const through = await peakDuring(async () => {
+    t.equal((await stream(scene, 'through.mp4', body).end()).status, 200);
+  });
+  await layby.link('down');
+  const followed = await peakDuring(async () => {
+    const app = stream(scene, 'followed.mp4', body);
+    app.send(140);
+    await layby.link('up');
+    for (let sent = 140; taken(scene).length < 6 && sent < 158; sent += 0.25) {
+      app.send(0.25);
+      await sleep(50);
+    }
+    t.equal((await app.end()).status, 307);
+    await untilDrained(layby);
+  });
+  t.match(await scene.s3.objects(), [
+    { key: 'followed.mp4', sha256: sha256(body) },
+    { key: 'through.mp4', sha256: sha256(body) },
+    { key: 'warm.mp4' },
+  ]);
+  t.comment(`${through / MIB} MiB cut through, ${followed / MIB} MiB followed, for ${body.length / MIB} MiB`);
+  t.ok(through < 64 * MIB && followed < 64 * MIB);
 });
 
 t.test('an app that goes away leaves nothing, and its upload is aborted', { skip }, async (t) => {

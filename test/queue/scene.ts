@@ -63,6 +63,10 @@ export const scene = async (
     up: false,
     /** The connection ends instead of an answer. */
     cut: false,
+    /** A body breaks off after 1 MiB. */
+    tear: false,
+    /** The answer, before the body is read. */
+    refusal: 0,
     /** Awaited before a whole request is answered: a destination that takes its time. */
     answer: async (_incoming: IncomingMessage): Promise<void> => {},
     /** Awaited before a body is read. */
@@ -74,6 +78,7 @@ export const scene = async (
     body: '',
   };
   const arrived = new Map<string, number>();
+  const arriving = new Map<string, number>();
   const sent: Sent[] = [];
   const order: string[] = [];
   const begun = Promise.withResolvers<void>();
@@ -83,10 +88,23 @@ export const scene = async (
     const pieces: Buffer[] = [];
     if (incoming.url === '/a') begun.resolve();
     await link.read();
+    if (link.refusal > 0) {
+      arriving.set(incoming.url!, Number.POSITIVE_INFINITY);
+      response.writeHead(link.refusal, { connection: 'close' }).end();
+      return;
+    }
+    let came = 0;
     try {
-      for await (const piece of incoming) pieces.push(piece);
+      for await (const piece of incoming) {
+        pieces.push(piece);
+        arriving.set(incoming.url!, (arriving.get(incoming.url!) ?? 0) + piece.length);
+        changed();
+        came += piece.length;
+        if (link.tear && came > 1024 * 1024) incoming.destroy();
+      }
     } catch {
       first.resolve();
+      changed();
       return; // cut off: not a request
     }
     const body = Buffer.concat(pieces);
@@ -146,6 +164,8 @@ export const scene = async (
     socket: at('queue').unix,
     link,
     arrived,
+    /** Bytes so far by path, of all requests for it, whole or not. */
+    arriving,
     /** In the order of their arrival. */
     sent,
     /** A request to the first destination. */
@@ -157,6 +177,10 @@ export const scene = async (
     torn: { begun: begun.promise, first: first.promise },
     call: (method: string, path: string, body?: Buffer, headers: Record<string, string> = {}) =>
       call('queue', method, `${destinations[0]!.name}.example`, path, body, headers),
+    /** What the destination says without reading. */
+    refuse: (status: number) => {
+      link.refusal = status;
+    },
     /** What the destination says, where there is a link. */
     answer,
     adminAddress: at('admin'),

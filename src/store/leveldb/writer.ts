@@ -70,7 +70,7 @@ export class BodyWriter implements EntryWriter {
     start?: number;
     end?: number;
   } = {}): AsyncGenerator<Buffer> {
-    this.#check();
+    if (this.body.failure !== undefined) throw this.body.failure;
     const { generations } = this.#host;
     const { writer, extents } = this.body;
     // The body may end while it is read.

@@ -1,0 +1,79 @@
+// The bodies of one destination that are sent as they grow: which may begin now, and what the lane sees of their tries.
+
+import type { Result } from './deliver/deliver.ts';
+import { Follower, type Growing } from './follow.ts';
+import type { OwnTry, Sender } from './sender.ts';
+
+/** What the lane of the destination gives. */
+export interface LaneWay {
+  sender: Sender;
+  /** There is a link, and no pause. */
+  isOpen(): boolean;
+  lost(id: string, result: Result & { kind: 'no-link' }): void;
+  reached(): void;
+  /** ms */
+  pauseMax(): number;
+  ended(id: string): void;
+  /** By id: those that are under way. */
+  tries: Map<string, OwnTry>;
+  running: Set<Promise<void>>;
+}
+
+export class Followers {
+  readonly #way: LaneWay;
+  readonly #all = new Set<Follower>();
+
+  constructor(way: LaneWay) {
+    this.#way = way;
+  }
+
+  get empty(): boolean {
+    return this.#all.size === 0;
+  }
+
+  /** When the next one after `now` may be tried, ms of performance.now(). */
+  dueAt(now: number): number {
+    let first = Number.POSITIVE_INFINITY;
+    for (const { dueAt } of this.#all) if (dueAt > now) first = Math.min(first, dueAt);
+    return first;
+  }
+
+  add(growing: Growing): Follower {
+    const way = this.#way;
+    const { head, body } = growing;
+    const allowed = () => way.sender.forbidden(body.bytes) === undefined;
+    const follower: Follower = new Follower(growing, {
+      mayGo: () => way.isOpen() && allowed(),
+      send: (own) => {
+        way.tries.set(head.id, own);
+        // Nobody knows before how much of a budget it will need.
+        return way.sender.send(head, body, own, () => allowed() || own.end.abort());
+      },
+      lost: (result) => way.lost(head.id, result),
+      reached: () => way.reached(),
+      pauseMax: () => way.pauseMax(),
+      idle: (own) => {
+        if (way.tries.get(head.id) === own) way.tries.delete(head.id);
+        way.ended(head.id);
+      },
+      over: () => this.#all.delete(follower),
+    });
+    this.#all.add(follower);
+    return follower;
+  }
+
+  /** Every pause is over. */
+  wake(): void {
+    for (const follower of this.#all) follower.hurry();
+  }
+
+  /** Tries those that may go at `now`. `crowded`: while nothing gets through, or little, what is under way is enough. */
+  look(now: number, crowded: boolean): void {
+    for (const follower of this.#all) {
+      if (crowded) return;
+      if (follower.dueAt > now) continue;
+      const running = follower.try().finally(() => this.#way.running.delete(running));
+      this.#way.running.add(running);
+    }
+  }
+}
