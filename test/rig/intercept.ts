@@ -130,7 +130,8 @@ export const startIntercept = async (to: string): Promise<Intercept> => {
     meddle: () => 'pass',
     cut() {
       isCut = true;
-      for (const socket of sockets) socket.resetAndDestroy();
+      // Not by a reset: Node would wait for ever, at its own end, for a write that was under way.
+      for (const socket of sockets) socket.destroy();
     },
     restore() {
       isCut = false;
