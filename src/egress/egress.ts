@@ -39,6 +39,8 @@ export interface SendOptions {
   signal: AbortSignal;
   /** An app waits for the answer: give up in seconds, the store is behind. */
   impatient?: boolean;
+  /** Called with each informational answer but 100; names and values in turn. Of requests of known length, where the policy asks for it. */
+  onInterim?: (status: number, headers: string[]) => void;
 }
 
 export interface OutgoingBody {
@@ -97,7 +99,7 @@ export class Egress {
     destination: Destination,
     head: EntryHead,
     { pieces, bytes, trailers = () => [] }: OutgoingBody,
-    { signal, impatient = false }: SendOptions,
+    { signal, impatient = false, onInterim }: SendOptions,
   ): Promise<Answer> {
     const { answerTimeout } = destination;
     const deadline = answerTimeout === undefined ? undefined : new Deadline(answerTimeout, signal);
@@ -111,6 +113,7 @@ export class Egress {
         {
           signal: deadline?.signal ?? signal,
           impatient,
+          ...(onInterim && { onInterim }),
         },
       );
       deadline?.until(answer.body);
@@ -125,7 +128,7 @@ export class Egress {
     destination: Destination,
     head: EntryHead,
     { pieces, bytes, trailers }: Outgoing,
-    { signal, impatient }: Required<SendOptions>,
+    { signal, impatient, onInterim }: SendOptions,
   ): Promise<Answer> {
     const chunked = bytes === undefined || (!destination.upstream.sign && trailers().length > 0);
     const method = head.method as 'PUT';
@@ -147,6 +150,9 @@ export class Egress {
       headersTimeout: patience,
       bodyTimeout: patience,
       responseHeaders: 'raw',
+      ...(onInterim && {
+        onInfo: ({ statusCode, headers: said }) => onInterim(statusCode, said as unknown as string[]),
+      }),
     });
     return answerOf(answer.statusCode, answer.headers as unknown as string[], answer.body);
   }

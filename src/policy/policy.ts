@@ -128,8 +128,8 @@ export interface Destination extends Treatment {
     roaming?: 'allow' | 'deny';
     /** Bytes that replay may have sent over this kind of link, in all, up to which this destination goes on. */
     budget?: Partial<Record<LinkKind, { daily?: number; monthly?: number }>>;
-    /** Of large POSTs to others than S3. */
-    resume: 'none' | 'tus';
+    /** Of large bodies to others than S3. */
+    resume: 'none' | 'tus' | 'ietf';
     /** `max`: the longest pause between two tries, ms. */
     retry: { max: number };
   };

@@ -275,7 +275,7 @@ export class Runner {
   #try(entry: Entry): Promise<void> {
     const { store } = this.#options;
     store.sending(entry.id, true);
-    const own = { end: new AbortController(), movedAt: performance.now() };
+    const own = { end: new AbortController(), movedAt: performance.now(), tried: entry.attempts > 0 };
     return this.#see(entry, own, () => this.#sender.send(entry, storedBody(store, entry), own));
   }
 

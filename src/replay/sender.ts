@@ -18,6 +18,8 @@ export interface OwnTry {
   end: AbortController;
   /** When the last piece of its body left; ms of performance.now(). */
   movedAt: number;
+  /** One before it failed. */
+  tried?: boolean;
   /** It was cut, to begin again. */
   restarted?: boolean;
 }
@@ -67,7 +69,7 @@ export class Sender {
       moved();
     });
     return deliver({
-      ...{ store, egress, entry: head, body, signal: own.end.signal },
+      ...{ store, egress, entry: head, body, tried: own.tried ?? false, signal: own.end.signal },
       ...{ destination: forEntry(destination(), head), destinations: destinations() },
       ...{ pace, goodput: this.goodput },
     }).finally(use?.end);

@@ -6,6 +6,7 @@ import type { Destination } from '../policy/policy.ts';
 import type { Store } from '../store/store.ts';
 import { messageOf } from '../telemetry/error.ts';
 import type { Logger } from '../telemetry/log.ts';
+import { abortIetf, isIetfBegun } from './deliver/ietf.ts';
 import { destinationAt } from './deliver/place.ts';
 import { abortUpload, isBegun } from './deliver/s3/begun.ts';
 import { abortTus, isTusBegun } from './deliver/tus.ts';
@@ -24,7 +25,11 @@ export interface TakeBackOptions {
 
 /** What tells one upload of an entry from another. */
 const nameOf = (progress: unknown): string | undefined =>
-  isBegun(progress) ? progress.uploadId : isTusBegun(progress) ? progress.upload : undefined;
+  isBegun(progress)
+    ? progress.uploadId
+    : isTusBegun(progress) || isIetfBegun(progress)
+      ? progress.upload
+      : undefined;
 
 export class TakeBack {
   readonly #options: TakeBackOptions;
@@ -79,14 +84,16 @@ export class TakeBack {
   /** false: later. */
   async #takeBack(id: string, progress: unknown): Promise<boolean> {
     const { store, egress, log, destination } = this.#options;
-    if (isBegun(progress) || isTusBegun(progress)) {
+    if (isBegun(progress) || isTusBegun(progress) || isIetfBegun(progress)) {
       const named = destination(progress.destination);
       const there = named && destinationAt(named, progress);
       if (!there) return false;
       const { signal } = this.#stop;
       const { gone, status } = isBegun(progress)
         ? await abortUpload(egress, there, id, progress, signal)
-        : await abortTus(egress, there, id, progress, signal);
+        : await (isTusBegun(progress)
+            ? abortTus(egress, there, id, progress, signal)
+            : abortIetf(egress, there, id, progress, signal));
       if (!gone) return false;
       const upload = nameOf(progress);
       log.info({ id, destination: there.name, upload, status }, 'upload taken back');

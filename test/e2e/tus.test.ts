@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { FileStore } from '@tus/file-store';
 import { Server } from '@tus/server';
 import t, { type Test } from 'tap';
-import { uploadPath } from '../../src/replay/deliver/tus.ts';
+import { uploadPath } from '../../src/replay/deliver/upload-place.ts';
 import { destination } from '../policy/destination.ts';
 import { curl } from '../rig/app.ts';
 import { startIntercept } from '../rig/intercept.ts';

@@ -4,6 +4,7 @@
 import { EventEmitter, once } from 'node:events';
 import { Agent, createServer, type IncomingMessage, type ServerResponse, request as send } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import { writeInterim } from './interim.ts';
 import { untilEvent } from './until-event.ts';
 
 export interface Exchange {
@@ -88,6 +89,7 @@ export const startIntercept = async (to: string): Promise<Intercept> => {
       if (!request.complete) onward?.destroy();
     });
     onward?.on('error', () => response.destroy());
+    onward?.on('information', ({ statusCode, rawHeaders }) => writeInterim(response, statusCode, rawHeaders));
     onward?.on('response', (answer) => {
       exchange.status = answer.statusCode ?? 0;
       if (meddling === 'lose-answer') {

@@ -146,11 +146,16 @@ export const queueListener = (address: Address, discovery: Discovery): Resource 
   ],
 });
 
-export const egressListener = (address: Address, discovery: Discovery): Resource => ({
+/** `interim`: a destination is to say 104 (see replay/deliver/ietf.ts). Only then: with it Envoy passes on a 100 that nobody asked for too,
+ *  which breaks the connection of the one who hears it. */
+export const egressListener = (address: Address, discovery: Discovery, interim: boolean): Resource => ({
   ...httpListener(
     EGRESS_ROUTES,
     address,
-    connectionManager(EGRESS_ROUTES, discovery, bounds.EGRESS_HEAD, markOwnAnswers),
+    connectionManager(EGRESS_ROUTES, discovery, bounds.EGRESS_HEAD, {
+      ...markOwnAnswers,
+      ...(interim && { proxy_100_continue: true }),
+    }),
   ),
   // Apps that take all connections there may be do not stop the replay.
   ignore_global_conn_limit: true,

@@ -48,6 +48,7 @@ const NOBODY: App = { node: '', labels: [] };
 
 /** `queue`: where a sidecar of this machine reaches the queue. */
 export function resourcesFor(policy: Policy, sidecar: Sidecar, queue: Address): Resources {
+  const interim = policy.destinations.some(({ replay }) => replay.resume === 'ietf');
   return {
     clusters: [
       sidecar.queue
@@ -61,7 +62,7 @@ export function resourcesFor(policy: Policy, sidecar: Sidecar, queue: Address): 
     ],
     listeners: [
       ...(sidecar.outbound ? [outboundListener(sidecar.outbound, sidecar.discovery)] : []),
-      ...(sidecar.egress ? [egressListener(sidecar.egress, sidecar.discovery)] : []),
+      ...(sidecar.egress ? [egressListener(sidecar.egress, sidecar.discovery, interim)] : []),
       ...(sidecar.inbound ? [queueListener(sidecar.inbound, sidecar.discovery)] : []),
       ...serviceListeners(policy, sidecar),
     ],

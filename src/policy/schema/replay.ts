@@ -68,8 +68,8 @@ export const Replay = Type.Object(
     ),
     resume: Type.Optional(
       oneOf(
-        ['none', 'tus'],
-        'How large POSTs are sent to a destination that is not S3. `none`: as one request, from the start after a cut. `tus`: as an upload of the tus 1.0 protocol, which goes on where it was; the URL that the app posts to must be where the server takes such uploads. Objects go to S3 in parts whatever stands here.',
+        ['none', 'tus', 'ietf'],
+        "How bodies over 1 MiB are sent to a destination that is not S3. `none`: as one request, from the start after a cut. `tus`: a POST becomes an upload of the tus 1.0 protocol, which goes on where it was; the URL that the app posts to must be where the server takes such uploads. `ietf`: POST, PUT and PATCH offer the server to go on by the IETF's resumable uploads (draft 12); where it does not, they are sent as with `none`. Objects go to S3 in parts whatever stands here.",
         'none',
       ),
     ),

@@ -23,12 +23,16 @@ export class WayLost extends Error {}
 
 async function* none(): AsyncGenerator<Buffer> {}
 
-/** Rejects with WayLost. */
+/** Rejects with WayLost. `options`: see Egress. */
 export async function ask(
   egress: Egress,
   destination: Destination,
   head: EntryHead,
-  options: { signal: AbortSignal; impatient?: boolean },
+  options: {
+    signal: AbortSignal;
+    impatient?: boolean;
+    onInterim?: (status: number, headers: string[]) => void;
+  },
   body?: { bytes: number; pieces: AsyncIterable<Buffer> },
 ): Promise<WholeAnswer> {
   try {

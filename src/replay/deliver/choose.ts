@@ -6,6 +6,7 @@ import { messageOf } from '../../telemetry/error.ts';
 import { textOf } from './answer-text.ts';
 import type { Result, Strategy, Try } from './deliver.ts';
 import { deliverByHttp, resultOf } from './http.ts';
+import { deliverByIetf, isIetfBegun } from './ietf.ts';
 import { isBegun } from './s3/begun.ts';
 import { resultOf as resultOfS3 } from './s3/calls.ts';
 import { deliverInParts } from './s3/multipart.ts';
@@ -19,13 +20,15 @@ const STRATEGIES: Readonly<Record<StrategyName, Strategy>> = {
   s3: deliverToS3,
   's3-multipart': deliverInParts,
   tus: deliverByTus,
+  ietf: deliverByIetf,
 };
 
 /** Rejects as a strategy does. */
 export async function deliver(attempt: Try): Promise<Result> {
   const { store, destination, entry, body, goodput, signal } = attempt;
   const progress = await store.progress(entry.id);
-  const known = { begun: isBegun(progress) || isTusBegun(progress), rate: goodput.rate };
+  const begun = isBegun(progress) || isTusBegun(progress) || isIetfBegun(progress);
+  const known = { begun, rate: goodput.rate };
   if (!body.whole) {
     try {
       await body.reaches(decidedAt(destination, entry, known), signal);

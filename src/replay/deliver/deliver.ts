@@ -25,6 +25,8 @@ export interface Try {
   destinations: readonly Destination[];
   entry: EntryHead;
   body: Body;
+  /** One before it failed: the destination may have heard of it. */
+  tried?: boolean;
   /** An app waits for the answer: give up in seconds. */
   impatient?: boolean;
   pace: Pace;

@@ -9,7 +9,7 @@ import { partSizeFor } from './s3/plan.ts';
 /** Below it a second request costs more than what a cut could cost, bytes. */
 const WORTH_RESUMING = 1024 * 1024;
 
-export type StrategyName = 'http' | 's3' | 's3-multipart' | 'tus';
+export type StrategyName = 'http' | 's3' | 's3-multipart' | 'tus' | 'ietf';
 
 /** Of S3's own SDKs, on a plain PUT: it says nothing. */
 const SAYS_NOTHING = /^x-id=[A-Za-z]+$/;
@@ -30,18 +30,31 @@ export function isPutObject({
   );
 }
 
-/** A POST that would make something of its whole body, and not one of an app that speaks tus itself. */
-const isForTus = ({ method, headers }: EntryHead, { bytes, trailers }: Whole): boolean =>
-  method === 'POST' &&
+/** What may become an upload of each protocol, and what an app says that speaks it itself. tus makes something new of a POST; the IETF's
+ *  draft carries any request that has a body. */
+const UPLOADS = {
+  tus: { methods: ['POST'], own: ['tus-resumable'] },
+  ietf: { methods: ['POST', 'PUT', 'PATCH'], own: ['upload-complete', 'upload-draft-interop-version'] },
+} as const;
+
+const isMethodOf = (protocol: keyof typeof UPLOADS, method: string): boolean =>
+  UPLOADS[protocol].methods.some((one) => one === method);
+
+const isUpload = (
+  { method, headers }: EntryHead,
+  { bytes, trailers }: Whole,
+  protocol: keyof typeof UPLOADS,
+): boolean =>
   bytes > WORTH_RESUMING &&
   trailers.length === 0 &&
-  headerOf(headers, 'tus-resumable') === undefined;
+  isMethodOf(protocol, method) &&
+  UPLOADS[protocol].own.every((name) => headerOf(headers, name) === undefined);
 
 /** What is known of a body when the strategy is chosen. */
 type Whole = Pick<Body, 'bytes' | 'trailers'>;
 
 /** How much of a body that grows must be there before its strategy can be chosen, bytes; or all of it where it is less. To S3 nothing
- *  goes whose length is not known but an object in parts, and to tus nothing at all. */
+ *  goes whose length is not known but an object in parts, and as a resumable upload nothing at all. */
 export function decidedAt(
   { upstream, replay }: Destination,
   entry: EntryHead,
@@ -49,7 +62,8 @@ export function decidedAt(
 ): number {
   if (upstream.sign?.aws.service === 's3')
     return begun ? 0 : isPutObject(entry) ? (partSizeFor(0, rate) ?? 0) + 1 : Number.POSITIVE_INFINITY;
-  const whole = upstream.sign !== undefined || (replay.resume === 'tus' && entry.method === 'POST');
+  const { resume } = replay;
+  const whole = upstream.sign !== undefined || (resume !== 'none' && isMethodOf(resume, entry.method));
   return whole ? Number.POSITIVE_INFINITY : 0;
 }
 
@@ -66,8 +80,9 @@ export function strategyFor(
   body: Whole,
   { begun, rate }: Known,
 ): StrategyName {
+  const { resume } = replay;
   if (upstream.sign?.aws.service !== 's3')
-    return replay.resume === 'tus' && (begun || isForTus(entry, body)) ? 'tus' : 'http';
+    return resume !== 'none' && (begun || isUpload(entry, body, resume)) ? resume : 'http';
   if (!isPutObject(entry)) return 's3';
   if (begun) return 's3-multipart';
   const partSize = partSizeFor(body.bytes, rate);

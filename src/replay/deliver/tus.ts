@@ -9,7 +9,6 @@
 
 import type { Egress } from '../../egress/egress.ts';
 import type { Destination } from '../../policy/policy.ts';
-import { upstreamPath } from '../../policy/upstream.ts';
 import type { EntryHead } from '../../store/store.ts';
 import { headerOf } from '../../wire/headers.ts';
 import { outcomeOf, retryAfterMs } from '../outcome.ts';
@@ -17,6 +16,7 @@ import { ask, WayLost, type WholeAnswer } from './ask.ts';
 import type { Result, Strategy } from './deliver.ts';
 import { beginOnce, OutgoingBody } from './outgoing-body.ts';
 import { type Place, placeOf } from './place.ts';
+import { uploadPath } from './upload-place.ts';
 
 const VERSION = ['tus-resumable', '1.0.0'];
 /** What says nothing of the upload as a whole. */
@@ -32,24 +32,6 @@ export interface TusBegun extends Place {
 
 export const isTusBegun = (progress: unknown): progress is TusBegun =>
   typeof progress === 'object' && progress !== null && (progress as TusBegun).kind === 'tus';
-
-/** Where an upload is, as an app would call it: on the upstream's own host and below its path, or undefined (law 4). Pure. */
-export function uploadPath(
-  destination: Destination,
-  called: string,
-  location: string | undefined,
-): string | undefined {
-  if (location === undefined) return undefined;
-  const path = called.slice(called.indexOf('/', called.indexOf('//') + 2));
-  const upstream = new URL(destination.upstream.url);
-  const before = upstreamPath(destination);
-  const base = new URL(before + path, upstream.origin);
-  if (!URL.canParse(location, base.href)) return undefined;
-  const url = new URL(location, base);
-  // Behind a proxy that ends TLS the server may not know that it is https.
-  if (url.host !== upstream.host || !url.pathname.startsWith(`${before}/`)) return undefined;
-  return url.pathname.slice(before.length) + url.search;
-}
 
 /** Content-Type, as tus has it; what the app says in Upload-Metadata itself stays. */
 function metadataOf(headers: readonly string[]): string[] {
