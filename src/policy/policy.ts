@@ -121,6 +121,8 @@ export interface Destination extends Treatment {
     concurrency: number;
     /** bytes per second */
     rate?: number;
+    /** Of all destinations together over a kind of link, bytes per second. */
+    linkRates?: Partial<Record<LinkKind, number>>;
     /** The kinds of links that stored requests may go over; undefined: any. */
     links?: LinkKind[];
     /** Default: allow. */

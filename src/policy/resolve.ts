@@ -26,7 +26,7 @@ type TreatmentSpec = Pick<Spec, 'headers' | 'answerTimeout' | 'retries' | 'rateL
 /** A part of a document with its defaults filled in; the fields named have none. */
 type Filled<Part, Bare extends keyof Part> = Required<Omit<Part, Bare>> & Pick<Part, Bare>;
 type FilledStore = Filled<NonNullable<Spec['store']>, 'patience' | 'ttl' | 'quota' | 'stream'>;
-type BareReplay = 'rate' | 'retry' | 'links' | 'budget';
+type BareReplay = 'rate' | 'linkRates' | 'retry' | 'links' | 'budget';
 type FilledReplay = Filled<NonNullable<Spec['replay']>, BareReplay> & { retry: { max: string } };
 
 type FilledSegment = Record<'bytes' | 'time' | 'name', string>;
@@ -42,15 +42,18 @@ const withoutTrailingSlash = (text: string): string => {
   return `${protocol}//${host}${pathname.replace(/\/+$/, '')}`;
 };
 
+const mapped = <Key extends string>(
+  texts: Readonly<Partial<Record<Key, string>>>,
+  parse: (text: string) => number,
+): Partial<Record<Key, number>> =>
+  Object.fromEntries(Object.entries(texts).map(([key, text]) => [key, parse(text as string)])) as Partial<
+    Record<Key, number>
+  >;
+
 const budgetOf = (
   budget: NonNullable<NonNullable<Spec['replay']>['budget']>,
 ): NonNullable<Destination['replay']['budget']> =>
-  Object.fromEntries(
-    Object.entries(budget).map(([kind, limits]) => [
-      kind,
-      Object.fromEntries(Object.entries(limits).map(([period, size]) => [period, parseSize(size)])),
-    ]),
-  );
+  Object.fromEntries(Object.entries(budget).map(([kind, limits]) => [kind, mapped(limits, parseSize)]));
 
 /** By what it is, so that two rules with one upstream share it, and an edit elsewhere leaves it as it was. No destination has such
  *  a name: theirs have no `@`. */
@@ -145,7 +148,7 @@ const ruleOf = (destination: string, { match, upstream, store, ...treatment }: R
 export const resolve = (document: DestinationDocument): Destination => {
   const { metadata, spec } = Value.Default(DestinationSchema, document) as DestinationDocument;
   const { patience, ttl, quota, stream, ...store } = spec.store as FilledStore;
-  const { rate, links, budget, ...replay } = spec.replay as FilledReplay;
+  const { rate, linkRates, links, budget, ...replay } = spec.replay as FilledReplay;
   const { name } = metadata;
   return {
     name,
@@ -166,6 +169,7 @@ export const resolve = (document: DestinationDocument): Destination => {
     replay: {
       ...replay,
       ...(rate === undefined ? {} : { rate: parseRate(rate) }),
+      ...(linkRates === undefined ? {} : { linkRates: mapped(linkRates, parseRate) }),
       ...(links === undefined ? {} : { links: [...new Set(links)].sort() }),
       ...(budget === undefined ? {} : { budget: budgetOf(budget) }),
       retry: { max: parseDuration(replay.retry.max) },

@@ -113,6 +113,7 @@ const TEXTS: [Step[], TextCheck][] = [
   [['spec', 'store', 'stream', 'segment', 'time'], unit(parseDuration)],
   [['spec', 'replay', 'rate'], unit(parseRate)],
   [['spec', 'replay', 'retry', 'max'], unit(parseDuration)],
+  ...LINK_KINDS.map((kind): [Step[], TextCheck] => [['spec', 'replay', 'linkRates', kind], unit(parseRate)]),
   ...LINK_KINDS.flatMap((kind) =>
     ['daily', 'monthly'].map((span): [Step[], TextCheck] => [
       ['spec', 'replay', 'budget', kind, span],

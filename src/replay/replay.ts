@@ -72,7 +72,7 @@ export class Replay {
   constructor(options: ReplayOptions) {
     this.#options = {
       ...options,
-      wayOut: new WayOut(options.rate),
+      wayOut: new WayOut(options.rate, () => options.nature().kind),
       destinations: () => this.#policy?.destinations ?? [],
       onTryEnded: (id) => this.#takeBack.tryEnded(id),
     };
@@ -101,6 +101,7 @@ export class Replay {
   /** A destination that the policy no longer names keeps its entries, and sends none: bytes go only where the policy says. */
   policy(policy: Policy): void {
     this.#policy = policy;
+    this.#options.wayOut.links.policy(policy.destinations, performance.now());
     if (!this.#started) return;
     const named = new Set(policy.destinations.map(({ name }) => name));
     for (const [name, runner] of this.#runners) {

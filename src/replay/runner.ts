@@ -208,6 +208,7 @@ export class Runner {
         : this.#sender.forbidden(entry.bytes);
     const place = this.#lane.place(entry.id);
     const { rate } = this.#destination.replay;
+    const linkRate = this.#options.wayOut.links.of(this.#options.nature().kind)?.rate;
     return {
       link: this.#link,
       probeIn: Math.max(0, this.#lastTry + HINT_PROBE_MS - now),
@@ -219,6 +220,7 @@ export class Runner {
       underWay: this.#lane.sending,
       concurrency: this.#concurrency,
       ...(rate !== undefined && { rate }),
+      ...(linkRate !== undefined && { linkRate }),
       ...(words !== undefined && { forbidden: words }),
       ...(place && {
         place: { pauseMs: Math.max(0, place.notBefore - now), ...(place.older && { older: place.older }) },

@@ -1,8 +1,10 @@
-// What all uploads share: the way out, by class, and its rate where there is one. Here is the waiting; what is waited for is decided in
+// What all uploads share: the way out, by class, its rate where there is one, and the rate of the link that it is. Here is the waiting; what is waited for is decided in
 // share.ts and token-bucket.ts.
 
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { LinkKind } from '../policy/policy.ts';
 import type { Pace } from './deliver/deliver.ts';
+import { LinkBuckets } from './link-rates.ts';
 import { Share, WEIGHTS } from './share.ts';
 import { TokenBucket } from './token-bucket.ts';
 
@@ -12,18 +14,24 @@ const PIECE = 64 * 1024;
 export class WayOut {
   readonly #share = new Share();
   readonly #bucket: TokenBucket | undefined;
+  readonly #kind: () => LinkKind | undefined;
+  /** By the kind of the link. */
+  readonly links = new LinkBuckets();
   /** Body bytes that have left. */
   moved = 0;
 
-  /** `rate`: of all destinations together, bytes per second. */
-  constructor(rate: number | undefined) {
-    this.#bucket = rate === undefined ? undefined : new TokenBucket(rate, performance.now());
+  /** `rate`: of all destinations together, bytes per second; `kind`: of the link now. */
+  constructor(rate: number | undefined, kind: () => LinkKind | undefined) {
+    this.#kind = kind;
+    this.#bucket =
+      rate === undefined ? undefined : new TokenBucket(rate, performance.now(), { shared: true });
   }
 
   /** For one try. `own`: the bucket of its destination; `moved`: called with each piece that leaves. */
   pace(entryClass: number, own: () => TokenBucket | undefined, moved: (bytes: number) => void): Pace {
     const cls = Math.min(Math.max(0, entryClass), WEIGHTS.length - 1);
-    const buckets = () => [this.#bucket, own()].filter((bucket) => bucket !== undefined);
+    const buckets = () =>
+      [this.#bucket, this.links.of(this.#kind()), own()].filter((bucket) => bucket !== undefined);
     const wait = async (ms: number, signal: AbortSignal): Promise<void> => {
       for (let left = ms; left > 0; left = this.#share.wait(cls, performance.now()))
         await sleep(left, undefined, { signal });

@@ -24,6 +24,8 @@ export interface LaneView {
   concurrency: number;
   /** bytes per second. */
   rate?: number;
+  /** Of the link, for all destinations together, bytes per second. */
+  linkRate?: number;
   /** Why it may not go over this link, or not before something that passes the store by, in words. */
   forbidden?: string;
   /** undefined: older ones fill the part of the lane that is looked at. */
@@ -63,7 +65,7 @@ export function why(state: WhyState): string[] {
       return ['it is a part of an upload that its app has not completed: it goes with the whole of it'];
     case 'sending':
       return [
-        `try ${entry.attempts + 1} is under way${lane?.rate === undefined ? '' : `, at ${rate(lane.rate)} for all of ${entry.destination} at most`}`,
+        `try ${entry.attempts + 1} is under way${lane?.rate === undefined ? '' : `, at ${rate(lane.rate)} for all of ${entry.destination} at most`}${lane?.linkRate === undefined ? '' : `, at ${rate(lane.linkRate)} for all that goes over the link`}`,
       ];
     case 'stored':
       return lane

@@ -45,6 +45,7 @@ spec:
   upstream: {url: 'https://S3.example:443/base//', sign: {aws: {service: s3, region: ap-northeast-1}}}
   store: {mode: always, methods: [put, Put, post], ttl: 7d, quota: 20GiB, class: evidence}
   replay: {concurrency: 64, rate: 8Mbit/s, retry: {max: 100ms}, links: [wifi, lte, wifi], metered: deny,
+    linkRates: {lte: 8Mbit/s},
     budget: {lte: {daily: 500MB, monthly: 10GiB}}}
 `);
     t.strictSame(found.hosts, ['*.example', '10.0.0.1', '[::1]', 'dashcam.s3.internal']);
@@ -60,6 +61,7 @@ spec:
       resume: 'none',
       rate: 1_000_000,
       links: ['lte', 'wifi'],
+      linkRates: { lte: 1_000_000 },
       budget: { lte: { daily: 500_000_000, monthly: 10 * 2 ** 30 } },
       retry: { max: 100 },
     });
@@ -172,6 +174,8 @@ t.test('a link or a budget that nobody knows is refused at its place', async (t)
   refused('links: []', /spec\.replay\.links: /);
   refused('metered: ask', /spec\.replay\.metered: expected one of allow, deny/);
   refused('budget: {lte: {dayly: 1GB}}', /spec\.replay\.budget\.lte\.dayly: .*did you mean `daily`/);
+  refused('linkRates: {lte: 1MB}', /spec\.replay\.linkRates\.lte: expected a rate/);
+  refused('linkRates: {umts: 1Mbit/s}', /spec\.replay\.linkRates\.umts: unknown field/);
   refused('budget: {lte: {daily: 1}}', /spec\.replay\.budget\.lte\.daily: expected a size/);
   refused('budget: {wifi: {monthly: 99999999999TiB}}', /budget\.wifi\.monthly: .*too large/);
 });

@@ -16,6 +16,9 @@ const linkBudget = (kind: string) =>
     ),
   );
 
+const linkRate = (kind: string) =>
+  Type.Optional(Type.String({ title: RATE_FORM, pattern: RATE_PATTERN, description: `Over ${kind}.` }));
+
 export const Replay = Type.Object(
   {
     concurrency: Type.Optional(
@@ -33,6 +36,20 @@ export const Replay = Type.Object(
         description:
           'The most that replay sends to this destination. Left out: as fast as the link takes it.',
       }),
+    ),
+    linkRates: Type.Optional(
+      Type.Object(
+        {
+          wired: linkRate('a cable'),
+          wifi: linkRate('Wi-Fi'),
+          lte: linkRate('a mobile network'),
+          other: linkRate('any other link'),
+        },
+        {
+          description:
+            'The most that replay sends over a kind of link, to all destinations together. Where destinations name different rates for one kind, the lowest holds for all of them. While nobody knows the kind of the link, none does.',
+        },
+      ),
     ),
     links: Type.Optional(
       Type.Array(oneOf(LINK_KINDS, 'A kind of link.'), {
