@@ -10,6 +10,7 @@ import type { Address } from '../wire/address.ts';
 import { headerOf } from '../wire/headers.ts';
 import { poolTo } from '../wire/http.ts';
 import {
+  CONNECTIONS_HEADER,
   DESTINATION_HEADER,
   IMPATIENT,
   NO_LINK_HEADER,
@@ -84,6 +85,8 @@ export class Egress {
   #address: Address;
   #pool: Pool;
   #chunked = chunkedAgent();
+  /** How often the link to a destination came back. */
+  readonly #links = new Map<string, number>();
 
   constructor(address: Address) {
     this.#address = address;
@@ -92,6 +95,12 @@ export class Egress {
       headersTimeout: ANSWER_PATIENCE_MS,
       bodyTimeout: ANSWER_PATIENCE_MS,
     });
+  }
+
+  /** From now on requests to the destination go over connections that are made from now on: older ones may be dead without knowing it,
+   *  since the machine has another address now. */
+  linkBack(destination: string): void {
+    this.#links.set(destination, (this.#links.get(destination) ?? 0) + 1);
   }
 
   /** Resolves with the answer once its headers are there. Rejects where the way broke. */
@@ -134,6 +143,8 @@ export class Egress {
     const method = head.method as 'PUT';
     const path = outgoingPath(destination, head.url);
     const headers = outgoingHeaders(destination, head, chunked ? undefined : bytes);
+    const links = this.#links.get(destination.name);
+    if (links !== undefined) headers.push(CONNECTIONS_HEADER, String(links));
     if (impatient) headers.push(PATIENCE_HEADER, IMPATIENT);
     const patience = Math.max(ANSWER_PATIENCE_MS, destination.answerTimeout ?? 0);
     if (chunked) {

@@ -82,7 +82,8 @@ export class Follower {
     this.#state = 'waiting';
     if (!free || !this.#way.mayGo()) return;
     this.#state = 'sending';
-    const own: OwnTry = { end: new AbortController(), movedAt: performance.now() };
+    const began = performance.now();
+    const own: OwnTry = { end: new AbortController(), began, movedAt: began };
     this.#own = own;
     this.#result = this.#way
       .send(own)

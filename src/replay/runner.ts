@@ -14,6 +14,7 @@ import { Followers } from './followers.ts';
 import { Lane } from './lane.ts';
 import type { ReplayOptions } from './replay.ts';
 import { type OwnTry, Sender } from './sender.ts';
+import { isStalled, STALLED_MS } from './stalled.ts';
 import type { WayOut } from './way-out.ts';
 import type { LaneView, LinkWord } from './why.ts';
 
@@ -21,8 +22,6 @@ import type { LaneView, LinkWord } from './why.ts';
 const PROGRESS_BYTES = 1024 * 1024;
 /** While the kernel says that there is no way out, one entry is tried so often, ms: the kernel may be wrong. */
 const HINT_PROBE_MS = 15_000;
-/** A try of which nothing has moved for so long when the link comes back is cut, ms. TCP is back within it after a short loss. */
-const STALLED_MS = 3_000;
 /** The pause after a 401 or 403, ms: credentials get fixed by people. */
 const UNAUTHORIZED_MS = 30_000;
 
@@ -41,6 +40,8 @@ export class Runner {
   #options: RunnerOptions;
   #lane = new Lane();
   #link: LinkWord = { up: true, by: 'default', since: 0 };
+  /** ms of performance.now(). */
+  readonly #linkTimes = { down: Number.POSITIVE_INFINITY, up: 0 };
   /** Failed tries in a row, for want of a link. */
   #failures = 0;
   #notBefore = 0;
@@ -86,12 +87,15 @@ export class Runner {
   }
 
   link(link: LinkWord): void {
-    const back = link.up && !this.#link.up;
+    const was = this.#link.up;
     this.#link = link;
-    if (!back) return;
+    if (was && !link.up) this.#linkTimes.down = performance.now();
+    if (was || !link.up) return;
+    this.#linkTimes.up = performance.now();
+    this.#options.egress.linkBack(this.name);
     this.#restart();
     this.hurry();
-    // A request that went out on a connection that was dead already.
+    // A request that began shortly before, while nothing said that it would be in vain.
     clearTimeout(this.#second);
     this.#second = setTimeout(() => this.#restart(), STALLED_MS);
   }
@@ -105,12 +109,11 @@ export class Runner {
     this.#pump();
   }
 
-  /** Cuts the tries of which nothing has moved for a while: their connections would wait for TCP's next
-   *  attempt, which may be a minute away. They begin again at once, where they were. */
+  /** Cuts the tries that the lost link has left hanging. They begin again at once, where they were. */
   #restart(): void {
-    const since = performance.now() - STALLED_MS;
+    const now = performance.now();
     for (const own of this.#tries.values()) {
-      if (own.movedAt > since) continue;
+      if (!isStalled({ began: own.began, moved: own.movedAt }, this.#linkTimes, now)) continue;
       own.restarted = true;
       own.end.abort();
     }
@@ -262,6 +265,7 @@ export class Runner {
     const { movedAt = () => Number.POSITIVE_INFINITY } = upload;
     const own = {
       end,
+      began: performance.now(),
       get movedAt() {
         return movedAt();
       },
@@ -277,7 +281,8 @@ export class Runner {
   #try(entry: Entry): Promise<void> {
     const { store } = this.#options;
     store.sending(entry.id, true);
-    const own = { end: new AbortController(), movedAt: performance.now(), tried: entry.attempts > 0 };
+    const began = performance.now();
+    const own = { end: new AbortController(), began, movedAt: began, tried: entry.attempts > 0 };
     return this.#see(entry, own, () => this.#sender.send(entry, storedBody(store, entry), own));
   }
 

@@ -16,6 +16,8 @@ import type { WayOut } from './way-out.ts';
 
 export interface OwnTry {
   end: AbortController;
+  /** ms of performance.now(). */
+  began: number;
   /** When the last piece of its body left; ms of performance.now(). */
   movedAt: number;
   /** One before it failed. */

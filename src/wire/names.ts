@@ -22,6 +22,9 @@ export const DESTINATION_HEADER = 'layby-destination';
 export const PATIENCE_HEADER = 'layby-patience';
 export const IMPATIENT = 'impatient';
 
+/** Queue → egress listener: requests with different values share no connection. Taken off there. */
+export const CONNECTIONS_HEADER = 'layby-connections';
+
 /** Egress listener → queue, on answers that Envoy made itself: its response flags. */
 export const NO_LINK_HEADER = 'layby-no-link';
 
@@ -59,5 +62,6 @@ export const OWN_HEADERS = [
   REQUEST_HEADER,
   DESTINATION_HEADER,
   PATIENCE_HEADER,
+  CONNECTIONS_HEADER,
   NO_LINK_HEADER,
 ].flatMap((name) => [name, name.replaceAll('-', '_')]);

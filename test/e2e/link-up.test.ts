@@ -2,11 +2,17 @@
 // under way when the link was lost.
 
 import { randomFillSync } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
+import { curl } from '../rig/app.ts';
 import { interfaceDown } from '../rig/faults/interface-down.ts';
+import { startLayby } from '../rig/layby.ts';
 import { noRoad } from '../rig/namespaces.ts';
-import { makeScene, untilDrained } from './scene.ts';
+import { makeScene, policyOf, untilDrained } from './scene.ts';
 
 t.setTimeout(120_000);
 
@@ -38,4 +44,43 @@ t.test('the first byte leaves within 200 ms of the link', { skip: noRoad }, asyn
   t.comment(`${took} ms after the interface was up again`);
   t.ok(took < 200, `${took} ms`);
   await untilDrained(layby);
+});
+
+t.test('when the link is back nothing is sent on a connection of before', async (t) => {
+  const ports: (number | undefined)[] = [];
+  const own: string[] = [];
+  const server = createServer((request, response) => {
+    ports.push(request.socket.remotePort);
+    own.push(...Object.keys(request.headers).filter((name) => name.startsWith('layby-')));
+    request.resume().on('end', () => response.end());
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const layby = await startLayby({
+    data: join(t.testdir(), 'data'),
+    policy: policyOf({ name: 'api', url, store: { mode: 'always' } }),
+  });
+  t.teardown(() => layby.kill9('all'));
+  const call = async (): Promise<void> => {
+    const options = { method: 'PUT', via: layby.outbound, body: 'x', maxTime: 20 };
+    t.equal((await curl('http://api.example/a', options)).status, 307);
+  };
+  for (const _ of [1, 2]) {
+    await call();
+    await untilDrained(layby);
+  }
+  await layby.link('down');
+  await call();
+  await layby.link('auto');
+  await untilDrained(layby);
+  await call();
+  await untilDrained(layby);
+  t.equal(ports[1], ports[0], 'while the link stays a connection serves many');
+  t.not(ports[2], ports[1], 'what waited has a new one');
+  t.equal(ports[3], ports[2], 'which serves many again');
+  t.same(own, [], 'and the destination hears nothing of it');
 });

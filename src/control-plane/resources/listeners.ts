@@ -1,7 +1,7 @@
 // Where requests enter a sidecar: `outbound` for apps, and `egress` for what the queue sends out.
 
 import type { Address } from '../../wire/address.ts';
-import { NO_LINK_HEADER } from '../../wire/names.ts';
+import { CONNECTIONS_HEADER, NO_LINK_HEADER } from '../../wire/names.ts';
 import * as bounds from './bounds.ts';
 import { QUEUE_CLUSTER } from './clusters.ts';
 import { envoyAddress } from './envoy-address.ts';
@@ -146,6 +146,27 @@ export const queueListener = (address: Address, discovery: Discovery): Resource 
   ],
 });
 
+/** A pool of connections for each value of the header. An idle connection may be dead without knowing it, where the link has come back with
+ *  another address: what is sent on it would hang for as long as TCP hopes. */
+const connectionsByHeader = {
+  name: 'envoy.filters.http.set_filter_state',
+  typed_config: {
+    '@type': 'type.googleapis.com/envoy.extensions.filters.http.set_filter_state.v3.Config',
+    on_request_headers: [
+      {
+        object_key: CONNECTIONS_HEADER,
+        factory_key: 'envoy.hashable_string',
+        format_string: {
+          text_format_source: { inline_string: `%REQ(${CONNECTIONS_HEADER})%` },
+          omit_empty_values: true,
+        },
+        shared_with_upstream: 'ONCE',
+        skip_if_empty: true,
+      },
+    ],
+  },
+};
+
 /** `interim`: a destination is to say 104 (see replay/deliver/ietf.ts). Only then: with it Envoy passes on a 100 that nobody asked for too,
  *  which breaks the connection of the one who hears it. */
 export const egressListener = (address: Address, discovery: Discovery, interim: boolean): Resource => ({
@@ -153,6 +174,7 @@ export const egressListener = (address: Address, discovery: Discovery, interim: 
     EGRESS_ROUTES,
     address,
     connectionManager(EGRESS_ROUTES, discovery, bounds.EGRESS_HEAD, {
+      filters: [connectionsByHeader],
       ...markOwnAnswers,
       ...(interim && { proxy_100_continue: true }),
     }),
