@@ -3,8 +3,9 @@
 
 import { randomFillSync } from 'node:crypto';
 import t from 'tap';
-import type { CurlAnswer } from '../rig/app.ts';
+import { type CurlAnswer, curl } from '../rig/app.ts';
 import { noGo } from '../rig/go.ts';
+import { type Intercept, startIntercept } from '../rig/intercept.ts';
 import { BUCKET, bytesSent, MIB, makeS3Scene, partsSent } from './s3-scene.ts';
 import { randomFile, sha256, untilDrained } from './scene.ts';
 
@@ -189,4 +190,99 @@ t.test('a server without those checksums gets MD5s', async (t) => {
   const sent = way.exchanges.filter(({ path }) => /partNumber=/.test(path));
   t.equal(sent.length, 3);
   t.ok(sent.every(({ headers }) => headers['content-md5'] !== undefined));
+});
+
+for (const [conflicts, times] of [
+  [1, 'once'],
+  [2, 'twice'],
+] as const)
+  t.test(`where its completion conflicts ${times}, an object was sent ${times}`, { skip }, async (t) => {
+    const scene = await makeS3Scene(t);
+    const { way } = scene;
+    let left: number = conflicts;
+    way.meddle = ({ method, path }) =>
+      method === 'POST' && /[?&]uploadId=/.test(path) && left-- > 0
+        ? { status: 409, body: '<Error><Code>ConditionalRequestConflict</Code></Error>' }
+        : 'pass';
+    const body = randomFillSync(Buffer.alloc(6 * MIB));
+    await scene.store('taken.mp4', body, ['if-none-match: *']);
+    await untilDrained(scene.layby);
+    t.equal(Math.round(bytesSent(way) / MIB), 6 * conflicts);
+    t.match(await scene.s3.objects(), [{ key: 'taken.mp4', sha256: sha256(body) }]);
+    t.notMatch((await scene.ask('GET', `/${BUCKET}?uploads=`)).body.toString(), /<Upload>/);
+  });
+
+t.test(
+  'a bucket in another region is followed to a destination of the policy, and to no other',
+  { skip },
+  async (t) => {
+    let tokyo: Intercept | undefined;
+    const scene = await makeS3Scene(t, {
+      others: async (_, s3) => {
+        tokyo = await startIntercept(s3.url);
+        t.teardown(() => tokyo!.close());
+        return [{ name: 'tokyo', url: tokyo.url, sign: true }];
+      },
+    });
+    const { way, layby } = scene;
+    const elsewhere = { host: new URL(tokyo!.url).host };
+    way.meddle = () => ({
+      status: 301,
+      headers: { 'x-amz-bucket-region': 'us-east-1' },
+      body: `<Error><Code>PermanentRedirect</Code><Endpoint>${elsewhere.host}</Endpoint></Error>`,
+    });
+    await scene.store('small.txt', 'small');
+    const large = randomFillSync(Buffer.alloc(6 * MIB));
+    await scene.store('large.mp4', large);
+    await untilDrained(layby);
+    t.match(
+      (await scene.s3.objects()).sort((a, b) => a.bytes - b.bytes),
+      [
+        { key: 'small.txt', bytes: 5 },
+        { key: 'large.mp4', sha256: sha256(large) },
+      ],
+    );
+    t.equal(bytesSent(way), 5, 'of the large one only the question went to the wrong place');
+    elsewhere.host = 'evil.example';
+    const id = await scene.store('lost.txt', 'small');
+    const [line] = await layby.untilQueue(([first]) => first?.state === 'dead');
+    t.match(line, { id, reason: /the bucket is in region us-east-1, at evil\.example/ });
+  },
+);
+
+t.test("an app's own completion whose answer is lost is no dead letter", { skip }, async (t) => {
+  const scene = await makeS3Scene(t, { cam: { store: { mode: 'always', receipt: 's3' } } });
+  const { way, layby } = scene;
+  const key = `/${BUCKET}/own.mp4`;
+  const app = (method: string, query: string, body?: string) =>
+    curl(`http://cam.example${key}?${query}`, {
+      ...{ method, via: layby.outbound, maxTime: 30, ...(body !== undefined && { body }) },
+    });
+  const begin = async (): Promise<string> => {
+    const created = await scene.ask('POST', `${key}?uploads=`);
+    return /<UploadId>([^<]+)/.exec(created.body.toString())![1]!;
+  };
+  const uploadId = await begin();
+  const part = await scene.ask('PUT', `${key}?partNumber=1&uploadId=${uploadId}`, [
+    '--data-binary',
+    'all of it',
+  ]);
+  const xml = (etag: string) =>
+    `<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>${etag}</ETag></Part></CompleteMultipartUpload>`;
+  let lost = 0;
+  // As S3 says it a while after the completion, and of an upload that never was; this server takes the same completion again.
+  const gone = { status: 404, body: '<Error><Code>NoSuchUpload</Code></Error>' };
+  way.meddle = ({ method }) => (method !== 'POST' ? 'pass' : lost++ === 0 ? 'lose-answer' : gone);
+  t.equal((await app('POST', `uploadId=${uploadId}`, xml(part.headers.get('etag')!))).status, 200);
+  await untilDrained(layby);
+  t.match(
+    way.exchanges.map(({ method, status }) => `${method} ${status}`),
+    ['POST 200', 'POST 404', 'HEAD 200'],
+  );
+  t.match(await scene.s3.objects(), [{ key: 'own.mp4', bytes: 9 }]);
+
+  const other = await app('POST', `uploadId=${uploadId}`, xml('"0123456789abcdef0123456789abcdef"'));
+  t.equal(other.status, 200);
+  const [line] = await layby.untilQueue(([first]) => first?.state === 'dead');
+  t.match(line, { reason: /NoSuchUpload/ }, 'another object is at the key: this upload is lost');
 });

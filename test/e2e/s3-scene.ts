@@ -27,7 +27,7 @@ export interface S3SceneOptions {
   /** Of the destination `cam`; by default everything is stored first, and sent behind. */
   cam?: Partial<Wanted>;
   /** Beside it. */
-  others?: (way: Intercept) => Wanted[];
+  others?: (way: Intercept, s3: S3Server) => Wanted[] | Promise<Wanted[]>;
 }
 
 /** Everything is torn down with the test. */
@@ -47,7 +47,7 @@ export const makeS3Scene = async (t: Test, options: S3SceneOptions = {}): Promis
   };
   const layby = await startLayby({
     data: join(dir, 'data'),
-    policy: policyOf(cam, ...(options.others?.(way) ?? [])),
+    policy: policyOf(cam, ...((await options.others?.(way, s3)) ?? [])),
     env: { AWS_ACCESS_KEY_ID: s3.accessKeyId, AWS_SECRET_ACCESS_KEY: s3.secretAccessKey },
   });
   t.teardown(() => {

@@ -21,6 +21,8 @@ export interface Begun extends Place {
   headers: string[];
   /** How often it has begun anew since S3 refused to complete what it had taken. */
   restarts: number;
+  /** S3 answered its completion with 409. */
+  conflicted?: boolean;
   /** By number: the ETag, and our own sum over the part (CRC32C, or MD5 in hex). */
   parts: Record<number, [etag: string, sum: number | string]>;
 }

@@ -8,6 +8,7 @@
 //                the answer is lost                                                      → sending, at the next try
 //                400: what S3 has does not fit together. Once the upload is aborted     → none, then a dead letter
 //                the body has outgrown 10,000 parts of their size. Once it is aborted    → none
+//                409: another upload of the key ended meanwhile. Tried again; twice, and the upload is aborted → none
 //   gone       → S3 knows no such upload. HEAD: it is there and ours                     → delivered
 //                else a lifecycle rule, or somebody, removed it                          → none
 //
@@ -323,6 +324,7 @@ class Upload {
     if (answer.status === 412) return this.#refused(answer, expected);
     if (answer.status === 400 && outcomeOfS3(400, answer.error) === 'dead' && begun.restarts < RESTARTS)
       throw new UploadSpoiled();
+    if (answer.error?.code === 'ConditionalRequestConflict') return this.#conflict(begun, answer);
     if (answer.status !== 200) throw this.#ended(answer);
     const completed = answer.whole ? completedIn(answer.text) : undefined;
     if (!completed) throw new WayLost('the answer to CompleteMultipartUpload broke off');
@@ -348,6 +350,14 @@ class Upload {
       etag: etagOfParts(known.map(([etag]) => etag)),
       crc32c: begun.crc32c ? base64Of(whole) : undefined,
     };
+  }
+
+  /** S3 says to begin anew. Often the same upload can be completed a moment later, and then nothing is sent again. */
+  async #conflict(begun: Begun, answer: S3Answer): Promise<Result> {
+    const { egress, entry, signal } = this.#attempt;
+    if (begun.conflicted) await abortUpload(egress, this.#calls.destination, entry.id, begun, signal);
+    await this.#note(begun.conflicted ? undefined : { ...begun, conflicted: true });
+    return resultOf(answer, this.#moved);
   }
 
   /** If-None-Match, If-Match: our own object may be what stands in the way. */

@@ -16,7 +16,7 @@ export interface Expected {
 
 /** As S3 makes it from the ETags of the parts; undefined where they are no MD5s. */
 export function etagOfParts(etags: readonly string[]): string | undefined {
-  if (!etags.every((etag) => MD5.test(etag))) return undefined;
+  if (etags.length === 0 || !etags.every((etag) => MD5.test(etag))) return undefined;
   const sum = createHash('md5')
     .update(Buffer.from(etags.join(''), 'hex'))
     .digest('hex');

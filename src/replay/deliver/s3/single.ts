@@ -1,11 +1,13 @@
 // A request to S3 in one piece: a small object, or anything else that is stored of S3. What S3 says in XML is heeded, a redirect to the
-// bucket's region is followed within the policy, and a condition that our own lost PUT has met is no refusal.
+// bucket's region is followed within the policy, and what our own lost request has brought about is no refusal: a condition that the
+// object does not meet any more, an upload that is complete.
 
 import { WayLost } from '../ask.ts';
 import type { Result, Strategy, Try } from '../deliver.ts';
 import { sendWhole, type WholeRequestAnswer } from '../whole.ts';
 import { resultOf, S3Calls } from './calls.ts';
 import { isConditional } from './headers.ts';
+import { isOwnUploadGone, settleOwnUpload } from './own-upload.ts';
 import { recognise } from './recognise.ts';
 import { redirectIn, targetOf, wordsOf } from './redirect.ts';
 import { errorIn } from './xml.ts';
@@ -28,13 +30,16 @@ const s3AnswerOf = ({ status, headers, text }: WholeRequestAnswer) => ({
 });
 
 async function resultOfWhole(attempt: Try, answer: WholeRequestAnswer): Promise<Result> {
-  const result = resultOf(s3AnswerOf(answer));
+  const said = s3AnswerOf(answer);
+  const result = resultOf(said);
   const { egress, destination, entry } = attempt;
-  if (answer.status !== 412 || entry.method !== 'PUT' || !isConditional(entry.headers)) return result;
+  const isGone = isOwnUploadGone(entry, said);
+  const mayBeOurs = answer.status === 412 && entry.method === 'PUT' && isConditional(entry.headers);
+  if (!isGone && !mayBeOurs) return result;
   try {
     const calls = new S3Calls(egress, destination, entry, attempt);
-    const found = await recognise(calls, attempt, {});
-    if (found === 'ours') return { ...result, outcome: 'delivered', words: '' };
+    const found = isGone ? await settleOwnUpload(calls, attempt) : await recognise(calls, attempt, {});
+    if (found === 'ours' || found === 'done') return { ...result, outcome: 'delivered', words: '' };
     return typeof found === 'string' ? result : resultOf(found);
   } catch (error) {
     if (error instanceof WayLost) return { kind: 'no-link', words: error.message, moved: 0 };

@@ -77,6 +77,13 @@ export function completedIn(text: string): Completed | undefined {
   return { etag: unquoted(textIn(document, 'ETag') ?? ''), crc32c: textIn(document, 'ChecksumCRC32C') };
 }
 
+/** Of what a CompleteMultipartUpload asks for: the ETags of its parts, without quotes; none where it is no such document. */
+export function etagsIn(text: string): string[] {
+  const document = root(text);
+  if (document?.name !== 'CompleteMultipartUpload') return [];
+  return children(document, 'Part').map((part) => unquoted(textIn(part, 'ETag') ?? ''));
+}
+
 const escaped = (text: string): string => text.replace(/[<>&"]/g, (char) => `&#${char.codePointAt(0)};`);
 
 /** The body of CompleteMultipartUpload; parts in their order, ETags without quotes. */
