@@ -6,6 +6,7 @@ import { Egress } from '../egress/egress.ts';
 import { LINK_KINDS, type Policy } from '../policy/policy.ts';
 import type { LinkNature } from '../replay/allowed.ts';
 import { Budget } from '../replay/budget.ts';
+import { Hurried } from '../replay/hurried.ts';
 import { Replay, TAKEN_OUT } from '../replay/replay.ts';
 import type { LinkWord } from '../replay/why.ts';
 import { openStore } from '../store/leveldb/open.ts';
@@ -81,6 +82,7 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
   const turns = new Turns();
   const egress = new Egress(options.egress);
   const budget = new Budget(join(options.dir, 'link-usage.json'), log);
+  const hurried = new Hurried(join(options.dir, 'send-now'), log);
   let nature: LinkNature = { kind: undefined, interface: '', metered: false, roaming: false };
   const replay = new Replay({
     store,
@@ -93,6 +95,7 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
     count: metrics.replayed,
     nature: () => nature,
     budget,
+    hurried,
   });
   turns.onFree = (destination) => replay.wake(destination);
   store.on('event', ({ kind, destination }) => {
@@ -174,6 +177,7 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
       admin.closeAllConnections();
       await replay.stop();
       await budget.close();
+      await hurried.close();
       await expiry.stop();
       await egress.close();
       await store.close();

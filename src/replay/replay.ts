@@ -15,6 +15,7 @@ import type { Result } from './deliver/deliver.ts';
 import { Goodput } from './deliver/goodput.ts';
 import { type DrainReport, drain } from './drain.ts';
 import type { Follower, Growing, UnderWay } from './follow.ts';
+import type { Hurried } from './hurried.ts';
 import { Runner, type RunnerOptions } from './runner.ts';
 import { TakeBack } from './take-back.ts';
 import { WayOut } from './way-out.ts';
@@ -55,6 +56,8 @@ export interface ReplayOptions {
   /** What kind of link the way out is now. */
   nature: () => LinkNature;
   budget: Budget;
+  /** Entries that an operator wants sent now. */
+  hurried: Hurried;
 }
 
 export class Replay {
@@ -128,6 +131,8 @@ export class Replay {
   start(): void {
     if (this.#started) return;
     this.#started = true;
+    const { hurried, store, log } = this.#options;
+    hurried.prune(store).catch((error) => log.error({ err: messageOf(error) }, 'replay'));
     this.#looking = setInterval(() => this.look(), BUDGET_EVERY_MS).unref();
     if (this.#policy) this.policy(this.#policy);
     this.#takeBack.soon();
@@ -191,11 +196,14 @@ export class Replay {
     return result;
   }
 
-  /** Sends these as soon as the link and their order let them, whatever kind the link is of and whatever was used of it. */
-  hurry({ destination, id }: Entry): boolean {
+  /** Sends these as soon as the link and their order let them, whatever kind the link is of and whatever was used of it; also after a
+   *  restart, once it has resolved. false: the policy names no such destination. */
+  async hurry({ destination, id }: Entry): Promise<boolean> {
     const runner = this.#runners.get(destination);
-    runner?.sendNow(id);
-    return runner !== undefined;
+    if (!runner) return false;
+    await this.#options.hurried.add(id);
+    runner.sendNow(id);
+    return true;
   }
 
   /** The link is of another kind. */

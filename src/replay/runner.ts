@@ -51,8 +51,6 @@ export class Runner {
   /** A second look at what was under way when the link came back. */
   #second: NodeJS.Timeout | undefined;
   #listing = false;
-  /** Entries that an operator wants sent now; forgotten at the next start. */
-  readonly #hurried = new Set<string>();
   #more = true;
   readonly #sender: Sender;
   #stopping = false;
@@ -122,11 +120,10 @@ export class Runner {
   /** Whether the policy lets it go over this link, or an operator said `now`; and what others say of it. */
   #mayGo = (entry: Entry): boolean =>
     this.#options.maySend(entry) &&
-    (this.#hurried.has(entry.id) || this.#sender.forbidden(entry.bytes) === undefined);
+    (this.#options.hurried.has(entry.id) || this.#sender.forbidden(entry.bytes) === undefined);
 
   /** An operator wants this entry sent over whatever link there is, without its pause and its destination's. */
   sendNow(id: string): void {
-    this.#hurried.add(id);
     this.#lane.hurry(id);
     this.#notBefore = 0;
     this.#pump();
@@ -153,7 +150,7 @@ export class Runner {
   }
 
   left(id: string): void {
-    this.#hurried.delete(id);
+    this.#options.hurried.delete(id);
     this.#lane.left(id);
     this.#tries.get(id)?.end.abort();
     this.#pump();
@@ -206,7 +203,7 @@ export class Runner {
     const now = performance.now();
     const words = !this.#options.maySend(entry)
       ? 'a request with the same order key, whose app waits for the answer, is under way before it'
-      : this.#hurried.has(entry.id)
+      : this.#options.hurried.has(entry.id)
         ? undefined
         : this.#sender.forbidden(entry.bytes);
     const place = this.#lane.place(entry.id);
@@ -354,7 +351,7 @@ export class Runner {
     const said = `${result.status}${result.words ? `: ${result.words}` : ''}`;
     switch (result.outcome) {
       case 'delivered':
-        this.#hurried.delete(entry.id);
+        this.#options.hurried.delete(entry.id);
         await store.delivered(
           entry.id,
           entry.attempts === 0 ? `${result.status}` : `${result.status} on try ${entry.attempts + 1}`,
@@ -367,7 +364,7 @@ export class Runner {
           { id: entry.id, destination: this.name, status: result.status },
           'refused: now a dead letter',
         );
-        this.#hurried.delete(entry.id);
+        this.#options.hurried.delete(entry.id);
         await store.dead(entry.id, said, result.answer);
         this.#lane.left(entry.id);
         onLeft(this.name);

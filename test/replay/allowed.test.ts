@@ -9,6 +9,7 @@ import { Egress } from '../../src/egress/egress.ts';
 import type { Destination } from '../../src/policy/policy.ts';
 import { forbidden, type LinkNature } from '../../src/replay/allowed.ts';
 import { Budget } from '../../src/replay/budget.ts';
+import { Hurried } from '../../src/replay/hurried.ts';
 import { Replay } from '../../src/replay/replay.ts';
 import { why } from '../../src/replay/why.ts';
 import { put } from '../../src/store/conformance.ts';
@@ -90,6 +91,7 @@ t.test(
       egress,
       log,
       budget,
+      hurried: new Hurried(join(dir, 'send-now'), log),
       nature: () => nature,
       maySend: () => true,
       onOutcome: () => {},
@@ -115,7 +117,7 @@ t.test(
       /daily budget of dashcam for lte has 100 of 700/,
     ]);
 
-    replay.hurry(large);
+    await replay.hurry(large);
     await until(3);
     t.equal(arrived.at(-1), '/large');
     nature = wifi;

@@ -11,6 +11,7 @@ import { Egress } from '../../src/egress/egress.ts';
 import type { Destination } from '../../src/policy/policy.ts';
 import type { LinkNature } from '../../src/replay/allowed.ts';
 import { Budget } from '../../src/replay/budget.ts';
+import { Hurried } from '../../src/replay/hurried.ts';
 import { Replay } from '../../src/replay/replay.ts';
 import { openStore } from '../../src/store/leveldb/open.ts';
 import type { Store } from '../../src/store/store.ts';
@@ -86,11 +87,13 @@ export const startReplay = async (t: Test, ...destinations: Destination[]): Prom
   await listen(server, at);
   const egress = new Egress(at);
   const budget = new Budget(join(dir, 'usage.json'), log);
+  let hurried: Hurried;
   const begin = async (): Promise<void> => {
+    hurried = new Hurried(join(dir, 'send-now'), log);
     scene.store = await openStore(join(dir, 'store'));
     scene.store.on('event', passed);
     scene.replay = new Replay({
-      ...{ store: scene.store, egress, log, budget },
+      ...{ store: scene.store, egress, log, budget, hurried },
       nature: () => scene.nature,
       maySend: () => true,
       onOutcome: () => {},
@@ -102,6 +105,7 @@ export const startReplay = async (t: Test, ...destinations: Destination[]): Prom
   };
   const end = async (): Promise<void> => {
     await scene.replay.stop();
+    await hurried.close();
     await scene.store.close();
   };
   const scene = {

@@ -55,7 +55,7 @@ export const drop = (store: Store): Act => ({
 /** Over whatever link there is. */
 export const send = (replay: Replay): Act => ({
   fits: ({ state }) => state === 'stored',
-  run: async (entry) => replay.hurry(entry),
+  run: (entry) => replay.hurry(entry),
 });
 
 /** Runs over the selection; `dryRun` counts what would be touched. Where the store fails in between, what was done stays done. */
