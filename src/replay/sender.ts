@@ -74,6 +74,9 @@ export class Sender {
       ...{ store, egress, entry: head, body, tried: own.tried ?? false, signal: own.end.signal },
       ...{ destination: forEntry(destination(), head), destinations: destinations() },
       ...{ pace, goodput: this.goodput },
-    }).finally(use?.end);
+    }).finally(() => {
+      pace.end();
+      use?.end();
+    });
   }
 }

@@ -19,12 +19,16 @@ export const WEIGHTS: readonly number[] = CLASSES.map((_, at) => 4 ** at);
 
 /** A class that has not asked for so long does not count, ms: it has nothing, or its destination takes nothing. */
 const LIVELY_MS = 1_000;
+/** One whose last try has ended counts for so much longer, ms: the next one begins at once where there is one. */
+const ENDED_MS = 100;
 /** The trials, ms: the first half of each is for what buffers on the way still hold. */
 const TRIAL_MS = 2_000;
 /** How long what was found out is believed, ms. */
 const BELIEVED_MS = 20_000;
 /** Less than this part of what it had while others stepped back: they are in its way. */
 const HINDERED = 0.8;
+/** Less than this in half a trial says more of how little there is to send than of what is in the way, bytes. */
+const TELLING_BYTES = 64 * 1024;
 /** What a lower class may be ahead of its share, bytes for each unit of weight. */
 const SLACK = 64 * 1024;
 /** A class that waits asks again after so long, ms. */
@@ -56,6 +60,12 @@ export class Share {
     this.#turn(now);
     sender.sent += bytes;
     if (now >= (this.#phase.from + this.#phase.until) / 2) sender.sentLate += bytes;
+  }
+
+  /** No try of the class is under way any more. Without this a lower class would yield for a second to each small request. */
+  ended(cls: number, now: number): void {
+    const sender = this.#senders[cls]!;
+    sender.last = Math.min(sender.last, now - LIVELY_MS + ENDED_MS);
   }
 
   /** ms until the class may ask again; 0: a piece may go now. */
@@ -97,7 +107,8 @@ export class Share {
     } else if (until - this.#phase.from > TRIAL_MS) {
       this.#begin(others ? 'yielding' : 'alone', now, TRIAL_MS);
     } else {
-      const hindered = late / half < this.#unhindered * HINDERED;
+      const telling = this.#unhindered * half >= TELLING_BYTES;
+      const hindered = telling && late / half < this.#unhindered * HINDERED;
       this.#begin(hindered ? 'yielding' : 'letting', now, BELIEVED_MS);
     }
   }

@@ -17,6 +17,8 @@ export class WayOut {
   readonly #kind: () => LinkKind | undefined;
   /** By the kind of the link. */
   readonly links = new LinkBuckets();
+  /** Tries under way, by class. */
+  readonly #tries: number[] = WEIGHTS.map(() => 0);
   /** Body bytes that have left. */
   moved = 0;
 
@@ -27,8 +29,12 @@ export class WayOut {
       rate === undefined ? undefined : new TokenBucket(rate, performance.now(), { shared: true });
   }
 
-  /** For one try. `own`: the bucket of its destination; `moved`: called with each piece that leaves. */
-  pace(entryClass: number, own: () => TokenBucket | undefined, moved: (bytes: number) => void): Pace {
+  /** For one try, until `end`. `own`: the bucket of its destination; `moved`: called with each piece that leaves. */
+  pace(
+    entryClass: number,
+    own: () => TokenBucket | undefined,
+    moved: (bytes: number) => void,
+  ): Pace & { end: () => void } {
     const cls = Math.min(Math.max(0, entryClass), WEIGHTS.length - 1);
     const buckets = () =>
       [this.#bucket, this.links.of(this.#kind()), own()].filter((bucket) => bucket !== undefined);
@@ -36,7 +42,12 @@ export class WayOut {
       for (let left = ms; left > 0; left = this.#share.wait(cls, performance.now()))
         await sleep(left, undefined, { signal });
     };
+    this.#tries[cls]! += 1;
     return {
+      end: () => {
+        this.#tries[cls]! -= 1;
+        if (this.#tries[cls] === 0) this.#share.ended(cls, performance.now());
+      },
       get piece() {
         return Math.min(PIECE, ...buckets().map(({ piece }) => piece));
       },

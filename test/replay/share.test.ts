@@ -73,6 +73,23 @@ t.test('one that stalls after it began is left behind within seconds', async (t)
   t.ok(sum(bulk!, 6) > 0.99 * 5_000 * 14_000);
 });
 
+t.test('small requests of a higher class, now and then, leave the way to a lower one', async (t) => {
+  for (const every of [300, 1_500]) {
+    const share = new Share();
+    let bulk = 0;
+    for (let now = 0; now < 60_000; now += STEP_MS) {
+      if (now % every === 0 && share.wait(EVIDENCE!, now) === 0) {
+        share.took(EVIDENCE!, 1_000, now);
+        share.ended(EVIDENCE!, now + 5);
+      }
+      if (share.wait(BULK!, now + 6) > 0) continue;
+      share.took(BULK!, 5_000 * STEP_MS, now + 6);
+      bulk += 5_000 * STEP_MS;
+    }
+    t.ok(bulk > 0.6 * 5_000 * 60_000, `one each ${every} ms: ${bulk / (5_000 * 60_000)}`);
+  }
+});
+
 t.test('one class shares as TCP does', async (t) => {
   const [a, b] = run(new Share(), 5_000, 10, [{ cls: 1 }, { cls: 1 }]);
   t.equal(sum(a!), sum(b!));
