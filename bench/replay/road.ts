@@ -1,0 +1,114 @@
+// One sender on a fresh road that is shaped and broken: how long it took, and what went over the way for it.
+
+import { randomFillSync } from 'node:crypto';
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { blackhole } from '../../test/rig/faults/blackhole.ts';
+import { rate } from '../../test/rig/faults/rate.ts';
+import { DEVICE, makeRoad } from '../../test/rig/namespaces.ts';
+import { run } from '../../test/rig/run.ts';
+import { startS3 } from '../../test/rig/s3.ts';
+import { BUCKET, type Place, type Sender, type Sending } from './senders.ts';
+
+const PATIENCE_MS = 45 * 60_000;
+
+export interface Way {
+  mbit: number;
+  /** ms with and without the way, over and over. */
+  flap?: { up: number; down: number };
+  /** The sender is killed so often, ms. */
+  killEvery?: number;
+}
+
+export interface Measured {
+  /** Payload, of what the rate would carry in the time. */
+  goodput: number;
+  /** Frames and all, of the same: what was left unused is the rest to 1. */
+  used: number;
+  /** Frames and all, of the payload. */
+  wire: number;
+}
+
+/** Bytes that the vehicle has sent, frames and all. */
+async function sentBy({ road }: Place): Promise<number> {
+  const said = await run(['ip', '-n', road.vehicle.name, '-s', '-j', 'link', 'show', 'dev', DEVICE]);
+  return (JSON.parse(said) as { stats64: { tx: { bytes: number } } }[])[0]!.stats64.tx.bytes;
+}
+
+/** ms until the server has so many objects. */
+async function untilThere({ dir }: Place, objects: number, began: number): Promise<number> {
+  const there = async () => (await readdir(join(dir, 's3', BUCKET))).filter((name) => name.endsWith('.bin'));
+  while ((await there()).length < objects) {
+    if (performance.now() - began > PATIENCE_MS) throw new Error('it does not arrive');
+    await sleep(50); // A directory is asked: it does not tell.
+  }
+  return performance.now() - began;
+}
+
+/** Files of random bytes. */
+async function files(dir: string, count: number, bytes: number): Promise<string> {
+  await mkdir(dir, { recursive: true });
+  for (let n = 0; n < count; n++) {
+    const body = Buffer.alloc(bytes);
+    randomFillSync(body);
+    await writeFile(join(dir, `${n}.bin`), body);
+  }
+  return dir;
+}
+
+async function again(
+  signal: AbortSignal,
+  steps: readonly [ms: number, act: () => Promise<unknown>][],
+): Promise<void> {
+  while (!signal.aborted)
+    for (const [ms, act] of steps) {
+      await sleep(ms, undefined, { signal }).catch(() => {});
+      if (signal.aborted) return;
+      await act();
+    }
+}
+
+/** `dir`: an empty one of its own. */
+export async function measure(
+  dir: string,
+  sender: Sender,
+  way: Way,
+  count: number,
+  bytes: number,
+): Promise<Measured> {
+  const { mbit, flap, killEvery } = way;
+  const road = await makeRoad();
+  const s3 = await startS3({ server: 'versitygw', dir: join(dir, 's3'), buckets: [BUCKET], road });
+  const place = { road, s3, dir };
+  const cut = blackhole(road);
+  const over = new AbortController();
+  let sending: Sending | undefined;
+  try {
+    const one = await sender(place, await files(join(dir, 'files'), count, bytes), count);
+    sending = one;
+    await rate(road, { up: mbit }).inject();
+    const before = await sentBy(place);
+    const began = performance.now();
+    const faults = [
+      flap &&
+        again(over.signal, [
+          [flap.up, () => cut.inject()],
+          [flap.down, () => cut.clear()],
+        ]),
+      killEvery && again(over.signal, [[killEvery, () => one.kill()]]),
+    ];
+    await one.go();
+    const ms = await untilThere(place, count, began);
+    const sent = (await sentBy(place)) - before;
+    over.abort();
+    await Promise.all(faults);
+    const carried = (ms / 1000) * mbit * 125_000;
+    return { goodput: (count * bytes) / carried, used: sent / carried, wire: sent / (count * bytes) };
+  } finally {
+    over.abort();
+    await sending?.stop();
+    await s3.stop();
+    await road.remove();
+  }
+}
