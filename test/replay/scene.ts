@@ -23,7 +23,10 @@ import { untilEvent } from '../rig/until-event.ts';
 const log = logger('queue');
 log.level = 'silent';
 
-/** Where Envoy puts the answer of nobody. */
+/** Of the store, bytes. Small, so that its generations are small as well, an eighth of it. */
+export const QUOTA = 256 * 1024 * 1024;
+
+/** Nobody knows the kind of the link. */
 export const NOBODY: LinkNature = { kind: undefined, interface: '', metered: false, roaming: false };
 
 export interface Asked {
@@ -90,7 +93,7 @@ export const startReplay = async (t: Test, ...destinations: Destination[]): Prom
   let hurried: Hurried;
   const begin = async (): Promise<void> => {
     hurried = new Hurried(join(dir, 'send-now'), log);
-    scene.store = await openStore(join(dir, 'store'));
+    scene.store = await openStore(join(dir, 'store'), { quota: QUOTA });
     scene.store.on('event', passed);
     scene.replay = new Replay({
       ...{ store: scene.store, egress, log, budget, hurried },
