@@ -2,42 +2,11 @@
 
 import t, { type Test } from 'tap';
 import { Turns } from '../../src/queue/turns.ts';
-import { destinationOf, scene } from './scene.ts';
+import { drainingScene } from './draining.ts';
+import { destinationOf } from './scene.ts';
 
-/** The lane drains: /slow is stored, on its way again, and not answered before `answer('/slow')`. */
-const draining = async (t: Test, order: 'key' | 'none' | 'strict') => {
-  const destination = destinationOf('api', { mode: 'failover', order, methods: ['PUT', 'DELETE'] });
-  // Before the directory is asked for, or it would go first.
-  t.teardown(() => at.stop());
-  const at = await scene(t.testdir(), [destination]);
-  const steps = new Map<string, { begun: PromiseWithResolvers<void>; answer: PromiseWithResolvers<void> }>();
-  const stepOf = (path: string) => {
-    const step = steps.get(path) ?? { begun: Promise.withResolvers(), answer: Promise.withResolvers() };
-    steps.set(path, step);
-    return step;
-  };
-  at.link.answer = async ({ url = '' }) => {
-    const gated = steps.get(url);
-    gated?.begun.resolve();
-    await gated?.answer.promise;
-  };
-  // It came by failover, so the link is known to fail; the first try that gets through ends that.
-  await at.call('PUT', '/first', Buffer.from('1'), { 'layby-host': 'api.example' });
-  await at.call('PUT', '/slow', Buffer.from('old'), { 'layby-host': 'api.example' });
-  stepOf('/slow');
-  at.link.up = true;
-  await stepOf('/slow').begun.promise;
-  await at.until(() => at.arrived.has('/first'));
-  while ((await at.admin('/v1/queue/status')).text.includes('"failing":true'));
-  return {
-    ...at,
-    /** The next calls of this path are not answered by the destination before `answer`. */
-    gate: (path: string) => void stepOf(path),
-    begun: (path: string) => stepOf(path).begun.promise,
-    answer: (path: string) => stepOf(path).answer.resolve(),
-    drained: () => at.until(() => at.arrived.has('/slow')),
-  };
-};
+const draining = (t: Test, order: 'key' | 'none' | 'strict') =>
+  drainingScene(t, destinationOf('api', { mode: 'failover', order, methods: ['PUT', 'DELETE'] }));
 
 t.test('a turn is taken and given back, once', async (t) => {
   const turns = new Turns();

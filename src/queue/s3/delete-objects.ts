@@ -24,20 +24,23 @@ const KEPT = [
 ];
 
 export async function deleteObjects(around: Surroundings, arrival: S3Arrival): Promise<Outcome> {
-  const { backlog, room } = around;
+  const { backlog, room, turns } = around;
   const { request, response, destination, failedOver } = arrival;
   const body = await wholeBody(await payloadOf(request, { kept: [], length: arrival.expected }), LIST_BYTES);
   const { quiet, deletions } = deletionsIn(body);
+  const heads = deletions.map((deletion) => headFor(arrival, deletion));
   const storing = backlog.storing(destination.name, failedOver);
+  const stored = heads.map(({ orderKey }) => turns.store(destination.name, orderKey));
   try {
     await Promise.all(
-      deletions.map(async (deletion) => {
-        const writer = await room.begin(destination, headFor(arrival, deletion), 0);
+      heads.map(async (head) => {
+        const writer = await room.begin(destination, head, 0);
         await writer.commit();
       }),
     );
     await storing.held();
   } finally {
+    for (const over of stored) over();
     storing.done();
   }
   const deleted = quiet

@@ -61,7 +61,7 @@ export async function uploadPart(around: Surroundings, arrival: S3Arrival): Prom
 }
 
 export async function completeUpload(around: Surroundings, arrival: S3Arrival): Promise<Outcome> {
-  const { store, backlog } = around;
+  const { store, backlog, turns } = around;
   const { response, destination, failedOver, url } = arrival;
   const { payload } = await filingOf(around, storable(arrival));
   const parts = await partListIn(payload);
@@ -79,6 +79,7 @@ export async function completeUpload(around: Surroundings, arrival: S3Arrival): 
   const { ids, headers } = await assembled(store, upload, arrival, parts);
   const head = headOf({ ...arrival, url: url.split('?', 1)[0]! });
   const storing = backlog.storing(destination.name, failedOver);
+  const stored = turns.store(destination.name, head.orderKey);
   try {
     await store.compose({ ...head, id, method: 'PUT', headers }, upload.group, ids);
     await storing.held();
@@ -88,6 +89,7 @@ export async function completeUpload(around: Surroundings, arrival: S3Arrival): 
       throw refuse(400, 'InvalidPart', 'One or more of the specified parts could not be found.');
     if (error.code !== 'LAYBY_ENTRY_EXISTS') throw error;
   } finally {
+    stored();
     storing.done();
   }
   await dropGroup(around, arrival, upload.group, `the upload was completed as ${id}`);
