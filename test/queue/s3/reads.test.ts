@@ -1,7 +1,9 @@
 // Without a link S3's reads are answered of what waits, and say so.
 
 import t from 'tap';
-import { allXml, bucket, isError, md5, xml } from './bucket.ts';
+import { drainingScene } from '../draining.ts';
+import { scene } from '../scene.ts';
+import { allXml, bucket, bucketOf, isError, md5, xml } from './bucket.ts';
 
 const BODY = Buffer.from('0123456789');
 
@@ -108,6 +110,44 @@ t.test('the bucket is there, where the policy says', async (t) => {
   t.match(head, { status: 200, headers: { 'x-amz-bucket-region': 'eu-west-1', 'layby-answer': 'pending' } });
   t.equal(xml(await s3.ask('GET', '/b?location'), 'LocationConstraint'), 'eu-west-1');
 });
+
+t.test(
+  'of the region that S3 has no name for, the answer has none; boto3 is told none beside a 307',
+  async (t) => {
+    const s3 = await scene(t.testdir(), [
+      {
+        ...bucketOf({ receipt: 'redirect' }),
+        upstream: { url: 'https://s3.example', sign: { aws: { service: 's3', region: 'us-east-1' } } },
+      },
+    ]);
+    t.teardown(() => s3.stop());
+    t.match(await s3.ask('HEAD', '/b'), { status: 200, headers: { 'x-amz-bucket-region': undefined } });
+    const location = await s3.ask('GET', '/b?location');
+    t.match(
+      location.text,
+      '<LocationConstraint xmlns="http://s3.amazonaws.com/doc/2006-03-01/"></LocationConstraint>',
+    );
+  },
+);
+
+t.test(
+  'while a lane drains S3 is asked for the bucket, and where it cannot be reached the policy',
+  async (t) => {
+    const s3 = await drainingScene(t, bucketOf({ mode: 'failover' }), '/b');
+    for (const [method, path] of [
+      ['HEAD', '/b'],
+      ['GET', '/b?location'],
+    ] as const) {
+      const asked = await s3.ask(method, path);
+      t.match(asked, { status: 200, headers: { 'layby-answer': undefined } });
+      s3.link.flags = async ({ url }) => (url === path ? 'UF' : undefined);
+      t.match(await s3.ask(method, path), { status: 200, headers: { 'layby-answer': 'pending' } }, path);
+      s3.link.flags = async () => undefined;
+    }
+    t.same(s3.order, ['PUT /b/first 1', 'HEAD /b 0', 'GET /b?location 0']);
+    s3.answer('/b/slow');
+  },
+);
 
 t.test('what waits is listed, sorted, and marked as not all there is', async (t) => {
   const s3 = await bucket(t);
