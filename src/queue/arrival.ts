@@ -27,8 +27,10 @@ export interface Arrival {
   destination: Destination;
   /** The keys of the selections of apps that its app is in: see policy/in-force.ts. */
   apps: string[];
-  /** Path and query as the app called them. */
+  /** Path and query as the app called them; to S3 in path style. */
   path: string;
+  /** The path that rules judge, where it is not that one. */
+  judgedPath?: string;
   /** `http://authority/path?query`, as the app called it. */
   url: string;
   /** The sidecar tried the destination first, and did not reach it. */
@@ -87,7 +89,7 @@ function appsOf({ headers }: IncomingMessage): string[] {
   return typeof keys === 'string' && keys !== '' ? keys.split(',') : [];
 }
 
-export function headOf({ request, destination, apps, url }: Arrival): EntryHead {
+export function headOf({ request, destination, apps, url, judgedPath }: Arrival): EntryHead {
   const { class: className, ttl } = destination.store;
   return {
     id: requestId(request) ?? entryId(),
@@ -100,6 +102,7 @@ export function headOf({ request, destination, apps, url }: Arrival): EntryHead 
     receivedAt: Date.now(),
     ...(ttl === undefined ? {} : { ttl }),
     ...(apps.length === 0 ? {} : { apps }),
+    ...(judgedPath === undefined ? {} : { judgedPath }),
   };
 }
 

@@ -94,7 +94,7 @@ class Stream {
       id: uuidv5(String(this.#number), whole.id),
       url: segmentUrl(whole.url, this.#segmenting.name, this.#number),
       // A rule for the stream is one for its segments.
-      judgedPath: this.#arrival.path.split('?', 1)[0]!,
+      judgedPath: whole.judgedPath ?? this.#arrival.path.split('?', 1)[0]!,
       // They are sent in their order even where the destination keeps none.
       orderKey: whole.orderKey || whole.id,
       headers: [

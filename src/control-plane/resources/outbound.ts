@@ -1,6 +1,7 @@
 // The routes of what apps call, for one destination: what is in force for a request decides whether it goes to the upstream, to the
 // queue, or to the one after the other.
 
+import { bucketHosts } from '../../policy/bucket.ts';
 import { appsKey, withRule } from '../../policy/in-force.ts';
 import type { Destination, Rule } from '../../policy/policy.ts';
 import {
@@ -173,11 +174,13 @@ const directThenQueue = (destination: Destination, scope: Scope, match: Match, f
   const { answerTimeout } = destination;
   const { path } = upstreamOf(destination);
   // The host is rewritten for the destination before the first try, so the queue is told what the app had called. Its
-  // presence also tells the queue that the direct way failed. Signing rewrites host and path earlier than this: see signing.ts.
+  // presence also tells the queue that the direct way failed. Signing, and a bucket, rewrite host and path earlier: see signing.ts.
+  const bucket = bucketHosts(destination).length > 0;
   const told = {
     [HOST_HEADER]: '%REQ(:AUTHORITY)%',
-    ...(path && { [PREFIX_HEADER]: path.replaceAll('%', '%%') }),
+    ...((path || bucket) && { [PREFIX_HEADER]: path.replaceAll('%', '%%') }),
   };
+  const toldBefore = bucket || destination.upstream.sign !== undefined;
   const { request_headers_to_remove, request_headers_to_add } = ownHeaders({
     ...told,
     ...appsHeader(scope.apps),
@@ -191,7 +194,7 @@ const directThenQueue = (destination: Destination, scope: Scope, match: Match, f
       ...(failover.idempotencyKey
         ? [{ header: { key: 'idempotency-key', value: '%UNIQUE_ID%' }, append_action: 'ADD_IF_ABSENT' }]
         : []),
-      ...request_headers_to_add.filter(({ header: { key } }) => !(destination.upstream.sign && key in told)),
+      ...request_headers_to_add.filter(({ header: { key } }) => !(toldBefore && key in told)),
     ],
     request_body_buffer_limit: String(bounds.RETRY_BUFFER),
     route: {

@@ -1,6 +1,7 @@
 // AWS signatures are made in Envoy, in the listeners: behind an aggregate cluster an upstream filter is silently skipped.
 // Apps, queue and control plane hold no credentials; Envoy takes them from the standard variables and files.
 
+import { bucketHosts } from '../../policy/bucket.ts';
 import type { Destination } from '../../policy/policy.ts';
 import { HOST_HEADER, PREFIX_HEADER } from '../../wire/names.ts';
 import { upstreamOf } from './clusters.ts';
@@ -63,14 +64,63 @@ export const signingFilters = () => [
   },
 ];
 
-/** The per-route configuration that signs for this destination; undefined where its policy does not ask for it.
- *  `fromApp`: before the signature is made (which rewrites the host), the authority that the app called is noted for the
- *  queue, and the path of the upstream URL is put before the path, which is noted too. */
-export function signingConfig(destination: Destination, { fromApp }: { fromApp: boolean }) {
-  const aws = destination.upstream.sign?.aws;
-  if (!aws) return undefined;
-  const { authority, path } = upstreamOf(destination);
+/** The bucket in the host's name goes before the path, as policy/bucket.ts has it. */
+const bucketIntoPath = (destination: Destination): string[] => {
+  const bases = bucketHosts(destination);
+  if (bases.length === 0) return [];
+  const exact = destination.hosts.filter((host) => !host.startsWith('*.'));
+  return [
+    '  local host = string.lower((string.gsub(headers:get(":authority"), ":%d*$", "")))',
+    `  headers:remove("${PREFIX_HEADER}")`,
+    `  local exact = {${exact.map((host) => `[${JSON.stringify(host)}] = true`).join(', ')}}`,
+    `  for _, base in ipairs({${bases.map((base) => JSON.stringify(`.${base}`)).join(', ')}}) do`,
+    '    if not exact[host] and string.sub(host, -#base) == base then',
+    '      local prefix = "/" .. string.sub(host, 1, -#base - 1)',
+    `      headers:replace("${PREFIX_HEADER}", prefix)`,
+    '      headers:replace(":path", prefix .. headers:get(":path"))',
+    '      break',
+    '    end',
+    '  end',
+  ];
+};
+
+/** For routes of apps: what is to be done before the signature is made, which rewrites the host. The authority that the app called is
+ *  noted for the queue, and the path of the upstream URL, or the bucket, is put before the path, which is noted too. Empty where nothing is. */
+function beforeSigning(destination: Destination): object {
+  const signs = destination.upstream.sign !== undefined;
+  const { path } = upstreamOf(destination);
+  const bucket = bucketIntoPath(destination);
+  if (!signs && bucket.length === 0) return {};
   return {
+    [LUA_FILTER]: {
+      '@type': 'type.googleapis.com/envoy.extensions.filters.http.lua.v3.LuaPerRoute',
+      source_code: {
+        inline_string: [
+          'function envoy_on_request(handle)',
+          '  local headers = handle:headers()',
+          `  headers:replace("${HOST_HEADER}", headers:get(":authority"))`,
+          ...(signs && path
+            ? [
+                `  headers:replace("${PREFIX_HEADER}", ${JSON.stringify(path)})`,
+                `  headers:replace(":path", ${JSON.stringify(path)} .. headers:get(":path"))`,
+              ]
+            : []),
+          ...bucket,
+          'end',
+        ].join('\n'),
+      },
+    },
+  };
+}
+
+/** The per-route configuration that signs for this destination, where its policy asks for it; undefined: there is nothing to do. */
+export function signingConfig(destination: Destination, { fromApp }: { fromApp: boolean }) {
+  const before = fromApp ? beforeSigning(destination) : {};
+  const aws = destination.upstream.sign?.aws;
+  if (!aws) return Object.keys(before).length > 0 ? before : undefined;
+  const { authority } = upstreamOf(destination);
+  return {
+    ...before,
     [SIGNING_FILTER]: {
       '@type': `${TYPE}.AwsRequestSigningPerRoute`,
       stat_prefix: destination.name,
@@ -83,26 +133,5 @@ export function signingConfig(destination: Destination, { fromApp }: { fromApp: 
         credential_provider: CREDENTIALS,
       },
     },
-    ...(fromApp
-      ? {
-          [LUA_FILTER]: {
-            '@type': 'type.googleapis.com/envoy.extensions.filters.http.lua.v3.LuaPerRoute',
-            source_code: {
-              inline_string: [
-                'function envoy_on_request(handle)',
-                '  local headers = handle:headers()',
-                `  headers:replace("${HOST_HEADER}", headers:get(":authority"))`,
-                ...(path
-                  ? [
-                      `  headers:replace("${PREFIX_HEADER}", ${JSON.stringify(path)})`,
-                      `  headers:replace(":path", ${JSON.stringify(path)} .. headers:get(":path"))`,
-                    ]
-                  : []),
-                'end',
-              ].join('\n'),
-            },
-          },
-        }
-      : {}),
   };
 }

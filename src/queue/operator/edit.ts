@@ -2,6 +2,7 @@
 // belong to the request from end to end. The body never.
 
 import { validateHeaderName, validateHeaderValue } from 'node:http';
+import { bucketHosts, pathStyle } from '../../policy/bucket.ts';
 import { forEntry } from '../../policy/in-force.ts';
 import { destinationFor } from '../../policy/match.ts';
 import type { Policy } from '../../policy/policy.ts';
@@ -42,14 +43,15 @@ export function planEdit(
   if (request.url !== undefined) {
     const url = canonicalUrl(request.url);
     const authority = url.slice('http://'.length, url.indexOf('/', 'http://'.length));
-    if (destinationFor(policy, authority)?.name !== destination.name)
+    const named = destinationFor(policy, authority)?.name === destination.name;
+    if (!named && !bucketHosts(destination).includes(authority))
       throw refused(
         `${authority} is no host of ${destination.name}`,
         `its hosts are ${destination.hosts.join(', ')}`,
       );
-    edit.url = url;
-    edit.orderKey = orderKeyOf(destination, url);
-    words.push(`url ${withoutQuery(entry.url)} → ${withoutQuery(url)}`);
+    edit.url = pathStyle(destination, url);
+    edit.orderKey = orderKeyOf(destination, edit.url);
+    words.push(`url ${withoutQuery(entry.url)} → ${withoutQuery(edit.url)}`);
   }
   const { headers = [], removeHeaders = [] } = request;
   if (headers.length > 0 || removeHeaders.length > 0) {

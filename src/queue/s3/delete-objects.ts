@@ -58,7 +58,8 @@ const headFor = (arrival: S3Arrival, { key, versionId }: Deletion): EntryHead =>
   const bucket = arrival.url.split('?', 1)[0]!.replace(/\/$/, '');
   const path = objectPath(`/${key.split('/').map(encodeURIComponent).join('/')}`);
   const query = versionId === undefined ? '' : `?versionId=${encodeURIComponent(versionId)}`;
-  const head = headOf({ ...arrival, url: bucket + path + query });
+  const judged = arrival.judgedPath === undefined ? {} : { judgedPath: path };
+  const head = headOf({ ...arrival, ...judged, url: bucket + path + query });
   return {
     ...head,
     id: entryId(),

@@ -2,6 +2,7 @@
 // about it is for serve.ts.
 
 import { objectPath } from '../../egress/path.ts';
+import { upstreamBucket } from '../../policy/bucket.ts';
 import type { Destination } from '../../policy/policy.ts';
 import { upstreamPath } from '../../policy/upstream.ts';
 
@@ -41,9 +42,6 @@ export interface S3Request {
 const SUBRESOURCE =
   /^(accelerate|acl|analytics|attributes|cors|delete|encryption|intelligent-tiering|inventory|legal-hold|lifecycle|location|logging|metadata\w+|metrics|notification|object-lock|ownershipControls|partNumber|policy|policyStatus|publicAccessBlock|renameObject|replication|requestPayment|restore|retention|select|session|tagging|torrent|uploadId|uploads|versionId|versioning|versions|website)$/;
 
-/** The bucket in the name of an AWS host, also of a dual-stack, accelerated or regional one. */
-const VIRTUAL_HOST = /^(.+)\.s3(?:-accelerate|-fips)?[.-]/;
-
 const decoded = (text: string): string => {
   try {
     return decodeURIComponent(text.replaceAll('+', ' '));
@@ -69,7 +67,7 @@ export const queryOf = (path: string): Map<string, string> => {
 export const objectOf = (destination: Destination, path: string): { bucket: string; key: string } => {
   const [resource = ''] = path.split('?', 1);
   const whole = objectPath(upstreamPath(destination) + resource);
-  const inHost = VIRTUAL_HOST.exec(new URL(destination.upstream.url).hostname)?.[1];
+  const inHost = upstreamBucket(destination);
   if (inHost !== undefined) return { bucket: inHost, key: whole.slice(1) };
   const slash = whole.indexOf('/', 1);
   return slash < 0
@@ -77,7 +75,7 @@ export const objectOf = (destination: Destination, path: string): { bucket: stri
     : { bucket: whole.slice(1, slash), key: whole.slice(slash + 1) };
 };
 
-/** `path`: path and query as the app called them. `copies`: it names the object that it copies (x-amz-copy-source). */
+/** `path`: path and query as the app called them, in path style. `copies`: it names the object that it copies (x-amz-copy-source). */
 export const s3Request = (
   destination: Destination,
   method: string,

@@ -3,6 +3,7 @@
 // refused. With a link, what is not stored is passed on.
 
 import { objectPath } from '../../egress/path.ts';
+import { pathStyle } from '../../policy/bucket.ts';
 import { LaybyError, messageOf } from '../../telemetry/error.ts';
 import { ANSWER_HEADER, PENDING } from '../../wire/names.ts';
 import type { Arrival, Outcome, Surroundings } from '../arrival.ts';
@@ -27,15 +28,18 @@ export const isS3 = ({ destination, request }: Arrival): boolean =>
 
 /** Rejects with BodyTorn alone, and where an answer has begun. */
 export async function serveS3(around: Surroundings, arrival: Arrival): Promise<Outcome> {
-  const { request, response, destination, path } = arrival;
+  const { request, response, destination } = arrival;
   const method = request.method ?? '';
+  const called = pathStyle(destination, arrival.url);
+  const path = called.slice(called.indexOf('/', 'http://'.length));
   const s3 = s3Request(destination, method, path, 'x-amz-copy-source' in request.headers);
   // One spelling for each object, as it will be sent: so what waits for it is found, and keeps its order.
   const url = destination.upstream.sign
-    ? arrival.url.slice(0, arrival.url.length - path.length) + objectPath(path)
-    : arrival.url;
+    ? called.slice(0, called.length - path.length) + objectPath(path)
+    : called;
   try {
-    return await serve(around, { ...arrival, url, s3 });
+    const judged = path === arrival.path ? {} : { judgedPath: arrival.path.split('?', 1)[0]! };
+    return await serve(around, { ...arrival, ...judged, path, url, s3 });
   } catch (error) {
     if (error instanceof BodyTorn || response.headersSent) throw error;
     // What is left of the body is not wanted: the connection goes with it.
