@@ -13,6 +13,7 @@ import { APPS_HEADER, PREFIX_HEADER, REQUEST_HEADER } from '../wire/names.ts';
 import type { Backlog } from './backlog.ts';
 import { entryId } from './entry-id.ts';
 import { endToEndHeaders } from './headers.ts';
+import type { OneByOne } from './one-by-one.ts';
 import type { Room } from './room.ts';
 import type { Spools } from './spool.ts';
 import type { Turns } from './turns.ts';
@@ -45,6 +46,8 @@ export interface Surroundings {
   room: Room;
   backlog: Backlog;
   turns: Turns;
+  /** Of what may become one object, by destination and resource. */
+  commits: OneByOne;
   egress: Egress;
   spools: Spools;
   log: Logger;

@@ -20,6 +20,7 @@ import { Control } from './control.ts';
 import { Expiry } from './expiry.ts';
 import { Intake } from './intake.ts';
 import { queueMetrics } from './metrics.ts';
+import { OneByOne } from './one-by-one.ts';
 import { Room } from './room.ts';
 import { Spools } from './spool.ts';
 import { Turns } from './turns.ts';
@@ -110,6 +111,7 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
     spools: new Spools({ dir: join(options.dir, 'spool'), reserve, encrypted: key !== undefined }),
     backlog,
     turns,
+    commits: new OneByOne(),
     egress,
     log,
     replay,

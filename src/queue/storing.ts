@@ -26,6 +26,8 @@ export interface Filing {
   /** Cut through, where it is its turn. */
   online: boolean;
   md5: boolean;
+  /** Around the commit, where it may still be refused. */
+  committing?: (commit: () => Promise<Entry>) => Promise<Entry>;
   receipt: Receipt;
 }
 
@@ -199,10 +201,15 @@ async function commit(
   storing: Storing,
 ): Promise<Outcome> {
   const { rawTrailers } = arrival.request;
+  const { committing = (write) => write() } = filing;
   const upload = writer.handOver();
-  const entry = upload
-    ? (await leaveBehind(around, writer, upload, rawTrailers)).entry
-    : await writer.commit(rawTrailers);
+  const write = upload
+    ? async () => (await leaveBehind(around, writer, upload, rawTrailers)).entry
+    : () => writer.commit(rawTrailers);
+  const entry = await committing(write).catch((refused) => {
+    upload?.abort();
+    throw refused;
+  });
   return giveReceipt(arrival, filing, entry, storing);
 }
 

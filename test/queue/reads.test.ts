@@ -2,32 +2,9 @@
 
 import { createHash, randomBytes } from 'node:crypto';
 import t from 'tap';
-import { rangeOf } from '../../src/queue/stored-answer.ts';
 import { destinationOf, scene } from './scene.ts';
 
 const DOWN = { 'layby-host': 'api.example' };
-
-t.test('a range is read as RFC 9110 writes it', async (t) => {
-  for (const [header, bytes, range] of [
-    [undefined, 10, 'all'],
-    ['bytes=0-0', 10, { start: 0, end: 1 }],
-    ['bytes=2-', 10, { start: 2, end: 10 }],
-    ['bytes=-3', 10, { start: 7, end: 10 }],
-    ['bytes=-30', 10, { start: 0, end: 10 }],
-    ['bytes=5-99', 10, { start: 5, end: 10 }],
-    ['BYTES=5-5', 10, { start: 5, end: 6 }],
-    ['bytes=10-', 10, 'none'],
-    ['bytes=-0', 10, 'none'],
-    ['bytes=0-', 0, 'none'],
-    ['bytes=-1', 0, 'none'],
-    ['bytes=5-4', 10, 'all'],
-    ['bytes=0-1,4-5', 10, 'all'],
-    ['lines=1-2', 10, 'all'],
-    ['bytes=-', 10, 'all'],
-    ['bytes=99999999999999999999-', 10, 'none'],
-  ] as const)
-    t.same(rangeOf(header, bytes), range, `${header} of ${bytes}`);
-});
 
 t.test('reads are answered from the store', async (t) => {
   const methods = ['PUT', 'POST', 'DELETE'];

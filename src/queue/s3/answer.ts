@@ -26,6 +26,9 @@ export class S3Refused extends Error implements Refusal {
 export const refuse = (status: number, code: string, message: string): S3Refused =>
   new S3Refused({ status, code, message });
 
+export const preconditionFailed = (): S3Refused =>
+  refuse(412, 'PreconditionFailed', 'At least one of the pre-conditions you specified did not hold');
+
 /** What XML 1.0 can hold no other way; control characters it cannot hold at all. */
 const ESCAPES: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
 

@@ -9,6 +9,7 @@ import { element, NAMESPACE, newRequestId, sendXml } from './answer.ts';
 import { filingOf, partKey, type S3Arrival, storable, waits } from './filing.ts';
 import { spoken } from './operation.ts';
 import { type Payload, wholeBody } from './payload.ts';
+import { commitWrite } from './writes.ts';
 import { type PartNamed, partsIn } from './xml.ts';
 
 /** 10,000 parts with their checksums are less. */
@@ -37,6 +38,7 @@ export async function completeGiven(around: Surroundings, arrival: S3Arrival): P
     expected: body.length,
     read: async (take) => void (await take(body)),
     online: mayPass(around, { ...arrival, expected: body.length }) && !waits(around, arrival),
+    committing: (commit) => commitWrite(around, arrival, filing.head.id, commit),
     receipt: (response, entry) =>
       sendXml(response, 200, completed(arrival, etag), {
         'x-amz-request-id': newRequestId(),

@@ -4,9 +4,10 @@ import type { Entry, Store } from '../../store/store.ts';
 import { LaybyError } from '../../telemetry/error.ts';
 import { ANSWER_HEADER, ENTRY_HEADER, PENDING } from '../../wire/names.ts';
 import type { Arrival } from '../arrival.ts';
+import { rangeOf, verdictOn } from '../conditions.ts';
 import { etagOf } from '../stored-answer.ts';
 import { sendPieces } from '../stored-body.ts';
-import { refuse } from './answer.ts';
+import { preconditionFailed, refuse } from './answer.ts';
 import { CHECKSUM } from './checksums.ts';
 
 /** Of the headers of a PUT, those that S3 gives back with the object. */
@@ -25,22 +26,23 @@ export async function sendObject(
   entry: Entry,
 ): Promise<boolean> {
   const headers = headersOf(entry, request.headers['x-amz-checksum-mode'] === 'ENABLED');
-  const condition = failing(request.headers, entry);
-  if (condition === 304) {
+  const current = { etag: etagOf(entry), changed: entry.receivedAt };
+  const verdict = verdictOn(request.headers, current, true);
+  if (verdict === 'unchanged') {
     response.writeHead(304, { ETag: etagOf(entry), 'Last-Modified': headers['Last-Modified']! });
     response.end();
     return true;
   }
-  if (condition === 412)
-    throw refuse(412, 'PreconditionFailed', 'At least one of the pre-conditions you specified did not hold');
+  if (verdict === 'failed') throw preconditionFailed();
   for (const [name, value] of query) {
     const overridden = OVERRIDE.exec(name)?.[1];
     if (overridden) headers[overridden] = value;
   }
-  const range = rangeOf(request.headers.range, entry.bytes);
-  const { start, end } = range ?? { start: 0, end: entry.bytes };
+  const range = rangeOf(request.headers, etagOf(entry), entry.bytes);
+  if (range === 'none') throw refuse(416, 'InvalidRange', 'The requested range is not satisfiable');
+  const { start, end } = range === 'all' ? { start: 0, end: entry.bytes } : range;
   headers['Content-Length'] = String(end - start);
-  if (range) headers['Content-Range'] = `bytes ${start}-${end - 1}/${entry.bytes}`;
+  if (range !== 'all') headers['Content-Range'] = `bytes ${start}-${end - 1}/${entry.bytes}`;
   const pieces = store.read(entry, { start, end })[Symbol.asyncIterator]();
   let first: IteratorResult<Buffer> | undefined;
   try {
@@ -49,7 +51,7 @@ export async function sendObject(
     if (error instanceof LaybyError && error.code === 'LAYBY_ENTRY_UNKNOWN') return false;
     throw error;
   }
-  response.writeHead(range ? 206 : 200, headers);
+  response.writeHead(range === 'all' ? 200 : 206, headers);
   await sendPieces(response, pieces, first);
   return true;
 }
@@ -68,30 +70,4 @@ const headersOf = (entry: Entry, checksums: boolean): Record<string, string> => 
     [ENTRY_HEADER]: entry.id,
     [ANSWER_HEADER]: PENDING,
   };
-};
-
-/** One range, end exclusive; of several S3 gives the whole object. Throws S3Refused where it is outside. */
-const rangeOf = (range: string | undefined, bytes: number): { start: number; end: number } | undefined => {
-  const [, first, last] = /^bytes=(\d*)-(\d*)$/.exec(range ?? '') ?? [];
-  if (first === undefined || last === undefined || (first === '' && last === '')) return undefined;
-  const start = first === '' ? Math.max(0, bytes - Number(last)) : Number(first);
-  const end = first === '' || last === '' ? bytes : Math.min(bytes, Number(last) + 1);
-  if (start < end) return { start, end };
-  if (last !== '' && first !== '' && Number(last) < Number(first)) return undefined;
-  throw refuse(416, 'InvalidRange', 'The requested range is not satisfiable');
-};
-
-const tags = (value: string): string[] => value.split(',').map((tag) => tag.trim().replace(/^W\//, ''));
-
-/** RFC 9110 section 13.2.2. */
-const failing = (headers: Arrival['request']['headers'], entry: Entry): 304 | 412 | undefined => {
-  const matches = (value: string) =>
-    value.trim() === '*' || tags(value).some((tag) => tag === etagOf(entry) || `"${tag}"` === etagOf(entry));
-  const changed = Math.floor(entry.receivedAt / 1000) * 1000;
-  const since = (value: string | undefined) => (value === undefined ? Number.NaN : Date.parse(value));
-  if (headers['if-match'] !== undefined) {
-    if (!matches(headers['if-match'])) return 412;
-  } else if (changed > since(headers['if-unmodified-since'])) return 412;
-  if (headers['if-none-match'] !== undefined) return matches(headers['if-none-match']) ? 304 : undefined;
-  return changed <= since(headers['if-modified-since']) ? 304 : undefined;
 };

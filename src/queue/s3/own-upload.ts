@@ -20,6 +20,7 @@ import { filingOf, type S3Arrival, storable } from './filing.ts';
 import { completed, etagOfParts, partListIn } from './given-upload.ts';
 import { s3Request, spoken } from './operation.ts';
 import { assembled, listed, partNumberOf } from './parts.ts';
+import { commitWrite } from './writes.ts';
 
 /** Where the policy has no time to live: what an upload that never ends may keep of the disk, ms. */
 const UPLOAD_TTL_MS = 7 * 24 * 60 * 60 * 1000;
@@ -81,7 +82,9 @@ export async function completeUpload(around: Surroundings, arrival: S3Arrival): 
   const storing = backlog.storing(destination.name, failedOver);
   const stored = turns.store(destination.name, head.orderKey);
   try {
-    await store.compose({ ...head, id, method: 'PUT', headers }, upload.group, ids);
+    await commitWrite(around, arrival, id, () =>
+      store.compose({ ...head, id, method: 'PUT', headers }, upload.group, ids),
+    );
     await storing.held();
   } catch (error) {
     if (!(error instanceof LaybyError)) throw error;

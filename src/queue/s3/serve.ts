@@ -20,6 +20,7 @@ import { sendObject } from './objects.ts';
 import { nameOf, s3Request } from './operation.ts';
 import { abortUpload, completeUpload, createUpload, isOwn, listParts, uploadPart } from './own-upload.ts';
 import { lastOf } from './pending.ts';
+import { commitWrite } from './writes.ts';
 
 /** The destination is S3, or its policy speaks S3 to those who do. */
 export const isS3 = ({ destination, request }: Arrival): boolean =>
@@ -92,7 +93,10 @@ async function serve(around: Surroundings, arrival: S3Arrival): Promise<Outcome>
 
 async function store(around: Surroundings, arrival: S3Arrival): Promise<Outcome> {
   const { payload: _, ...filing } = await filingOf(around, storable(arrival));
-  return storeRequest(around, arrival, filing);
+  return storeRequest(around, arrival, {
+    ...filing,
+    committing: (commit) => commitWrite(around, arrival, filing.head.id, commit),
+  });
 }
 
 /** S3 gives the id where it can be asked. */
