@@ -61,6 +61,8 @@ export const scene = async (
 
   const link = {
     up: false,
+    /** Requests that meet no link while there is one. */
+    refuses: (_incoming: IncomingMessage): boolean => false,
     /** The connection ends instead of an answer. */
     cut: false,
     /** A body breaks off after 1 MiB. */
@@ -108,7 +110,7 @@ export const scene = async (
       return; // cut off: not a request
     }
     const body = Buffer.concat(pieces);
-    if (!link.up) {
+    if (!link.up || link.refuses(incoming)) {
       response.writeHead(503, { 'layby-no-link': 'UF' }).end();
       return;
     }

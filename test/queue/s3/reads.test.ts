@@ -140,9 +140,9 @@ t.test(
     ] as const) {
       const asked = await s3.ask(method, path);
       t.match(asked, { status: 200, headers: { 'layby-answer': undefined } });
-      s3.link.flags = async ({ url }) => (url === path ? 'UF' : undefined);
+      s3.link.refuses = ({ url }) => url === path;
       t.match(await s3.ask(method, path), { status: 200, headers: { 'layby-answer': 'pending' } }, path);
-      s3.link.flags = async () => undefined;
+      s3.link.refuses = () => false;
     }
     t.same(s3.order, ['PUT /b/first 1', 'HEAD /b 0', 'GET /b?location 0']);
     s3.answer('/b/slow');
