@@ -7,6 +7,14 @@ export const seconds = (ms: number): string => `${ms / 1000}s`;
  *  those of unknown length, go through the queue, which spools them. It is memory: one buffer for each request in flight. */
 export const RETRY_BUFFER = 1024 * 1024;
 
+/** The same of a body that is known to be longer: never enough to send it again, so no more than what comes while the queue is being
+ *  connected (bytes). */
+export const KEPT_OF_LONG = 64 * 1024;
+
+/** What is read from a connection, and waits to be written to one, ahead of who takes it (bytes). By default it is 1 MiB: a body on its way
+ *  through the queue passes four of them. */
+export const READ_AHEAD = 256 * 1024;
+
 /** A direct connection attempt that takes longer goes to the queue: two SYNs (the second leaves after 1 s). */
 export const CONNECT_TIMEOUT = '2s';
 

@@ -79,6 +79,7 @@ function upstreamCluster(
     // Without signal no name resolves; the sidecar must start all the same.
     ...(isIP(host) ? {} : { wait_for_warm_on_init: false }),
     connect_timeout: connectTimeout === undefined ? bounds.CONNECT_TIMEOUT : bounds.seconds(connectTimeout),
+    per_connection_buffer_limit_bytes: bounds.READ_AHEAD,
     load_assignment: assignment(name, envoyAddress({ host, port })),
     circuit_breakers: bounds.CIRCUIT,
     upstream_bind_config: socketOptions(ms),
@@ -173,6 +174,7 @@ export function queueCluster(queue: Address, tls?: object): Resource {
     name: QUEUE_CLUSTER,
     type: named ? 'STRICT_DNS' : 'STATIC',
     connect_timeout: '1s',
+    per_connection_buffer_limit_bytes: bounds.READ_AHEAD,
     load_assignment: assignment(QUEUE_CLUSTER, envoyAddress(queue)),
     ...(tls && { transport_socket: tls }),
     circuit_breakers: bounds.CIRCUIT,

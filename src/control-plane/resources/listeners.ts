@@ -64,8 +64,8 @@ export function connectionManager(
       http_protocol_options: { enable_trailers: true, accept_http_10: true },
       http2_protocol_options: {
         max_concurrent_streams: bounds.STREAMS,
-        initial_stream_window_size: bounds.RETRY_BUFFER,
-        initial_connection_window_size: 16 * bounds.RETRY_BUFFER,
+        initial_stream_window_size: bounds.READ_AHEAD,
+        initial_connection_window_size: 16 * bounds.READ_AHEAD,
       },
       http_filters: [
         ...filters,
@@ -105,7 +105,7 @@ const httpListener = (name: string, address: Address, filter: object): Resource 
   '@type': 'type.googleapis.com/envoy.config.listener.v3.Listener',
   name,
   address: envoyAddress(address),
-  per_connection_buffer_limit_bytes: bounds.RETRY_BUFFER,
+  per_connection_buffer_limit_bytes: bounds.READ_AHEAD,
   filter_chains: [{ filters: [filter] }],
 });
 

@@ -52,12 +52,18 @@ const waitForQueue = {
   retry_back_off: { base_interval: '0.1s', max_interval: '0.5s' },
 };
 
-const toQueue = (destination: Destination, { apps, rule }: Scope, match: Match) => {
+const toQueue = (
+  destination: Destination,
+  { apps, rule }: Scope,
+  match: Match,
+  kept: number = bounds.RETRY_BUFFER,
+) => {
   const filters = headerEdits(destination, { request: false });
   return {
     match,
     ...ownHeaders({ [REQUEST_HEADER]: '%UNIQUE_ID%', ...appsHeader(apps) }),
     ...(Object.keys(filters).length > 0 ? { typed_per_filter_config: filters } : {}),
+    request_body_buffer_limit: String(kept),
     route: {
       cluster: QUEUE_CLUSTER,
       timeout: '0s',
@@ -137,6 +143,8 @@ const direct = (destination: Destination, { rule }: Scope, match: Match) => {
     match,
     request_headers_to_remove: OWN_HEADERS,
     ...filtersOf(destination),
+    // For retries and copies.
+    request_body_buffer_limit: String(bounds.RETRY_BUFFER),
     route: {
       ...upstreams(destination, directCluster),
       timeout: answerTimeout === undefined ? '0s' : bounds.seconds(answerTimeout),
@@ -219,19 +227,22 @@ const directThenQueue = (destination: Destination, scope: Scope, match: Match, f
   });
 };
 
-/** Bodies that Envoy could not send a second time: longer than its buffer, or of unknown length. */
-function beyondBuffer(where: Where, methods: string[]): Match[] {
+/** Bodies that are longer than what Envoy can send a second time. */
+const tooLong = (where: Where, methods: string[]): Match =>
+  where({
+    headers: [
+      oneOf(methods),
+      {
+        name: 'content-length',
+        range_match: { start: String(bounds.RETRY_BUFFER), end: String(Number.MAX_SAFE_INTEGER) },
+      },
+    ],
+  });
+
+/** Bodies that may be. */
+function ofUnknownLength(where: Where, methods: string[]): Match[] {
   const withBody = methods.filter((method) => method !== 'DELETE');
   return [
-    where({
-      headers: [
-        oneOf(methods),
-        {
-          name: 'content-length',
-          range_match: { start: String(bounds.RETRY_BUFFER), end: String(Number.MAX_SAFE_INTEGER) },
-        },
-      ],
-    }),
     where({ headers: [oneOf(methods), { name: 'transfer-encoding', present_match: true }] }),
     ...(withBody.length > 0
       ? [
@@ -274,7 +285,8 @@ function routesIn(scope: Scope, destination: Destination): object[] {
       runtime_key: holdKey(destination.name),
     },
   });
-  const storable = mode === 'always' ? [where({ headers: [oneOf(methods)] })] : beyondBuffer(where, methods);
+  const storable =
+    mode === 'always' ? [where({ headers: [oneOf(methods)] })] : ofUnknownLength(where, methods);
   const unsignable = destination.upstream.sign
     ? [
         where({
@@ -286,6 +298,8 @@ function routesIn(scope: Scope, destination: Destination): object[] {
     : [];
   const others = methods.filter((method) => !NOT_IDEMPOTENT.includes(method));
   return [
+    // To be sent again it would have to be kept whole: what is kept of it is memory for nothing.
+    toQueue(destination, scope, tooLong(where, methods), bounds.KEPT_OF_LONG),
     ...[held, ...ownToQueue(where, destination), ...storable, ...unsignable].map((match) =>
       toQueue(destination, scope, match),
     ),

@@ -6,6 +6,7 @@ import { keysOf, upstreamsOf } from '../../policy/in-force.ts';
 import type { Destination, Policy } from '../../policy/policy.ts';
 import { upstreamName } from '../../policy/upstream.ts';
 import { DESTINATION_HEADER, IMPATIENT, OWN_HEADERS, PATIENCE_HEADER } from '../../wire/names.ts';
+import * as bounds from './bounds.ts';
 import { directCluster, egressCluster, upstreamOf } from './clusters.ts';
 import { anyPath, type Match } from './matches.ts';
 import { mirrored, outboundRoutes } from './outbound.ts';
@@ -99,6 +100,8 @@ function egressRoutes(destination: Destination): object[] {
       match: anyPath({ headers }),
       request_headers_to_remove: OWN_HEADERS,
       ...(config ? { typed_per_filter_config: config } : {}),
+      // For copies.
+      ...(destination.upstream.mirror && { request_body_buffer_limit: String(bounds.RETRY_BUFFER) }),
       route: {
         cluster,
         timeout: '0s',
