@@ -10,6 +10,7 @@ import t, { type Test } from 'tap';
 import { destination } from '../policy/documents.ts';
 import { startLayby } from '../rig/layby.ts';
 import { freePort } from '../rig/ports.ts';
+import { testdir } from '../rig/testdir.ts';
 import { type Ended, layby, PROGRAM } from './layby-process.ts';
 
 /** A person waits no longer for bad news, ms. */
@@ -44,7 +45,7 @@ const listening = async (t: Test): Promise<string> => {
 for (const flag of ['--outbound', '--admin']) {
   t.test(`a port in use is named, with its flag: ${flag}`, async (t) => {
     const taken = await listening(t);
-    const ended = await layby(await up(t.testdir(), flag, taken));
+    const ended = await layby(await up(testdir(t), flag, taken));
     failed(t, ended, new RegExp(`cannot listen on ${taken} .*EADDRINUSE.*${flag} HOST:PORT`));
   });
 }
@@ -52,14 +53,14 @@ for (const flag of ['--outbound', '--admin']) {
 t.test('an address that is none is refused', async (t) => {
   failed(
     t,
-    await layby(await up(t.testdir(), '--outbound', 'here')),
+    await layby(await up(testdir(t), '--outbound', 'here')),
     /--outbound "here" is not an address: write HOST:PORT/,
   );
 });
 
 /** An environment with no program on PATH and nothing in the cache. */
 const bare = (t: Test, more: NodeJS.ProcessEnv = {}) => {
-  const dir = t.testdir({ bin: {}, cache: {} });
+  const dir = testdir(t, { bin: {}, cache: {} });
   const { ENVOY: _e, RCLONE: _r, LAYBY_XDS_DESCRIPTORS: _x, NODE_OPTIONS: _n, ...rest } = process.env;
   return { dir, env: { ...rest, PATH: join(dir, 'bin'), LAYBY_CACHE: join(dir, 'cache'), ...more } };
 };
@@ -80,18 +81,18 @@ t.test('on a platform without an Envoy to fetch, it asks for one', async (t) => 
 });
 
 t.test('an Envoy that is not there is not passed over', async (t) => {
-  const ended = await layby(await up(t.testdir(), '--envoy', '/nowhere/envoy'));
+  const ended = await layby(await up(testdir(t), '--envoy', '/nowhere/envoy'));
   failed(t, ended, /--envoy names \/nowhere\/envoy, which is no executable file: name an Envoy program/);
 });
 
 t.test('an Envoy that is something else ends the start with its words', async (t) => {
-  const dir = t.testdir({ envoy: '#!/bin/sh\necho "I am no proxy" >&2\nexit 3\n' });
+  const dir = testdir(t, { envoy: '#!/bin/sh\necho "I am no proxy" >&2\nexit 3\n' });
   execFileSync('chmod', ['+x', join(dir, 'envoy')]);
   failed(t, await layby(await up(join(dir, 'data'), '--envoy', join(dir, 'envoy'))), /envoy.*I am no proxy/);
 });
 
 t.test('a data directory that cannot be one is refused', async (t) => {
-  const dir = t.testdir({ file: 'in the way' });
+  const dir = testdir(t, { file: 'in the way' });
   for (const data of [join(dir, 'file'), join(dir, 'file', 'below')]) {
     const ended = await layby(await up(data));
     failed(
@@ -121,7 +122,7 @@ t.test(
 );
 
 t.test('a wrong policy is told with file, line and column, before anything is started', async (t) => {
-  const dir = t.testdir({ 'policy.yaml': TELEMETRY.replace('hosts:', 'host:') });
+  const dir = testdir(t, { 'policy.yaml': TELEMETRY.replace('hosts:', 'host:') });
   const ended = await layby(await up(join(dir, 'data'), '--policy', join(dir, 'policy.yaml')));
   t.ok(ended.said.length > 1, 'every problem has its line');
   t.match(ended.said[0], /^layby: .*policy\.yaml:\d+:\d+: spec/);
@@ -132,7 +133,7 @@ t.test('a wrong policy is told with file, line and column, before anything is st
 });
 
 t.test('one problem in a policy is one line', async (t) => {
-  const dir = t.testdir({ 'policy.yaml': SOMETIMES });
+  const dir = testdir(t, { 'policy.yaml': SOMETIMES });
   const ended = await layby(await up(join(dir, 'data'), '--policy', join(dir, 'policy.yaml')));
   failed(
     t,
@@ -142,7 +143,7 @@ t.test('one problem in a policy is one line', async (t) => {
 });
 
 t.test('a policy that is not there is named', async (t) => {
-  const ended = await layby(await up(t.testdir(), '--policy', '/nowhere/policy.yaml'));
+  const ended = await layby(await up(testdir(t), '--policy', '/nowhere/policy.yaml'));
   failed(t, ended, /the policy in \/nowhere\/policy\.yaml cannot be read: ENOENT.*: check the path/);
 });
 
@@ -184,7 +185,7 @@ t.test('asking something that is no Layby says so', async (t) => {
 });
 
 t.test('with a mesh that runs', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   // A socket's path has 107 bytes at most; this one is longer by itself.
   const data = join(dir, 'a-long-name-'.repeat(12), 'data');
   mkdirSync(dirname(data), { recursive: true });
@@ -227,7 +228,7 @@ t.test('with a mesh that runs', async (t) => {
 });
 
 t.test('told to end while it starts, by a Ctrl-C that its parts get too, it ends well', async (t) => {
-  const child = spawn(process.execPath, [PROGRAM, ...(await up(t.testdir()))], {
+  const child = spawn(process.execPath, [PROGRAM, ...(await up(testdir(t)))], {
     detached: true,
     stdio: ['ignore', 'ignore', 'pipe'],
   });

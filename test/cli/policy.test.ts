@@ -5,12 +5,13 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { destination } from '../policy/documents.ts';
 import { startLayby } from '../rig/layby.ts';
+import { testdir } from '../rig/testdir.ts';
 import { layby } from './layby-process.ts';
 
 t.setTimeout(120_000);
 
 const file = (t: Test, text: string, name = 'policy.yaml'): string => {
-  const path = join(existsSync(t.testdirName) ? t.testdirName : t.testdir(), name);
+  const path = join(existsSync(t.testdirName) ? t.testdirName : testdir(t), name);
   writeFileSync(path, text);
   return path;
 };
@@ -24,7 +25,7 @@ const RULES = [
 const FLEET = destination({ name: 'fleet', hosts: ['fleet.example'], more: RULES });
 
 t.test('check says that a policy is right, and that Envoy takes it', async (t) => {
-  const dir = t.testdir({ 'a.yaml': FLEET, 'b.yaml': destination() });
+  const dir = testdir(t, { 'a.yaml': FLEET, 'b.yaml': destination() });
   const { code, stdout, said } = await layby(['policy', 'check', dir]);
   t.same([code, said], [0, []]);
   t.equal(stdout, '2 destinations in 2 files: right, and Envoy takes them\n');
@@ -222,7 +223,7 @@ t.test('dump of files: what a sidecar of that name and labels would have, as YAM
 });
 
 t.test('a policy file that is a directory of several sources is one policy', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   mkdirSync(join(dir, 'more'));
   writeFileSync(join(dir, 'one.yaml'), FLEET);
   writeFileSync(join(dir, 'more', 'two.yaml'), FLEET);

@@ -7,10 +7,11 @@ import t, { type Test } from 'tap';
 import { serveAdmin } from '../../src/control-plane/admin.ts';
 import { formatAddress } from '../../src/wire/address.ts';
 import { destinationOf, scene } from '../queue/scene.ts';
+import { testdir } from '../rig/testdir.ts';
 import { layby } from './layby-process.ts';
 
 const makeScene = async (t: Test) => {
-  const use = await scene(t.testdir(), [
+  const use = await scene(testdir(t), [
     destinationOf('dashcam', { order: 'key', class: 'evidence' }),
     destinationOf('telemetry', { order: 'key' }),
   ]);
@@ -179,7 +180,7 @@ t.test('export writes head and body, verified, for their owner alone', async (t)
   const ids: string[] = [];
   for (const [i, body] of bodies.entries())
     ids.push(await use.store(`/${i}`, body, 'dashcam', { 'x-api-key': 'topsecret' }));
-  const output = join(t.testdir(), 'out');
+  const output = join(testdir(t), 'out');
   t.match(await use.run('export', '--destination', 'dashcam', '-o', output), { code: 0 });
   for (const [i, id] of ids.entries()) {
     const file = join(output, `${id}.body`);

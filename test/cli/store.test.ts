@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { put } from '../../src/store/conformance.ts';
 import { openStore } from '../../src/store/leveldb/open.ts';
+import { testdir } from '../rig/testdir.ts';
 import { layby } from './layby-process.ts';
 
 const flip = (dir: string, part: string): void => {
@@ -20,7 +21,7 @@ const flip = (dir: string, part: string): void => {
 };
 
 t.test('it says what is damaged, by number and id, with exit code 1', async (t) => {
-  const data = t.testdir({ queue: {} });
+  const data = testdir(t, { queue: {} });
   const store = await openStore(join(data, 'queue', 'store'));
   await put(store, 'the first body');
   const { id } = await put(store, 'the second body');
@@ -39,13 +40,13 @@ t.test('it says what is damaged, by number and id, with exit code 1', async (t) 
 });
 
 t.test('where there is no store it says so, with the remedy', async (t) => {
-  const { code, said } = await layby(['store', 'check', '--data', t.testdir()]);
+  const { code, said } = await layby(['store', 'check', '--data', testdir(t)]);
   t.equal(code, 1);
   t.match(said, [/^layby: There is no store in .*: Name the data directory of layby up with --data$/]);
 });
 
 t.test('it tells what was set aside, and removes it only where that is asked for', async (t) => {
-  const data = t.testdir({ queue: {} });
+  const data = testdir(t, { queue: {} });
   const dir = join(data, 'queue', 'store');
   const store = await openStore(dir);
   await put(store, 'a body');

@@ -7,6 +7,7 @@ import t from 'tap';
 import { Pool } from 'undici';
 import { policyOf } from '../e2e/scene.ts';
 import { freePort } from '../rig/ports.ts';
+import { testdir } from '../rig/testdir.ts';
 import { httpServer, plane, sidecar } from './sidecar.ts';
 import { MODES, nameOf } from './xds-client.ts';
 
@@ -20,7 +21,7 @@ const REJECTED = /(update_rejected|init_fetch_timeout)$/;
 
 for (const mode of MODES) {
   t.test(`${nameOf(mode)}: what Envoy refuses is known in its words, and is not sent again`, async (t) => {
-    const dir = t.testdir();
+    const dir = testdir(t);
     const file = join(dir, 'policy.yaml');
     const xds = { host: '127.0.0.1', port: await freePort() };
     await writeFile(file, policyOf({ name: 'api', url: 'http://127.0.0.1:9' }));
@@ -41,7 +42,7 @@ for (const mode of MODES) {
   });
 
   t.test(nameOf(mode), async (t) => {
-    const dir = t.testdir();
+    const dir = testdir(t);
     const upstream = await httpServer(t, (_, response) => response.end('upstream'));
     const queue = await httpServer(t, (_, response) => response.end('queue'));
     const file = join(dir, 'policy.yaml');

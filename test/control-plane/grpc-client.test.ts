@@ -7,6 +7,7 @@ import * as grpc from '@grpc/grpc-js';
 import t, { type Test } from 'tap';
 import { policyOf } from '../e2e/scene.ts';
 import { freePort } from '../rig/ports.ts';
+import { testdir } from '../rig/testdir.ts';
 import { plane } from './sidecar.ts';
 
 t.setTimeout(60_000);
@@ -39,7 +40,7 @@ async function backend(t: Test, name: string): Promise<number> {
 }
 
 t.test('a gRPC client is served without a sidecar', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const file = join(dir, 'policy.yaml');
   const xds = { host: '127.0.0.1', port: await freePort() };
   const [first, second] = [await backend(t, 'first'), await backend(t, 'second')];

@@ -6,6 +6,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { freePort } from '../rig/ports.ts';
+import { testdir } from '../rig/testdir.ts';
 import { httpServer, plane, sidecar } from './sidecar.ts';
 import { MODES, nameOf } from './xds-client.ts';
 
@@ -29,7 +30,7 @@ const serviceOf = (address: number, app: number, allow: string[]) =>
   });
 
 async function scene(t: Test, mode = MODES[0]!) {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const seen: IncomingHttpHeaders[] = [];
   const app = await httpServer(t, (request, response) => {
     seen.push(request.headers);

@@ -12,6 +12,7 @@ import { writeCredential } from '../../src/identity/files.ts';
 import { partId, sidecarId } from '../../src/identity/spiffe.ts';
 import { policyOf } from '../e2e/scene.ts';
 import { freePort } from '../rig/ports.ts';
+import { testdir } from '../rig/testdir.ts';
 import { httpServer, plane, sidecar } from './sidecar.ts';
 import { MODES, nameOf } from './xds-client.ts';
 
@@ -44,7 +45,7 @@ async function serialAt(port: number, certificate?: { certificate: string; key: 
 
 for (const mode of MODES) {
   t.test(`${nameOf(mode)}: a sidecar of another machine is configured, and stores, over TLS`, async (t) => {
-    const dir = t.testdir();
+    const dir = testdir(t);
     const upstream = await httpServer(t, (_, response) => response.end('upstream'));
     const queue = await httpServer(t, (_, response) => response.end('queue'));
     const file = join(dir, 'policy.yaml');
@@ -108,7 +109,7 @@ for (const mode of MODES) {
 }
 
 t.test('a certificate is good for its own node, and for nothing else', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const file = join(dir, 'policy.yaml');
   await writeFile(file, policyOf({ name: 'api', url: 'http://127.0.0.1:9' }));
   const control = await plane(t, dir, loopback(await freePort()), file, 9, {

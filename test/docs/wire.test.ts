@@ -4,6 +4,7 @@
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { startLayby } from '../rig/layby.ts';
+import { testdir } from '../rig/testdir.ts';
 import { rawCall, rawDestination } from './raw-destination.ts';
 
 t.setTimeout(60_000);
@@ -58,7 +59,7 @@ const document = (name: string, more = '', store = '') =>
     '',
   ].join('\n');
 const layby = await startLayby({
-  data: join(t.testdir(), 'data'),
+  data: join(testdir(t), 'data'),
   policy: [
     document('raw'),
     document('never', '', ', store: {mode: never}'),

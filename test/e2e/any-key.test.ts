@@ -8,6 +8,7 @@ import { noGo } from '../rig/go.ts';
 import { type Layby, startLayby } from '../rig/layby.ts';
 import { startS3 } from '../rig/s3.ts';
 import { startSigV4 } from '../rig/sigv4.ts';
+import { testdir } from '../rig/testdir.ts';
 import { policyOf, sha256, untilDrained, untilSidecar } from './scene.ts';
 
 t.setTimeout(240_000);
@@ -129,7 +130,7 @@ const upload = async (
 };
 
 t.test('as S3 signs, with every byte of the path kept', async (t) => {
-  t.testdir();
+  testdir(t);
   const s3 = await startSigV4(KEYS);
   t.teardown(() => s3.stop());
   const layby = await meshTo(t, s3.url);
@@ -146,7 +147,7 @@ t.test('as S3 signs, with every byte of the path kept', async (t) => {
 });
 
 t.test('at a strict server of S3', { skip: noGo }, async (t) => {
-  const s3 = await startS3({ server: 'versitygw', dir: join(t.testdir(), 's3'), buckets: ['dashcam'] });
+  const s3 = await startS3({ server: 'versitygw', dir: join(testdir(t), 's3'), buckets: ['dashcam'] });
   t.teardown(() => s3.stop());
   const layby = await meshTo(t, s3.url);
   const which = SPELLINGS.flatMap(([, key], i) => (NO_FILE.test(key) ? [] : [i]));

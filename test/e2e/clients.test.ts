@@ -12,6 +12,7 @@ import { UPLOADERS } from '../rig/clients/uploads/uploaders.ts';
 import { startLayby } from '../rig/layby.ts';
 import { noRoad } from '../rig/namespaces.ts';
 import { Oracle } from '../rig/oracle.ts';
+import { testdir } from '../rig/testdir.ts';
 import { makeScene, policyOf, sha256, untilDrained, untilSidecar } from './scene.ts';
 
 t.setTimeout(240_000);
@@ -21,7 +22,7 @@ const SDK = 'User-Agent: aws-sdk-js/3.1.0';
 const MD5_OF_BODY = '841a2d689ad86bd1611447453c22c6fc';
 
 const offline = async (t: Test) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const oracle = await Oracle.start({ file: join(dir, 'cloud.jsonl') });
   t.teardown(() => oracle.stop());
   const layby = await startLayby({

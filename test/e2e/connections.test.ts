@@ -8,7 +8,10 @@ import t from 'tap';
 import { curl } from '../rig/app.ts';
 import { startLayby } from '../rig/layby.ts';
 import { startRecorder } from '../rig/raw-http.ts';
+import { testdir } from '../rig/testdir.ts';
 import { policyOf, untilDrained } from './scene.ts';
+
+t.setTimeout(120_000);
 
 const BOUND = 4096;
 
@@ -34,7 +37,7 @@ t.test(`of more connections ${BOUND} are taken, and what is stored still goes ou
   const recorder = await startRecorder();
   t.teardown(() => recorder.close());
   const layby = await startLayby({
-    data: join(t.testdir(), 'd'),
+    data: join(testdir(t), 'd'),
     policy: policyOf({ name: 'api', url: `http://127.0.0.1:${recorder.port}` }),
   });
   t.teardown(() => layby.kill9('all'));

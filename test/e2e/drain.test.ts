@@ -9,12 +9,13 @@ import { curl } from '../rig/app.ts';
 import { startIntercept } from '../rig/intercept.ts';
 import { startLayby } from '../rig/layby.ts';
 import { run } from '../rig/run.ts';
+import { testdir } from '../rig/testdir.ts';
 import { policyOf } from './scene.ts';
 
 t.setTimeout(120_000);
 
 t.test('layby drain sends by class until the deadline and says what is left', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const cloud = await startIntercept('http://127.0.0.1:9');
   t.teardown(() => cloud.close());
   cloud.meddle = () => ({ status: 200 });

@@ -8,6 +8,7 @@ import { curl } from '../rig/app.ts';
 import { type IetfServerOptions, startIetfServer } from '../rig/ietf-server.ts';
 import { startIntercept } from '../rig/intercept.ts';
 import { startLayby } from '../rig/layby.ts';
+import { testdir } from '../rig/testdir.ts';
 import { policyOf, randomFile, sha256, untilDrained } from './scene.ts';
 
 t.setTimeout(200_000);
@@ -15,7 +16,7 @@ t.setTimeout(200_000);
 const MIB = 1024 * 1024;
 
 const scene = async (t: Test, options: IetfServerOptions = {}) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const server = await startIetfServer(options);
   t.teardown(() => server.close());
   const way = await startIntercept(server.url);

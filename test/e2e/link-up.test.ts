@@ -12,6 +12,7 @@ import { curl } from '../rig/app.ts';
 import { interfaceDown } from '../rig/faults/interface-down.ts';
 import { startLayby } from '../rig/layby.ts';
 import { noRoad } from '../rig/namespaces.ts';
+import { testdir } from '../rig/testdir.ts';
 import { makeScene, policyOf, untilDrained } from './scene.ts';
 
 t.setTimeout(120_000);
@@ -61,7 +62,7 @@ t.test('when the link is back nothing is sent on a connection of before', async 
   });
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const layby = await startLayby({
-    data: join(t.testdir(), 'data'),
+    data: join(testdir(t), 'data'),
     policy: policyOf({ name: 'api', url, store: { mode: 'always' } }),
   });
   t.teardown(() => layby.kill9('all'));

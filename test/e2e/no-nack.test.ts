@@ -4,6 +4,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { type Layby, startLayby } from '../rig/layby.ts';
+import { testdir } from '../rig/testdir.ts';
 import { policyOf, type Wanted } from './scene.ts';
 
 t.setTimeout(290_000);
@@ -71,7 +72,7 @@ const takes = async (t: Test, layby: Layby): Promise<void> => {
 };
 
 t.test('Envoy takes a policy with everything in it, and each change of it', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const file = join(dir, 'policy.yaml');
   await writeFile(file, policyOf(...everything()));
   const layby = await startLayby({

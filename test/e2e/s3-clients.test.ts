@@ -17,6 +17,7 @@ import type { Call, Result } from '../rig/clients/s3-app.ts';
 import { noGo } from '../rig/go.ts';
 import { startLayby } from '../rig/layby.ts';
 import { startS3 } from '../rig/s3.ts';
+import { testdir } from '../rig/testdir.ts';
 import { policyOf, sha256, untilDrained, untilSidecar } from './scene.ts';
 
 t.setTimeout(240_000);
@@ -25,7 +26,7 @@ const BUCKET = 'dashcam';
 const MIB = 1024 * 1024;
 
 const scene = async (t: Test) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   // The strict one, where it can be had.
   const s3 = await startS3({
     server: noGo ? 'rclone' : 'versitygw',

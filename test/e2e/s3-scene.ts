@@ -6,6 +6,7 @@ import { type CurlAnswer, type CurlOptions, curl } from '../rig/app.ts';
 import { type Intercept, startIntercept } from '../rig/intercept.ts';
 import { type Layby, startLayby } from '../rig/layby.ts';
 import { type S3Server, startS3 } from '../rig/s3.ts';
+import { testdir } from '../rig/testdir.ts';
 import { policyOf, type Wanted } from './scene.ts';
 
 export const BUCKET = 'clips';
@@ -32,7 +33,7 @@ export interface S3SceneOptions {
 
 /** Everything is torn down with the test. */
 export const makeS3Scene = async (t: Test, options: S3SceneOptions = {}): Promise<S3Scene> => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const s3 = await startS3({
     server: options.server ?? 'versitygw',
     dir: join(dir, 's3'),

@@ -12,6 +12,7 @@ import type { AppRecord, LoadPlan } from '../rig/load-plan.ts';
 import { makeRoad, type Road } from '../rig/namespaces.ts';
 import { Oracle } from '../rig/oracle.ts';
 import type { Arrival } from '../rig/oracle-protocol.ts';
+import { testdir } from '../rig/testdir.ts';
 
 export interface Wanted {
   name: string;
@@ -70,7 +71,7 @@ let loads = 0;
 /** Everything is torn down with the test. */
 export const makeScene = async (t: Test, options: SceneOptions = {}): Promise<Scene> => {
   const { destinations = (oracle) => [{ name: 'api', url: oracle.url }], ...rest } = options;
-  const dir = t.testdir();
+  const dir = testdir(t);
   const road = await makeRoad();
   t.teardown(() => road.remove());
   const oracle = await Oracle.start({ road, file: join(dir, 'cloud.jsonl') });

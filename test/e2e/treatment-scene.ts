@@ -8,6 +8,7 @@ import { Readable } from 'node:stream';
 import type { Test } from 'tap';
 import { Pool } from 'undici';
 import { type Layby, startLayby } from '../rig/layby.ts';
+import { testdir } from '../rig/testdir.ts';
 
 export interface Arrived {
   at: string;
@@ -82,7 +83,7 @@ export interface Mesh {
 const CREDENTIALS = { AWS_ACCESS_KEY_ID: 'AKIDEXAMPLE0000000', AWS_SECRET_ACCESS_KEY: 'secret' };
 
 export async function mesh(t: Test, policy: string, ...extraArgs: string[]): Promise<Mesh> {
-  const layby = await startLayby({ data: join(t.testdir(), 'data'), policy, extraArgs, env: CREDENTIALS });
+  const layby = await startLayby({ data: join(testdir(t), 'data'), policy, extraArgs, env: CREDENTIALS });
   const pool = new Pool(`http://${layby.outbound}`, { connections: 8 });
   t.teardown(async () => {
     if (!t.passing()) t.comment(layby.lines.slice(-40).join('\n'));

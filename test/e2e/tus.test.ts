@@ -13,6 +13,7 @@ import { destination } from '../policy/destination.ts';
 import { curl } from '../rig/app.ts';
 import { startIntercept } from '../rig/intercept.ts';
 import { startLayby } from '../rig/layby.ts';
+import { testdir } from '../rig/testdir.ts';
 import { policyOf, randomFile, sha256, untilDrained } from './scene.ts';
 
 t.setTimeout(200_000);
@@ -20,7 +21,7 @@ t.setTimeout(200_000);
 const MIB = 1024 * 1024;
 
 const scene = async (t: Test) => {
-  const dir = t.testdir({ files: {} });
+  const dir = testdir(t, { files: {} });
   const files = join(dir, 'files');
   const tus = new Server({
     path: '/files',

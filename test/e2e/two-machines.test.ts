@@ -13,6 +13,7 @@ import { startLayby } from '../rig/layby.ts';
 import { endsWithTheRig } from '../rig/lifetime.ts';
 import { Oracle } from '../rig/oracle.ts';
 import { freePort } from '../rig/ports.ts';
+import { testdir } from '../rig/testdir.ts';
 import { policyOf, untilDrained } from './scene.ts';
 
 t.setTimeout(120_000);
@@ -20,7 +21,7 @@ t.setTimeout(120_000);
 t.test(
   'an app on another machine of the vehicle uploads, and its bodies are kept when the link is lost',
   async (t) => {
-    const dir = t.testdir();
+    const dir = testdir(t);
     const data = join(dir, 'data');
     const oracle = await Oracle.start({ file: join(dir, 'oracle.jsonl') });
     t.teardown(() => oracle.stop());

@@ -8,6 +8,8 @@ import { noGo } from '../rig/go.ts';
 import { BUCKET, MIB, makeS3Scene } from './s3-scene.ts';
 import { sha256, untilDirect, untilDrained } from './scene.ts';
 
+t.setTimeout(120_000);
+
 for (const server of noGo ? (['rclone'] as const) : (['rclone', 'versitygw'] as const))
   t.test(`the bucket of the host is that of the object, at ${server}`, async (t) => {
     const { s3, layby, way } = await makeS3Scene(t, {

@@ -11,6 +11,7 @@ import t, { type Test } from 'tap';
 import { Authority, type Credential } from '../../src/identity/authority.ts';
 import { idOfNames, sidecarId } from '../../src/identity/spiffe.ts';
 import { LaybyError } from '../../src/telemetry/error.ts';
+import { testdir } from '../rig/testdir.ts';
 
 const DOMAIN = 'fleet.example';
 const DAY = 24 * 3_600_000;
@@ -54,7 +55,7 @@ async function handshake(t: Test, server: Party, client: Party): Promise<(string
 }
 
 t.test('two parts of one mesh prove to each other who they are; a stranger proves nothing', async (t) => {
-  const authority = await Authority.open(t.testdir(), DOMAIN);
+  const authority = await Authority.open(testdir(t), DOMAIN);
   const [edge, camera] = [sidecarId(DOMAIN, 'edge'), sidecarId(DOMAIN, 'camera')];
   const party = async (id: string) => ({
     credential: await authority.issue(id, DAY),
@@ -73,7 +74,7 @@ t.test('two parts of one mesh prove to each other who they are; a stranger prove
 });
 
 t.test('a certificate is valid on a machine whose clock was never set', async (t) => {
-  const authority = await Authority.open(t.testdir(), DOMAIN);
+  const authority = await Authority.open(testdir(t), DOMAIN);
   const { certificate, expiresAt } = await authority.issue(sidecarId(DOMAIN, 'camera'), DAY);
   const { validFrom, validTo } = new X509Certificate(certificate);
   t.ok(Date.parse(validFrom) < Date.parse('2010-01-01'));
@@ -83,7 +84,7 @@ t.test('a certificate is valid on a machine whose clock was never set', async (t
 t.test(
   'a new root comes in two steps, and at each of them old and new certificates trust each other',
   async (t) => {
-    const authority = await Authority.open(t.testdir(), DOMAIN);
+    const authority = await Authority.open(testdir(t), DOMAIN);
     const party = async () => ({
       credential: await authority.issue(sidecarId(DOMAIN, 'camera'), DAY),
       roots: authority.bundle,
@@ -101,14 +102,14 @@ t.test(
 );
 
 t.test('who opens it at the same moment gets the same roots, and only the owner may read them', async (t) => {
-  const dir = join(t.testdir(), 'identity');
+  const dir = join(testdir(t), 'identity');
   const opened = await Promise.all(Array.from({ length: 8 }, () => Authority.open(dir, DOMAIN)));
   t.equal(new Set(opened.map(({ bundle }) => bundle)).size, 1);
   t.equal((await stat(join(dir, 'authority.json'))).mode & 0o077, 0);
 });
 
 t.test('what was rotated elsewhere is read again', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const [one, other] = [await Authority.open(dir, DOMAIN), await Authority.open(dir, DOMAIN)];
   t.equal(await one.reload(), false);
   await other.rotate();
@@ -117,7 +118,7 @@ t.test('what was rotated elsewhere is read again', async (t) => {
 });
 
 t.test('a damaged authority is refused in words, and never made anew by itself', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   await Authority.open(dir, DOMAIN);
   const path = join(dir, 'authority.json');
   const good = await readFile(path, 'utf8');

@@ -7,12 +7,13 @@ import { pino } from 'pino';
 import t, { type Test } from 'tap';
 import { Authority, type Credential } from '../../src/identity/authority.ts';
 import { Identities } from '../../src/identity/identities.ts';
+import { testdir } from '../rig/testdir.ts';
 
 const DOMAIN = 'fleet.example';
 const ID = 'spiffe://fleet.example/node/camera';
 
 function scene(t: Test, life: number) {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const identities = new Identities({
     trustDomain: DOMAIN,
     authority: () => Authority.open(dir, DOMAIN),

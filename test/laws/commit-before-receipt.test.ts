@@ -9,6 +9,7 @@ import { makeScene, outcomesAtTheQueue } from '../e2e/scene.ts';
 import { interfaceDown } from '../rig/faults/interface-down.ts';
 import { noRoad } from '../rig/namespaces.ts';
 import { type Call, callsIn, noStrace, straceOf } from '../rig/strace.ts';
+import { testdir } from '../rig/testdir.ts';
 
 t.setTimeout(290_000);
 
@@ -23,7 +24,7 @@ t.test(
   'a receipt is written after the fsync of the entry and all of its body',
   { skip: noRoad || noStrace },
   async (t) => {
-    const out = join(t.testdir(), 'trace');
+    const out = join(testdir(t), 'trace');
     const wrap = straceOf({
       calls: ['write', 'writev', 'pwrite64', 'sendmsg', 'sendto', 'fsync', 'fdatasync', 'msync'],
       ...{ out, strings: STRING_BYTES },

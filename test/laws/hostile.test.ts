@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { startLayby } from '../rig/layby.ts';
 import { connectTo, exchange, type Message, startRecorder, valuesOf } from '../rig/raw-http.ts';
+import { testdir } from '../rig/testdir.ts';
 import { CASES, type Case, type Kept } from './hostile-cases.ts';
 
 t.setTimeout(120_000);
@@ -27,7 +28,7 @@ const destination = (name: string, host = `${name}.example`, mode = 'failover') 
     },
   });
 // A short path, so that the sockets are in it.
-const data = join(t.testdir(), 'd');
+const data = join(testdir(t), 'd');
 const layby = await startLayby({
   data,
   policy: [

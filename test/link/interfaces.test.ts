@@ -2,6 +2,7 @@
 
 import t from 'tap';
 import { readInterface } from '../../src/link/interfaces.ts';
+import { testdir } from '../rig/testdir.ts';
 
 const HEAD = 'Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n';
 const route = (name: string, metric: number, destination = '00000000', mask = '00000000') =>
@@ -37,13 +38,14 @@ for (const [name, kind, metered] of [
 ] as const)
   t.test(`a default route over ${name} is ${kind}`, async (t) => {
     const other = name === 'eth0' ? 'wlan0' : 'eth0';
-    const dir = t.testdir(
+    const dir = testdir(
+      t,
       root([route(other, 600), route(name, 100), route(other, 0, '0000A8C0', '00FFFFFF')], all),
     );
     t.match(await readInterface(dir), { interface: name, kind, metered, connectivity: 'unknown' });
   });
 
 t.test('without a default route, or without Linux, nothing is known', async (t) => {
-  t.equal(await readInterface(t.testdir(root([], all))), undefined);
-  t.equal(await readInterface(t.testdir({ empty: {} })), undefined);
+  t.equal(await readInterface(testdir(t, root([], all))), undefined);
+  t.equal(await readInterface(testdir(t, { empty: {} })), undefined);
 });

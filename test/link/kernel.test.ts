@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import pino from 'pino';
 import t, { type Test } from 'tap';
 import { type KernelWatchOptions, probe, type Reachable, watchKernel } from '../../src/link/kernel.ts';
+import { testdir } from '../rig/testdir.ts';
 
 const silent = pino({ level: 'silent' });
 
@@ -217,7 +218,7 @@ t.test('without iproute2 nothing is known, and the log says so once', async (t) 
 t.test(
   'a monitor that ends is started again, and an ip that is not iproute2 is no reason to fail',
   async (t) => {
-    const dir = t.testdir({ ip: '#!/bin/sh\necho "$*" >> "$(dirname "$0")/calls"\necho usage\n' });
+    const dir = testdir(t, { ip: '#!/bin/sh\necho "$*" >> "$(dirname "$0")/calls"\necho usage\n' });
     const ip = join(dir, 'ip');
     chmodSync(ip, 0o755);
     const restarted = new EventEmitter();

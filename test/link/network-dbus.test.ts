@@ -12,6 +12,7 @@ import t, { type Test } from 'tap';
 import { inWords, type Network, networkWord } from '../../src/link/network.ts';
 import { watchNetworkBus } from '../../src/link/network-dbus.ts';
 import { logger } from '../../src/telemetry/log.ts';
+import { testdir } from '../rig/testdir.ts';
 
 // Debian's modules belong to Debian's Python, which is not always the first on the PATH.
 const python = ['/usr/bin/python3', 'python3'].find((name) => runs(name, '-c', 'import dbusmock, gi'));
@@ -124,7 +125,7 @@ const privateBus = async (t: Test) => {
 
 t.test('where there is no bus nothing happens', async (t) => {
   const stop = await watchNetworkBus({
-    address: `unix:path=${t.testdir()}/none`,
+    address: `unix:path=${testdir(t)}/none`,
     log,
     onChange: () => t.fail('nobody can have said anything'),
   });

@@ -7,6 +7,7 @@ import { PassThrough } from 'node:stream';
 import pino from 'pino';
 import t from 'tap';
 import { spawnChild } from '../../src/parts/child.ts';
+import { testdir } from '../rig/testdir.ts';
 
 const setpriv = spawnSync('setpriv', ['--pdeathsig', 'KILL', '--', 'true']).status === 0;
 
@@ -34,7 +35,7 @@ t.test('a child says its lines to the log at debug, and its exit is an event', a
 });
 
 t.test('the pid file holds the pid of the program itself, and goes with it', async (t) => {
-  const pidFile = join(t.testdir({}), 'child.pid');
+  const pidFile = join(testdir(t, {}), 'child.pid');
   const { promise: said, resolve } = Promise.withResolvers<string>();
   const script = 'echo $$; exec sleep 1000';
   const child = await spawnChild('pid', 'sh', ['-c', script], { log: quiet, pidFile, onLine: resolve });
@@ -76,11 +77,11 @@ t.test('a grandchild that keeps the pipes open does not hide the exit', async (t
 });
 
 t.test('a program that is not there is refused before anything starts', async (t) => {
-  const missing = join(t.testdir({}), 'none');
+  const missing = join(testdir(t, {}), 'none');
   const wrong = { code: 'LAYBY_CHILD_NOT_STARTED' };
   await t.rejects(spawnChild('none', missing, [], { log: quiet }), wrong);
   await t.rejects(spawnChild('none', 'layby-no-such-program', [], { log: quiet }), wrong);
-  const script = t.testdir({ script: 'no interpreter is named here' });
+  const script = testdir(t, { script: 'no interpreter is named here' });
   await t.rejects(spawnChild('plain', join(script, 'script'), [], { log: quiet }), wrong);
 });
 

@@ -6,13 +6,14 @@ import t, { type Test } from 'tap';
 import { partsDir } from '../../src/parts/cache.ts';
 import { type FetchPlan, fetchPart } from '../../src/parts/fetch.ts';
 import type { LaybyError } from '../../src/telemetry/error.ts';
+import { testdir } from '../rig/testdir.ts';
 import { offlineEnv, PROGRAM, tinyPart } from './fixtures/wheel.ts';
 
 const platform = 'linux-x64-glibc';
 const orElse = 'set TINY to your own';
 
 const setUp = (t: Test): FetchPlan & { env: NodeJS.ProcessEnv } => {
-  const directory = t.testdir({ wheels: {}, cache: {}, bin: {} });
+  const directory = testdir(t, { wheels: {}, cache: {}, bin: {} });
   const wheels = join(directory, 'wheels');
   return { part: tinyPart(wheels), platform, orElse, env: offlineEnv(wheels, join(directory, 'cache')) };
 };
@@ -123,7 +124,7 @@ t.test('what a killed fetch left is removed a day later, and not before', async 
   const { LAYBY_CACHE: cache } = plan.env;
   const old = '.layby-tiny-1.0.aaaaaa';
   const young = '.layby-tiny-1.0.bbbbbb';
-  const parts = t.testdir({ cache: { parts: { [old]: {}, [young]: {} } }, wheels: {} });
+  const parts = testdir(t, { cache: { parts: { [old]: {}, [young]: {} } }, wheels: {} });
   const dayBefore = Date.now() / 1000 - 25 * 60 * 60;
   utimesSync(join(parts, 'cache/parts', old), dayBefore, dayBefore);
   const part = tinyPart(join(parts, 'wheels'));

@@ -4,6 +4,7 @@ import t, { type Test } from 'tap';
 import { partsDir } from '../../src/parts/cache.ts';
 import { envoyVersion, findEnvoy } from '../../src/parts/envoy.ts';
 import { findRclone } from '../../src/parts/rclone.ts';
+import { testdir } from '../rig/testdir.ts';
 import { offlineEnv, PROGRAM, tinyPart } from './fixtures/wheel.ts';
 
 const platform = 'linux-x64-glibc';
@@ -15,7 +16,7 @@ const program = (path: string, text: string): string => {
 };
 
 const setUp = (tap: Test) => {
-  const directory = tap.testdir({ wheels: {}, cache: {}, bin: {}, own: {} });
+  const directory = testdir(tap, { wheels: {}, cache: {}, bin: {}, own: {} });
   const wheels = join(directory, 'wheels');
   const env = offlineEnv(wheels, join(directory, 'cache'));
   env.PATH = `${join(directory, 'bin')}:${process.env.PATH}`;

@@ -5,6 +5,7 @@ import pino from 'pino';
 import t from 'tap';
 import { findRclone } from '../../src/parts/rclone.ts';
 import { type S3Server, startS3Server } from '../../src/parts/s3-server.ts';
+import { testdir } from '../rig/testdir.ts';
 
 const log = pino({ level: 'silent' });
 const accessKey = 'LAYBYTESTACCESSKEY00';
@@ -37,7 +38,7 @@ const start = (dir: string, listen = '127.0.0.1:0'): Promise<S3Server> =>
   startS3Server({ rclone, dir, listen, accessKey, secretKey, log });
 
 t.test('a signed PUT becomes a file, whatever the region, and others are refused', async (t) => {
-  const dir = join(t.testdir({}), 's3');
+  const dir = join(testdir(t, {}), 's3');
   const server = await start(dir);
   t.teardown(() => server.stop());
   mkdirSync(join(dir, 'clips'));
@@ -54,7 +55,7 @@ t.test('a signed PUT becomes a file, whatever the region, and others are refused
 });
 
 t.test('the keys are not in the arguments, and stop ends the process', async (t) => {
-  const server = await start(t.testdir({}));
+  const server = await start(testdir(t, {}));
   const argv = readFileSync(`/proc/${server.pid}/cmdline`, 'utf8');
   t.match(argv, /rclone.*serve/s);
   t.notMatch(argv, accessKey);
@@ -64,7 +65,7 @@ t.test('the keys are not in the arguments, and stop ends the process', async (t)
 });
 
 t.test('a port that is taken is an error with the words of rclone', async (t) => {
-  const dir = t.testdir({});
+  const dir = testdir(t, {});
   const server = await start(dir);
   t.teardown(() => server.stop());
   const second = start(dir, new URL(server.url).host);
@@ -72,7 +73,7 @@ t.test('a port that is taken is an error with the words of rclone', async (t) =>
 });
 
 t.test('keys that rclone cannot take are refused', async (t) => {
-  const options = { rclone, dir: t.testdir({}), listen: '127.0.0.1:0', log };
+  const options = { rclone, dir: testdir(t, {}), listen: '127.0.0.1:0', log };
   for (const wrong of ['', 'a,b', 'a"b', 'a b']) {
     await t.rejects(startS3Server({ ...options, accessKey, secretKey: wrong }), {
       code: 'LAYBY_S3_KEYS_INVALID',

@@ -4,6 +4,7 @@ import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import t from 'tap';
 import { trim } from '../../src/parts/descriptor-closure.ts';
 import { findXdsDescriptors } from '../../src/parts/xds-descriptors.ts';
+import { testdir } from '../rig/testdir.ts';
 import { offlineEnv, tinyPart } from './fixtures/wheel.ts';
 
 const none = join(t.testdirName, 'none');
@@ -35,7 +36,7 @@ t.test('the descriptors are complete, in the order of imports, v3 only, with JSO
 });
 
 t.test('a set that the operator names comes first, then the packaged one', async (t) => {
-  const directory = t.testdir({ named: 'named', packaged: 'packaged' });
+  const directory = testdir(t, { named: 'named', packaged: 'packaged' });
   const packaged = join(directory, 'packaged');
   const named = (file: string) => ({ ...process.env, LAYBY_XDS_DESCRIPTORS: join(directory, file) });
   t.equal(String(await findXdsDescriptors({ packaged, env: named('named') })), 'named');
@@ -54,7 +55,7 @@ t.test('a descriptor that nobody brought is named', async (t) => {
 });
 
 t.test('a wheel without descriptors is refused, not taken for an empty set', async (t) => {
-  const directory = t.testdir({ wheels: {}, cache: {} });
+  const directory = testdir(t, { wheels: {}, cache: {} });
   const wheels = join(directory, 'wheels');
   const tiny = tinyPart(wheels);
   const part = { ...tiny, wheels: { any: tiny.wheels['linux-x64-glibc']! } };

@@ -18,6 +18,7 @@ import {
 import { dirname, join } from 'node:path';
 import t, { type Test } from 'tap';
 import { type PolicyUpdate, readPolicyFiles, watchPolicyFiles } from '../../src/policy/sources/files.ts';
+import { testdir } from '../rig/testdir.ts';
 import { destination } from './documents.ts';
 
 /** A watch whose updates are taken one by one. */
@@ -52,7 +53,7 @@ const watching = (t: Test, paths: string[], known?: string) => {
 const named = (name: string) => destination({ name, hosts: [`${name}.example`] });
 
 t.test('of a directory, policy files are read in order, hidden files and directories are not', async (t) => {
-  const dir = t.testdir({
+  const dir = testdir(t, {
     'b.yaml': 'b',
     'a.yml': 'a',
     'c.json': 'c',
@@ -71,7 +72,7 @@ t.test('of a directory, policy files are read in order, hidden files and directo
 });
 
 t.test('a path that is not there, and a file that is too large, are errors with the path', async (t) => {
-  const dir = t.testdir({ 'a.yaml': '' });
+  const dir = testdir(t, { 'a.yaml': '' });
   const gone = join(dir, 'gone.yaml');
   await t.rejects(readPolicyFiles([gone]), {
     code: 'LAYBY_POLICY_UNREADABLE',
@@ -83,7 +84,7 @@ t.test('a path that is not there, and a file that is too large, are errors with 
 });
 
 t.test('a file is followed through writes, renames, errors, and its removal and return', async (t) => {
-  const dir = t.testdir({ 'p.yaml': named('a') });
+  const dir = testdir(t, { 'p.yaml': named('a') });
   const path = join(dir, 'p.yaml');
   const { next, arrived } = watching(t, [path]);
   t.equal(await next(), 'a', 'first what is there');
@@ -108,7 +109,7 @@ t.test('a file is followed through writes, renames, errors, and its removal and 
 t.test(
   'a directory is followed through new, removed and changed files, and through its own removal',
   async (t) => {
-    const dir = join(t.testdir({ policy: { 'a.yaml': named('a') } }), 'policy');
+    const dir = join(testdir(t, { policy: { 'a.yaml': named('a') } }), 'policy');
     const { next } = watching(t, [dir]);
     t.equal(await next(), 'a');
     writeFileSync(join(dir, 'b.yaml'), named('b'));
@@ -132,7 +133,7 @@ t.test(
 t.test(
   'a Kubernetes mount is followed when it swaps its symbolic link, as directory and as file',
   async (t) => {
-    const dir = t.testdir({ '..1': { 'p.yaml': named('a') } });
+    const dir = testdir(t, { '..1': { 'p.yaml': named('a') } });
     symlinkSync('..1', join(dir, '..data'));
     symlinkSync('..data/p.yaml', join(dir, 'p.yaml'));
     const whole = watching(t, [dir]);
@@ -152,7 +153,7 @@ t.test(
 );
 
 t.test('a link anywhere on the way, and a file behind a link, are followed', async (t) => {
-  const dir = t.testdir({
+  const dir = testdir(t, {
     one: { sub: { 'p.yaml': named('a') } },
     two: { sub: { 'p.yaml': named('b') } },
     link: {},
@@ -169,7 +170,7 @@ t.test('a link anywhere on the way, and a file behind a link, are followed', asy
 });
 
 t.test('the same content is no news: neither at the start for who knows it, nor written again', async (t) => {
-  const dir = t.testdir({ 'p.yaml': named('a') });
+  const dir = testdir(t, { 'p.yaml': named('a') });
   const first = watching(t, [dir]);
   const version = await first.version();
   const { watch, next, arrived } = watching(t, [dir], version);
@@ -182,7 +183,7 @@ t.test('the same content is no news: neither at the start for who knows it, nor 
 });
 
 t.test('a change is told within a quarter of a second', async (t) => {
-  const dir = t.testdir({ 'p.yaml': named('a') });
+  const dir = testdir(t, { 'p.yaml': named('a') });
   const { next } = watching(t, [dir]);
   await next();
   const from = performance.now();
@@ -240,7 +241,7 @@ if (spawnSync('vim', ['--version']).status === 0) {
 
 for (const [how, save] of Object.entries(SAVES))
   t.test(`an editor that ${how} is one change: nothing in between is told`, async (t) => {
-    const dir = t.testdir({ policy: { 'p.yaml': named('a') } });
+    const dir = testdir(t, { policy: { 'p.yaml': named('a') } });
     const path = join(dir, 'policy', 'p.yaml');
     const alone = watching(t, [path]);
     const within = watching(t, [join(dir, 'policy')]);
@@ -257,7 +258,7 @@ for (const [how, save] of Object.entries(SAVES))
 t.test(
   'several sources make one policy: a file, a directory and a Kubernetes mount, each changed by its own',
   async (t) => {
-    const dir = t.testdir({
+    const dir = testdir(t, {
       'file.yaml': named('file'),
       dir: { 'x.yaml': named('dir') },
       mount: { '..1': { 'm.yaml': named('mount') } },

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { loadLastGood, saveLastGood } from '../../src/policy/last-good.ts';
 import { parsePolicy } from '../../src/policy/parse.ts';
+import { testdir } from '../rig/testdir.ts';
 import { destination } from './documents.ts';
 
 const FILE = 'policy.last-good.json';
@@ -13,32 +14,32 @@ const policy = parsePolicy([{ path: 'p', text: destination({ more: 'store: {ttl:
 const next = parsePolicy([{ path: 'p', text: destination({ name: 'other' }) }]);
 
 t.test('where none was saved there is none', async (t) => {
-  t.equal(loadLastGood(t.testdir()), undefined);
-  t.equal(loadLastGood(join(t.testdir(), 'nowhere')), undefined);
+  t.equal(loadLastGood(testdir(t)), undefined);
+  t.equal(loadLastGood(join(testdir(t), 'nowhere')), undefined);
 });
 
 t.test('what was saved is loaded, nothing else is left in the directory', async (t) => {
-  const dir = join(t.testdir(), 'made', 'here');
+  const dir = join(testdir(t), 'made', 'here');
   await saveLastGood(dir, policy);
   t.strictSame(loadLastGood(dir), policy);
   t.strictSame(await readdir(dir), [FILE]);
 });
 
 t.test('of several saves under way the last one stays', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   await Promise.all([policy, next, policy, next, policy, next].map((each) => saveLastGood(dir, each)));
   t.strictSame(loadLastGood(dir), next);
 });
 
 t.test('a draft that a power cut left behind is neither loaded nor in the way', async (t) => {
-  const dir = t.testdir({ [`${FILE}.tmp`]: '{"format":1,"ver' });
+  const dir = testdir(t, { [`${FILE}.tmp`]: '{"format":1,"ver' });
   t.equal(loadLastGood(dir), undefined);
   await saveLastGood(dir, policy);
   t.strictSame(loadLastGood(dir), policy);
 });
 
 t.test('a damaged one is refused with the file and a remedy, never half understood', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   await saveLastGood(dir, policy);
   const path = join(dir, FILE);
   const good = readFileSync(path, 'utf8');
@@ -60,7 +61,7 @@ t.test('a damaged one is refused with the file and a remedy, never half understo
 });
 
 t.test('a directory that cannot be written is an error with its name', async (t) => {
-  const dir = t.testdir({ file: '' });
+  const dir = testdir(t, { file: '' });
   await t.rejects(saveLastGood(join(dir, 'file'), policy), {
     code: 'LAYBY_POLICY_LAST_GOOD_UNWRITABLE',
     message: dir,

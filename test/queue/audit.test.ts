@@ -3,6 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import { request } from 'node:http';
 import t from 'tap';
+import { testdir } from '../rig/testdir.ts';
 import { destinationOf, scene } from './scene.ts';
 
 interface Line {
@@ -14,7 +15,7 @@ interface Line {
 }
 
 t.test('the admin listener tells what became of an entry, by its id and by a part of its URL', async (t) => {
-  const use = await scene(t.testdir(), [destinationOf('dashcam')]);
+  const use = await scene(testdir(t), [destinationOf('dashcam')]);
   const audit = async (query: string): Promise<Line[]> =>
     JSON.parse((await use.admin(`/v1/queue/audit?${query}`)).text);
   const ids: string[] = [];
@@ -47,7 +48,7 @@ t.test('the admin listener tells what became of an entry, by its id and by a par
 });
 
 t.test('the audit trail tells of each try what the one before came to', async (t) => {
-  const use = await scene(t.testdir(), [destinationOf('dashcam')]);
+  const use = await scene(testdir(t), [destinationOf('dashcam')]);
   const id = String((await use.put('/clip-17.mp4', randomBytes(1000))).headers['layby-entry']);
   const entries = async (): Promise<{ attempts: number }[]> =>
     JSON.parse((await use.admin('/v1/queue')).text);
@@ -68,7 +69,7 @@ t.test('the audit trail tells of each try what the one before came to', async (t
 });
 
 t.test('without room the app hears 507 with Retry-After before it has sent its body', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const use = await scene(dir, [destinationOf('small', { quota: 100_000 }), destinationOf('wide')], {
     quota: 8_000_000,
   });
@@ -104,7 +105,7 @@ t.test('without room the app hears 507 with Retry-After before it has sent its b
 });
 
 t.test('an encrypted queue stores and replays; its key comes by its name', async (t) => {
-  const dir = t.testdir({ key: 'ab'.repeat(32) });
+  const dir = testdir(t, { key: 'ab'.repeat(32) });
   const use = await scene(`${dir}/data`, [destinationOf('dashcam')], { storeKey: `${dir}/key` });
   t.equal((await use.put('/x', randomBytes(10_000))).status, 307);
   await use.restart();

@@ -2,13 +2,14 @@
 
 import type { Test } from 'tap';
 import type { Destination } from '../../src/policy/policy.ts';
+import { testdir } from '../rig/testdir.ts';
 import { scene } from './scene.ts';
 
 /** The lane drains: /slow is stored, on its way again, and not answered before `answer('/slow')`. `below`: what is put before these paths. */
 export const drainingScene = async (t: Test, destination: Destination, below = '') => {
   // Before the directory is asked for, or it would go first.
   t.teardown(() => at.stop());
-  const at = await scene(t.testdir(), [destination]);
+  const at = await scene(testdir(t), [destination]);
   const steps = new Map<string, { begun: PromiseWithResolvers<void>; answer: PromiseWithResolvers<void> }>();
   const stepOf = (path: string) => {
     const step = steps.get(path) ?? { begun: Promise.withResolvers(), answer: Promise.withResolvers() };

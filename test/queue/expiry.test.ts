@@ -6,6 +6,7 @@ import { all, newHead, put } from '../../src/store/conformance.ts';
 import { openStore } from '../../src/store/leveldb/open.ts';
 import type { Store } from '../../src/store/store.ts';
 import { logger } from '../../src/telemetry/log.ts';
+import { testdir } from '../rig/testdir.ts';
 
 const MINUTE = 60_000;
 const YEAR = 365 * 24 * 60 * MINUTE;
@@ -40,7 +41,7 @@ const machine = () => {
 };
 
 const withStore = async (t: Test, run: (use: Awaited<ReturnType<typeof opened>>) => Promise<void>) => {
-  const use = await opened(t.testdir());
+  const use = await opened(testdir(t));
   await run(use);
   await use.store.close();
 };
@@ -238,7 +239,7 @@ t.test('the store keeps its time on the disk while nothing happens', async (t) =
 );
 
 t.test('a store of format 1 is opened; its entries age from now on', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const here = machine();
   const before = await openStore(dir, { bootClock: here.clock });
   const { writeFile, readFile } = await import('node:fs/promises');

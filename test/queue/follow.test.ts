@@ -7,6 +7,7 @@ import { type IncomingMessage, request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { GrowingBody } from '../../src/queue/growing-body.ts';
+import { testdir } from '../rig/testdir.ts';
 import { destinationOf, scene } from './scene.ts';
 
 t.setTimeout(120_000);
@@ -46,7 +47,7 @@ t.test('a body that grows is waited for, and lets its app on when it is asked fo
 const followScene = async (t: Test, store: object = {}) => {
   // Before the directory is asked for, or it would go first.
   t.teardown(() => at.stop());
-  const at = await scene(t.testdir(), [destinationOf('api', { mode: 'failover', order: 'key', ...store })]);
+  const at = await scene(testdir(t), [destinationOf('api', { mode: 'failover', order: 'key', ...store })]);
   at.link.up = true;
   // Replay begins when the queue knows that it is alone.
   await at.put('/first', Buffer.from('1'), undefined, { 'layby-host': 'api.example' });

@@ -7,12 +7,13 @@ import { open, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import t from 'tap';
+import { testdir } from '../rig/testdir.ts';
 import { destinationOf, scene } from './scene.ts';
 
 const mount = (dir: string, mib: number): boolean =>
   spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${mib}m`, 'tmpfs', dir]).status === 0;
 
-const probe = join(t.testdir({ probe: {} }), 'probe');
+const probe = join(testdir(t, { probe: {} }), 'probe');
 const canMount = mount(probe, 1);
 if (canMount) spawnSync('umount', [probe]);
 const skip = canMount ? false : 'mounting a tmpfs needs root';
@@ -45,7 +46,7 @@ t.test(
   'on a full disk no receipt is lost, replay goes on, and storing resumes by itself',
   { skip },
   async (t) =>
-    withDisk(join(t.testdir({ disk: {} }), 'disk'), 160, async (disk) => {
+    withDisk(join(testdir(t, { disk: {} }), 'disk'), 160, async (disk) => {
       const use = await scene(join(disk, 'data'), [destinationOf('dashcam')], { reserve: 0 });
       const receipts = new Set<string>();
       const put = async (path: string) => {
@@ -82,7 +83,7 @@ t.test(
 );
 
 t.test('a queue starts on a full disk, and drains it', { skip }, async (t) =>
-  withDisk(join(t.testdir({ disk: {} }), 'disk'), 160, async (disk) => {
+  withDisk(join(testdir(t, { disk: {} }), 'disk'), 160, async (disk) => {
     const use = await scene(join(disk, 'data'), [destinationOf('dashcam')], { reserve: 0 });
     const receipts: string[] = [];
     for (let i = 0; i < 30; i++) {

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { preferenceOf } from '../../src/queue/prefer.ts';
 import { Trail } from '../../src/queue/trail.ts';
+import { testdir } from '../rig/testdir.ts';
 import { destinationOf, scene } from './scene.ts';
 
 t.test('what an app prefers', async (t) => {
@@ -57,7 +58,7 @@ t.test('a trail hands on what comes while it keeps up, and reads back what it mi
 const slowScene = async (t: import('tap').Test, store: object = {}) => {
   // Before the directory is asked for, or it would go first.
   t.teardown(() => at.stop());
-  const at = await scene(t.testdir(), [
+  const at = await scene(testdir(t), [
     destinationOf('api', { mode: 'failover', order: 'key', patience: 50, ...store }),
   ]);
   at.link.up = true;

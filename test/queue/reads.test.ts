@@ -2,6 +2,7 @@
 
 import { createHash, randomBytes } from 'node:crypto';
 import t from 'tap';
+import { testdir } from '../rig/testdir.ts';
 import { destinationOf, scene } from './scene.ts';
 
 const DOWN = { 'layby-host': 'api.example' };
@@ -14,7 +15,7 @@ t.test('reads are answered from the store', async (t) => {
   ];
   // Before the directory is asked for, or it would go first.
   t.teardown(() => at.stop());
-  const at = await scene(t.testdir(), destinations);
+  const at = await scene(testdir(t), destinations);
   const { call, put } = at;
   const body = randomBytes(700_000);
   const etag = `"${createHash('sha256').update(body).digest('hex')}"`;

@@ -2,10 +2,11 @@
 
 import { randomBytes, randomUUID } from 'node:crypto';
 import t from 'tap';
+import { testdir } from '../rig/testdir.ts';
 import { destinationOf, scene } from './scene.ts';
 
 t.test('a request that was committed before its answer was lost is stored once', async (t) => {
-  const use = await scene(t.testdir(), [destinationOf('dashcam')]);
+  const use = await scene(testdir(t), [destinationOf('dashcam')]);
   t.teardown(use.stop);
   const id = randomUUID();
   const body = randomBytes(200_000);
@@ -19,7 +20,7 @@ t.test('a request that was committed before its answer was lost is stored once',
 });
 
 t.test('an id that is none is not taken', async (t) => {
-  const use = await scene(t.testdir(), [destinationOf('dashcam')]);
+  const use = await scene(testdir(t), [destinationOf('dashcam')]);
   t.teardown(use.stop);
   const { headers } = await use.put('/a', Buffer.from('a'), 'dashcam.example', {
     'layby-request': '../../etc',

@@ -7,6 +7,7 @@ import { Room } from '../../src/queue/room.ts';
 import { all, bodyOf, newHead, put, sha256 } from '../../src/store/conformance.ts';
 import { openStore } from '../../src/store/leveldb/open.ts';
 import type { Entry, Store, StoreEvent } from '../../src/store/store.ts';
+import { testdir } from '../rig/testdir.ts';
 
 const MiB = 1024 * 1024;
 
@@ -47,7 +48,7 @@ const withStore = async (
   quota: number | undefined,
   run: (store: Store, room: Room, evicted: StoreEvent[]) => Promise<void>,
 ) => {
-  const store = await openStore(t.testdir(), { quota });
+  const store = await openStore(testdir(t), { quota });
   const evicted: StoreEvent[] = [];
   store.on('event', (event) => {
     if (event.kind === 'evicted') evicted.push(event);

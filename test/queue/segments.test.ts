@@ -6,12 +6,13 @@ import { type ClientRequest, type IncomingMessage, request } from 'node:http';
 import t, { type Test } from 'tap';
 import type { Segmenting } from '../../src/policy/policy.ts';
 import { segmentUrl } from '../../src/queue/segments.ts';
+import { testdir } from '../rig/testdir.ts';
 import { destinationOf, scene } from './scene.ts';
 
 const streaming = async (t: Test, segment: Partial<Segmenting>) => {
   const stream = { segment: { bytes: 100_000, time: 60_000, name: '{path}/{n}', ...segment } };
   const destination = destinationOf('cam', { mode: 'failover', methods: ['PUT'], stream });
-  const at = await scene(t.testdir(), [destination]);
+  const at = await scene(testdir(t), [destination]);
   t.teardown(() => at.stop());
   /** A body of unknown length, still open. */
   const open = (path: string): ClientRequest => {

@@ -1,10 +1,11 @@
 // `layby why`, on a queue that really waits: replay gives the state that the words are made of.
 
 import t from 'tap';
+import { testdir } from '../rig/testdir.ts';
 import { destinationOf, scene } from './scene.ts';
 
 t.test('the queue says why an entry waits, and what became of it', async (t) => {
-  const use = await scene(t.testdir(), [
+  const use = await scene(testdir(t), [
     {
       ...destinationOf('dashcam', { order: 'key' }),
       replay: { concurrency: 4, resume: 'none', retry: { max: 3_600_000 } },

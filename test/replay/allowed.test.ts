@@ -17,6 +17,7 @@ import { openStore } from '../../src/store/leveldb/open.ts';
 import { logger } from '../../src/telemetry/log.ts';
 import { listen } from '../../src/wire/http.ts';
 import { destinationOf } from '../queue/scene.ts';
+import { testdir } from '../rig/testdir.ts';
 
 const log = logger('queue');
 log.level = 'silent';
@@ -62,7 +63,7 @@ t.test(
 t.test(
   'replay sends what the policy lets go, all of it on another link, and what an operator wants now',
   async (t) => {
-    const dir = t.testdir();
+    const dir = testdir(t);
     const arrived: string[] = [];
     let changed = () => {};
     const server = createServer(async (request, response) => {

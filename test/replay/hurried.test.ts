@@ -8,6 +8,7 @@ import { Hurried } from '../../src/replay/hurried.ts';
 import { put } from '../../src/store/conformance.ts';
 import { logger } from '../../src/telemetry/log.ts';
 import { destinationOf } from '../queue/scene.ts';
+import { testdir } from '../rig/testdir.ts';
 import { startReplay } from './scene.ts';
 
 const log = logger('queue');
@@ -18,7 +19,7 @@ const lte: LinkNature = { kind: 'lte', interface: 'wwan0', metered: true, roamin
 t.test(
   'what was asked for is there after a restart, what has left is not, and the file stays small',
   async (t) => {
-    const file = join(t.testdir(), 'send-now');
+    const file = join(testdir(t), 'send-now');
     let hurried = new Hurried(file, log);
     await Promise.all(['a', 'b', 'c'].map((id) => hurried.add(id)));
     hurried.delete('b');

@@ -18,6 +18,7 @@ import type { Store } from '../../src/store/store.ts';
 import { logger } from '../../src/telemetry/log.ts';
 import { listen } from '../../src/wire/http.ts';
 import { DESTINATION_HEADER } from '../../src/wire/names.ts';
+import { testdir } from '../rig/testdir.ts';
 import { untilEvent } from '../rig/until-event.ts';
 
 const log = logger('queue');
@@ -62,7 +63,7 @@ export const read = async (asked: Asked, request: IncomingMessage, passed = () =
 };
 
 export const startReplay = async (t: Test, ...destinations: Destination[]): Promise<ReplayScene> => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   // A socket's path has 107 bytes at most.
   const sockets = await mkdtemp(join(tmpdir(), 'layby-replay-'));
   const at = { unix: join(sockets, 'egress') };

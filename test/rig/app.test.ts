@@ -10,9 +10,10 @@ import { blackhole } from './faults/blackhole.ts';
 import { flap } from './faults/flap.ts';
 import { makeRoad, noRoad } from './namespaces.ts';
 import { Oracle } from './oracle.ts';
+import { testdir } from './testdir.ts';
 
 t.test('curl sends files, buffers and streams', async (t) => {
-  const dir = t.testdir({ file: 'from a file' });
+  const dir = testdir(t, { file: 'from a file' });
   const oracle = await Oracle.start({ file: join(dir, 'oracle.jsonl') });
   t.teardown(() => oracle.stop());
   const bodies = [
@@ -34,7 +35,7 @@ t.test('curl sends files, buffers and streams', async (t) => {
 });
 
 t.test('curl calls a name through a listener elsewhere', async (t) => {
-  const oracle = await Oracle.start({ file: join(t.testdir(), 'oracle.jsonl') });
+  const oracle = await Oracle.start({ file: join(testdir(t), 'oracle.jsonl') });
   t.teardown(() => oracle.stop());
   const { host } = new URL(oracle.url);
   await curl('http://dashcam.example/clip', { via: host });
@@ -48,7 +49,7 @@ t.test('curl calls a name through a listener elsewhere', async (t) => {
 t.test('curl reports what went wrong by its exit code', async (t) => {
   t.match(await curl('http://127.0.0.1:1/'), { exitCode: 7, status: 0 });
   const stopped = new AbortController();
-  const silent = await Oracle.start({ file: join(t.testdir(), 'oracle.jsonl') });
+  const silent = await Oracle.start({ file: join(testdir(t), 'oracle.jsonl') });
   t.teardown(() => silent.stop());
   await silent.answer({ never: true });
   const began = silent.begins(() => true);
@@ -59,7 +60,7 @@ t.test('curl reports what went wrong by its exit code', async (t) => {
 });
 
 t.test('a load over a whole road keeps every law', { skip: noRoad }, async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const road = await makeRoad();
   t.teardown(() => road.remove());
   const oracle = await Oracle.start({ road, file: join(dir, 'oracle.jsonl') });
@@ -92,7 +93,7 @@ t.test(
   'a load over a flapping road, without Layby, breaks law 7, and the judge says so',
   { skip: noRoad },
   async (t) => {
-    const dir = t.testdir();
+    const dir = testdir(t);
     const road = await makeRoad();
     t.teardown(() => road.remove());
     const oracle = await Oracle.start({ road, file: join(dir, 'oracle.jsonl') });

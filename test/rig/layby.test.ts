@@ -7,13 +7,14 @@ import { type LaybyOptions, startLayby } from './layby.ts';
 import { makeRoad, noRoad } from './namespaces.ts';
 import { isAlive, partOf } from './processes.ts';
 import { noStrace, straceOf } from './strace.ts';
+import { testdir } from './testdir.ts';
 
 const program = fileURLToPath(new URL('fixtures/layby.js', import.meta.url));
 
 const start = async (t: Test, options: Partial<LaybyOptions> = {}) => {
   const layby = await startLayby({
     program,
-    data: join(t.testdir(), 'data'),
+    data: join(testdir(t), 'data'),
     policy: 'kind: Destination\n',
     ...options,
   });
@@ -93,7 +94,7 @@ t.test('it runs in the vehicle', { skip: noRoad }, async (t) => {
 });
 
 t.test('it runs under strace', { skip: noStrace }, async (t) => {
-  const wrap = straceOf({ calls: ['fdatasync'], out: join(t.testdir(), 'trace') });
+  const wrap = straceOf({ calls: ['fdatasync'], out: join(testdir(t), 'trace') });
   const layby = await start(t, { wrap });
   t.match(await layby.stop(), { code: 0 });
 });

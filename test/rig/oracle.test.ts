@@ -7,9 +7,10 @@ import t, { type Test } from 'tap';
 import { curl } from './app.ts';
 import { arrivalsIn, Oracle } from './oracle.ts';
 import { WISH } from './oracle-protocol.ts';
+import { testdir } from './testdir.ts';
 
 const start = async (t: Test): Promise<Oracle> => {
-  const oracle = await Oracle.start({ file: join(t.testdir(), 'oracle.jsonl') });
+  const oracle = await Oracle.start({ file: join(testdir(t), 'oracle.jsonl') });
   t.teardown(() => oracle.stop());
   return oracle;
 };

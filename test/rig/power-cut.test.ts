@@ -7,6 +7,7 @@ import { Disk, type Rule } from './power-cut/disk.ts';
 import { record } from './power-cut/recording.ts';
 import { randomFrom } from './random.ts';
 import { noStrace } from './strace.ts';
+import { testdir } from './testdir.ts';
 
 /** `synced` with its name, `unnamed` without, `unsynced` not at all; `renamed` over `target`; then the end. */
 const PROGRAM = `
@@ -34,7 +35,7 @@ t.test(
   'a cut keeps what was synced, and loses of the rest what the rule allows',
   { skip: noStrace },
   async (t) => {
-    const scratch = realpathSync(t.testdir());
+    const scratch = realpathSync(testdir(t));
     const dir = join(scratch, 'disk');
     mkdirSync(dir);
     const command = [process.execPath, '-e', PROGRAM, dir];

@@ -15,11 +15,12 @@ import { rate } from './faults/rate.ts';
 import { makeRoad, noRoad, type Road, sweep } from './namespaces.ts';
 import { Oracle } from './oracle.ts';
 import { isAlive } from './processes.ts';
+import { testdir } from './testdir.ts';
 
 const setOut = async (t: Test): Promise<{ road: Road; oracle: Oracle }> => {
   const road = await makeRoad();
   t.teardown(() => road.remove());
-  const oracle = await Oracle.start({ road, file: join(t.testdir(), 'oracle.jsonl') });
+  const oracle = await Oracle.start({ road, file: join(testdir(t), 'oracle.jsonl') });
   t.teardown(() => oracle.stop());
   return { road, oracle };
 };

@@ -8,6 +8,7 @@ import { curl } from './app.ts';
 import { noGo } from './go.ts';
 import { makeRoad, noRoad, type Road } from './namespaces.ts';
 import { type S3Server, startS3 } from './s3.ts';
+import { testdir } from './testdir.ts';
 
 const upload = async (t: Test, s3: S3Server, road?: Road): Promise<void> => {
   const body = Buffer.alloc(300_000, 'clip');
@@ -38,13 +39,13 @@ const upload = async (t: Test, s3: S3Server, road?: Road): Promise<void> => {
 t.test('rclone in the cloud takes an upload from the vehicle', { skip: noRoad }, async (t) => {
   const road = await makeRoad();
   t.teardown(() => road.remove());
-  const s3 = await startS3({ road, dir: join(t.testdir(), 's3'), buckets: ['dashcam'] });
+  const s3 = await startS3({ road, dir: join(testdir(t), 's3'), buckets: ['dashcam'] });
   t.teardown(() => s3.stop());
   await upload(t, s3, road);
 });
 
 t.test('versitygw on loopback takes an upload', { skip: noGo, timeout: 600_000 }, async (t) => {
-  const s3 = await startS3({ server: 'versitygw', dir: join(t.testdir(), 's3'), buckets: ['dashcam'] });
+  const s3 = await startS3({ server: 'versitygw', dir: join(testdir(t), 's3'), buckets: ['dashcam'] });
   t.teardown(() => s3.stop());
   await upload(t, s3);
 });

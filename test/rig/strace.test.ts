@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
 import { callsIn, noStrace, parseStrace, straceOf } from './strace.ts';
+import { testdir } from './testdir.ts';
 
 t.test('calls of two threads are put together from mixed lines', async (t) => {
   const calls = parseStrace([
@@ -39,7 +40,7 @@ t.test('calls of two threads are put together from mixed lines', async (t) => {
 });
 
 t.test('the order of a real program is seen', { skip: noStrace }, async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const out = join(dir, 'trace');
   const file = join(dir, 'log');
   // The sync runs in a thread of libuv's pool, the write in the main thread.

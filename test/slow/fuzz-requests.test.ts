@@ -18,6 +18,7 @@ import {
   startRecorder,
   valuesOf,
 } from '../rig/raw-http.ts';
+import { testdir } from '../rig/testdir.ts';
 
 const SEEDS = process.env.LAYBY_SEED ? [Number(process.env.LAYBY_SEED)] : [1, 2, 3];
 const REQUESTS = Number(process.env.LAYBY_REQUESTS ?? 2000);
@@ -298,7 +299,7 @@ t.test('twisted requests', async (t) => {
       },
     });
   const layby = await startLayby({
-    data: join(t.testdir(), 'd'),
+    data: join(testdir(t), 'd'),
     policy: [
       document('api', 'api.example', 'failover'),
       document('wild', '*.wild.example', 'failover'),

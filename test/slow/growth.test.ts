@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import t from 'tap';
 import { LEAN } from '../../src/embedded/lean.ts';
 import { parseSize } from '../../src/policy/units.ts';
+import { testdir } from '../rig/testdir.ts';
 
 const FIXTURE = new URL('fixtures/growth.ts', import.meta.url).pathname;
 const BODY = 64 * 1024 * 1024;
@@ -25,11 +26,11 @@ const growth = async (dir: string, entries: number, bytes: number, atOnce: numbe
 };
 
 t.test('anonymous memory grows by less than 100 MB with 1,000,000 small entries', async (t) => {
-  const grown = await growth(t.testdir(), 1_000_000, 200, 250);
+  const grown = await growth(testdir(t), 1_000_000, 200, 250);
   t.ok(grown < BOUND, `${grown} MB`);
 });
 
 t.test(`anonymous memory grows by less than 100 MB with ${BODIES} of bodies`, async (t) => {
-  const grown = await growth(t.testdir(), Math.ceil(parseSize(BODIES) / BODY), BODY, 8);
+  const grown = await growth(testdir(t), Math.ceil(parseSize(BODIES) / BODY), BODY, 8);
   t.ok(grown < BOUND, `${grown} MB`);
 });

@@ -11,6 +11,7 @@ import { checkStore } from '../../src/store/leveldb/check.ts';
 import { openStore } from '../../src/store/leveldb/open.ts';
 import { discardSetAside } from '../../src/store/leveldb/set-aside.ts';
 import type { Entry } from '../../src/store/store.ts';
+import { testdir } from '../rig/testdir.ts';
 
 const SMALL = { generationBytes: 1024 * 1024 };
 
@@ -21,7 +22,7 @@ interface Made {
 }
 
 const make = async (t: Test): Promise<Made> => {
-  const dir = join(t.testdir({ data: {} }), 'data', 'store');
+  const dir = join(testdir(t, { data: {} }), 'data', 'store');
   const store = await openStore(dir, SMALL);
   const bodies = Array.from({ length: 8 }, (_, i) => randomBytes(i % 2 ? 300_000 : 900));
   const entries: Entry[] = [];

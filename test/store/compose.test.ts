@@ -9,6 +9,7 @@ import { all, bodyOf, newHead, put } from '../../src/store/conformance.ts';
 import { checkStore } from '../../src/store/leveldb/check.ts';
 import { openStore, type StoreOptions } from '../../src/store/leveldb/open.ts';
 import type { Entry, Store } from '../../src/store/store.ts';
+import { testdir } from '../rig/testdir.ts';
 
 const stage = async (store: Store, bodies: Buffer[]): Promise<string[]> => {
   const ids: string[] = [];
@@ -33,7 +34,7 @@ const isWhole = async (t: Test, dir: string, whole: Entry, options: StoreOptions
 
 for (const key of [undefined, randomBytes(32)])
   t.test(`a crash before the index knows of it${key ? ', encrypted' : ''}`, async (t) => {
-    const dir = t.testdir();
+    const dir = testdir(t);
     const live = join(dir, 'live');
     const options = key ? { key } : {};
     const before = await openStore(live, options);
@@ -54,7 +55,7 @@ for (const key of [undefined, randomBytes(32)])
   });
 
 t.test('a crash before any index knows even the parts', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const live = join(dir, 'live');
   const store = await openStore(live);
   await cp(live, join(dir, 'crashed'), { recursive: true });
@@ -70,7 +71,7 @@ t.test('a crash before any index knows even the parts', async (t) => {
 t.test(
   'an index that is lost is built anew with the whole, and with parts that wait for their end',
   async (t) => {
-    const dir = join(t.testdir(), 'store');
+    const dir = join(testdir(t), 'store');
     await mkdir(dir, { recursive: true });
     const store = await openStore(dir);
     const whole = await store.compose(newHead(), 'g', await stage(store, BODIES));
@@ -91,7 +92,7 @@ t.test(
 
 t.test('while generations are reclaimed, parts and whole stay', async (t) => {
   const generationBytes = 1024 * 1024;
-  const store = await openStore(join(t.testdir(), 'store'), { generationBytes });
+  const store = await openStore(join(testdir(t), 'store'), { generationBytes });
   const drain = async (count: number) => {
     for (let i = 0; i < count; i++) {
       const { id } = await put(store, randomBytes(300_000));
@@ -115,7 +116,7 @@ t.test('while generations are reclaimed, parts and whole stay', async (t) => {
 });
 
 t.test('a part that moves while it is composed is not lost', async (t) => {
-  const store = await openStore(join(t.testdir(), 'store'), { generationBytes: 512 * 1024 });
+  const store = await openStore(join(testdir(t), 'store'), { generationBytes: 512 * 1024 });
   for (let round = 0; round < 10; round++) {
     const ids = await stage(store, BODIES);
     const { id } = await put(store, randomBytes(600_000));

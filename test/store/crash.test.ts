@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline';
 import t from 'tap';
 import { all, bodyOf, sha256 } from '../../src/store/conformance.ts';
 import { openStore } from '../../src/store/leveldb/open.ts';
+import { testdir } from '../rig/testdir.ts';
 
 const FIXTURE = new URL('fixtures/store-until-killed.ts', import.meta.url).pathname;
 const ROUNDS = 10;
@@ -17,7 +18,7 @@ t.setTimeout(120_000); // a slow disk is no failure
 t.test(
   'every entry whose commit resolved is there and whole after kill -9, and no number is missing',
   async (t) => {
-    const dir = t.testdir();
+    const dir = testdir(t);
     const stored = new Map<string, string>();
     const leaving = new Set<string>();
     const left = new Set<string>();

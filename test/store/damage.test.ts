@@ -10,6 +10,7 @@ import t, { type Test } from 'tap';
 import { all, bodyOf, put } from '../../src/store/conformance.ts';
 import { openStore } from '../../src/store/leveldb/open.ts';
 import type { Entry, Store } from '../../src/store/store.ts';
+import { testdir } from '../rig/testdir.ts';
 
 const SMALL = { generationBytes: 1024 * 1024 };
 
@@ -55,7 +56,7 @@ const fill = async (store: Store, count: number, bytes = 300_000): Promise<[Entr
 t.test(
   'a flipped bit in a table is found before the byte leaves, and the entry is quarantined',
   async (t) => {
-    const dir = t.testdir();
+    const dir = testdir(t);
     const before = await openStore(dir, SMALL);
     const entries = await fill(before, 6);
     await before.close();
@@ -88,7 +89,7 @@ t.test(
 );
 
 t.test('a batch that LevelDB drops from a damaged log is missed', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const before = await openStore(dir);
   const entries = await fill(before, 4, 3000);
   await before.close();
@@ -106,7 +107,7 @@ t.test('a batch that LevelDB drops from a damaged log is missed', async (t) => {
 });
 
 t.test('an entry that is gone before it was indexed is reported by its number', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const before = await openStore(dir);
   const entries = await fill(before, 4, 50_000); // LevelDB drops the rest of a 32 KiB block of its log with the damage
   await before.close();
@@ -121,7 +122,7 @@ t.test('an entry that is gone before it was indexed is reported by its number', 
 });
 
 t.test('without its index everything is back, from many generations', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const before = await openStore(dir, SMALL);
   const entries = await fill(before, 12);
   const small = await fill(before, 50, 700);
@@ -139,7 +140,7 @@ t.test('without its index everything is back, from many generations', async (t) 
 });
 
 t.test('a damaged index is mended, and kept as it was', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const before = await openStore(dir);
   const entries = await fill(before, 5, 2000);
   await before.close();
@@ -155,7 +156,7 @@ t.test('a damaged index is mended, and kept as it was', async (t) => {
 });
 
 t.test('a damaged place in the index is found again in the generations', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const before = await openStore(dir);
   const entries = await fill(before, 5, 2000);
   await before.delivered(entries[0]![0].id, 'ok');
@@ -174,7 +175,7 @@ t.test('a damaged place in the index is found again in the generations', async (
 });
 
 t.test('a batch that LevelDB drops from a damaged log of the index is made up for', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const before = await openStore(dir);
   const entries = await fill(before, 5, 2000);
   await before.close();
@@ -189,7 +190,7 @@ t.test('a batch that LevelDB drops from a damaged log of the index is made up fo
 t.test(
   'a generation that has lost its tables is kept as it was, and what they held is quarantined',
   async (t) => {
-    const dir = t.testdir();
+    const dir = testdir(t);
     const before = await openStore(dir, SMALL);
     const entries = await fill(before, 12);
     await before.close();
@@ -215,7 +216,7 @@ t.test(
 );
 
 t.test('a generation whose MANIFEST is damaged is mended, and nothing is lost', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const before = await openStore(dir, SMALL);
   const entries = await fill(before, 6);
   await before.close();
@@ -230,7 +231,7 @@ t.test('a generation whose MANIFEST is damaged is mended, and nothing is lost', 
 });
 
 t.test('a table that LevelDB would end the process over never gets to it', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const before = await openStore(dir, SMALL);
   const entries = await fill(before, 6);
   await before.close();
@@ -252,7 +253,7 @@ t.test('a table that LevelDB would end the process over never gets to it', async
 });
 
 t.test('an index that has lost a flush in its middle is compared with the generations', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const before = await openStore(dir);
   const entries = await fill(before, 30, 2000);
   for (const [{ id }] of entries) await before.failed(id, 'x'.repeat(3000)); // several blocks of 32 KiB
@@ -272,7 +273,7 @@ t.test('an index that has lost a flush in its middle is compared with the genera
 });
 
 t.test('what is missing at the very end is reported, also without the index', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const before = await openStore(dir);
   await fill(before, 3, 50_000);
   const [[, body]] = (await fill(before, 1, 50_000)) as [[Entry, Buffer]];
@@ -287,7 +288,7 @@ t.test('what is missing at the very end is reported, also without the index', as
 });
 
 t.test('a damaged format is no newer format', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const before = await openStore(dir);
   const entries = await fill(before, 2, 100);
   await before.close();
@@ -300,7 +301,7 @@ t.test('a damaged format is no newer format', async (t) => {
 });
 
 t.test('a generation that is gone is reported when the store is opened', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const before = await openStore(dir, SMALL);
   const entries = await fill(before, 12);
   await before.close();
@@ -319,7 +320,7 @@ t.test('a generation that is gone is reported when the store is opened', async (
 });
 
 t.test('a body without a commit is counted and leaves nothing', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const fixture = new URL('fixtures/abandon.ts', import.meta.url).pathname;
   const child = spawn(process.execPath, [fixture, dir], { stdio: ['ignore', 'inherit', 'inherit'] });
   await once(child, 'exit');

@@ -6,13 +6,14 @@ import { join } from 'node:path';
 import t from 'tap';
 import { bodyOf, put, sha256 } from '../../src/store/conformance.ts';
 import { openStore } from '../../src/store/leveldb/open.ts';
+import { testdir } from '../rig/testdir.ts';
 
 const url = (name: string): string => `http://cam.example/${name}`;
 
 t.test(
   'without its index the store finds the last edit of an entry, and not what it was before',
   async (t) => {
-    const dir = t.testdir();
+    const dir = testdir(t);
     const store = await openStore(dir);
     const [edited, other] = [await put(store, randomBytes(300_000)), await put(store, 'as it came')];
     await store.dead(edited.id, '400');
@@ -29,7 +30,7 @@ t.test(
 );
 
 t.test('an edit goes with its entry when that is copied forward', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const generationBytes = 1024 * 1024;
   const store = await openStore(dir, { generationBytes });
   const edited = await put(store, randomBytes(50_000));

@@ -11,6 +11,7 @@ import { all, bodyOf, conformance, put } from '../../src/store/conformance.ts';
 import { openStore } from '../../src/store/leveldb/open.ts';
 import { rekeyStore } from '../../src/store/leveldb/rekey.ts';
 import { readStoreKey } from '../../src/store/store-key.ts';
+import { testdir } from '../rig/testdir.ts';
 
 const KEY = randomBytes(32);
 const OTHER = randomBytes(32);
@@ -39,7 +40,7 @@ const fill = async (dir: string, key: Buffer | undefined) => {
 const SECRETS = ['secret body', 'secret-path', 'secret-header', 'secret-words'];
 
 t.test('without the key nothing of bodies, URLs, headers and answers is on the disk', async (t) => {
-  const plain = t.testdir({ a: {}, b: {} });
+  const plain = testdir(t, { a: {}, b: {} });
   await fill(join(plain, 'a'), undefined);
   for (const secret of SECRETS) t.not((await filesWith(join(plain, 'a'), secret)).length, 0, secret);
   const { big, small } = await fill(join(plain, 'b'), KEY);
@@ -54,7 +55,7 @@ t.test('without the key nothing of bodies, URLs, headers and answers is on the d
 });
 
 t.test('a missing or a wrong key is a clear error, and changes nothing', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const { small } = await fill(dir, KEY);
   await t.rejects(openStore(dir), { code: 'LAYBY_STORE_KEY_MISSING', remedy: /--store-key/ });
   await t.rejects(openStore(dir, { key: OTHER }), { code: 'LAYBY_STORE_KEY_WRONG', remedy: /fingerprint/ });
@@ -64,7 +65,7 @@ t.test('a missing or a wrong key is a clear error, and changes nothing', async (
 });
 
 t.test('a store without encryption that is opened with a key encrypts what comes', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const { small } = await fill(dir, undefined);
   const store = await openStore(dir, { key: KEY });
   t.same(store.report.damage, []);
@@ -82,7 +83,7 @@ t.test('a store without encryption that is opened with a key encrypts what comes
 });
 
 t.test('rotation wraps the data keys anew and touches no body', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const { big } = await fill(dir, KEY);
   const before = await readdir(join(dir, 'generations'), { recursive: true });
   const open = await openStore(dir, { key: KEY });
@@ -139,7 +140,7 @@ t.test('rotation and the start of a queue exclude each other, at whatever moment
 });
 
 t.test('the key goes with its generation', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   await fill(dir, KEY);
   const store = await openStore(dir, { ...SMALL, key: KEY });
   for (let i = 0; i < 6; i++) {
@@ -154,7 +155,7 @@ t.test('the key goes with its generation', async (t) => {
 });
 
 t.test('a flipped bit in the file of a key costs nothing, a lost one costs its generation', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const { small } = await fill(dir, KEY);
   const [first] = (await readdir(join(dir, 'keys'))).sort();
   const path = join(dir, 'keys', first!);
@@ -172,7 +173,7 @@ t.test('a flipped bit in the file of a key costs nothing, a lost one costs its g
 });
 
 t.test('a key comes from a file or a command, raw, in hex or in base64', async (t) => {
-  const dir = t.testdir({
+  const dir = testdir(t, {
     raw: KEY,
     hex: `${KEY.toString('hex')}\n`,
     base64: `${KEY.toString('base64')}\n`,

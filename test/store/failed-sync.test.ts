@@ -6,13 +6,14 @@ import t from 'tap';
 import { all, bodyOf, sha256 } from '../../src/store/conformance.ts';
 import { openStore } from '../../src/store/leveldb/open.ts';
 import { noStrace } from '../rig/strace.ts';
+import { testdir } from '../rig/testdir.ts';
 
 const FIXTURE = new URL('fixtures/store-on-a-bad-disk.ts', import.meta.url).pathname;
 /** Of each thread, the 12th and then every 9th. */
 const REFUSED = 'inject=fdatasync:error=EIO:when=12+9';
 
 t.test('a failed fsync costs no receipt and gives none', { skip: noStrace, timeout: 120_000 }, async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const strace = ['-f', '-qq', '-e', 'trace=fdatasync', '-e', REFUSED, '-o', '/dev/null'];
   const { stdout } = await promisify(execFile)('strace', [...strace, process.execPath, FIXTURE, dir, '120']);
   const lines = stdout

@@ -7,6 +7,7 @@ import t from 'tap';
 import { all, bodyOf, put, sha256 } from '../../src/store/conformance.ts';
 import { openStore } from '../../src/store/leveldb/open.ts';
 import type { Entry } from '../../src/store/store.ts';
+import { testdir } from '../rig/testdir.ts';
 
 const ARCHIVES = new URL('fixtures/formats/', import.meta.url).pathname;
 /** Of the encrypted ones. */
@@ -19,7 +20,7 @@ const versionIn = (dir: string): number =>
 
 for (const name of names) {
   t.test(`a real store of ${name.slice(0, -SUFFIX.length)} is opened, read whole, and goes on`, async (t) => {
-    const dir = t.testdir();
+    const dir = testdir(t);
     execFileSync('tar', ['-xzf', join(ARCHIVES, name), '-C', dir]);
     const store = join(dir, 'store');
     const expected = JSON.parse(readFileSync(join(dir, 'expected.json'), 'utf8')) as {
@@ -60,7 +61,7 @@ for (const name of names) {
 }
 
 t.test('there is a plain and an encrypted store of the present format', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   await (await openStore(dir)).close();
   for (const kind of ['plain', 'encrypted'])
     t.ok(names.includes(`format-${versionIn(dir)}-${kind}${SUFFIX}`), `README.md says how to make ${kind}`);

@@ -5,6 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
+import { testdir } from '../rig/testdir.ts';
 
 const FIXTURE = new URL('fixtures/receipts.ts', import.meta.url).pathname;
 const hasStrace = spawnSync('strace', ['-V']).status === 0;
@@ -40,7 +41,7 @@ t.test(
   'a receipt is written after the fdatasync of every log write before it (strace)',
   { skip: hasStrace ? false : 'strace is not installed' },
   async (t) => {
-    const dir = t.testdir();
+    const dir = testdir(t);
     const trace = join(dir, 'trace');
     const args = ['-f', '-y', '-s', '60', '-e', 'trace=write,pwrite64,fdatasync,fsync', '-o', trace];
     await promisify(execFile)('strace', [...args, process.execPath, FIXTURE, join(dir, 'store')]);

@@ -7,9 +7,10 @@ import { join } from 'node:path';
 import t from 'tap';
 import { put } from '../../src/store/conformance.ts';
 import { openStore } from '../../src/store/leveldb/open.ts';
+import { testdir } from '../rig/testdir.ts';
 
 t.test('a store that another process has open is refused with the remedy', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const fixture = new URL('fixtures/hold-open.ts', import.meta.url).pathname;
   const child = spawn(process.execPath, [fixture, dir], { stdio: ['pipe', 'pipe', 'inherit'] });
   await once(child.stdout, 'data');
@@ -22,12 +23,12 @@ t.test('a store that another process has open is refused with the remedy', async
 });
 
 t.test('a store of a newer format is refused', async (t) => {
-  const dir = t.testdir({ 'format.json': '{"version":99}' });
+  const dir = testdir(t, { 'format.json': '{"version":99}' });
   await t.rejects(openStore(dir), { code: 'LAYBY_STORE_NEWER', remedy: /newer Layby/ });
 });
 
 t.test('opening twenty times makes one generation', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   for (let i = 1; i <= 20; i++) {
     const store = await openStore(dir);
     t.equal((await put(store, `${i}`)).seq, i);

@@ -8,6 +8,7 @@ import { all, bodyOf, put, sha256 } from '../../src/store/conformance.ts';
 import { openStore } from '../../src/store/leveldb/open.ts';
 import type { Entry, Store } from '../../src/store/store.ts';
 import { logger } from '../../src/telemetry/log.ts';
+import { testdir } from '../rig/testdir.ts';
 
 const SMALL = { generationBytes: 1024 * 1024 };
 
@@ -26,7 +27,7 @@ const generationsAfter = async (dir: string, store: Store): Promise<string[]> =>
 };
 
 t.test('what is delivered gives its disk back', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const store = await openStore(dir, SMALL);
   const entries = await fill(store, 20, 500_000);
   t.ok((await store.physicalBytes()) > 10_000_000);
@@ -44,7 +45,7 @@ t.test('what is delivered gives its disk back', async (t) => {
 });
 
 t.test('a few entries that stay behind are copied forward, once the drain has passed', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const store = await openStore(dir, SMALL);
   const entries = await fill(store, 40, 200_000);
   const body = randomBytes(3000);
@@ -74,7 +75,7 @@ t.test('a dead letter gives up its generation while the one after it is still fu
   const log = logger('store');
   log.level = 'debug';
   log.debug = (found: object) => 'number' in found && found.number === 1 && removed.resolve();
-  const store = await openStore(t.testdir(), { ...SMALL, log });
+  const store = await openStore(testdir(t), { ...SMALL, log });
   const entries = await fill(store, 20, 200_000);
   await store.dead(entries[0]!.id, 'refused');
   for (const { id } of entries.slice(1, 7)) await store.delivered(id, 'ok');
@@ -84,7 +85,7 @@ t.test('a dead letter gives up its generation while the one after it is still fu
 });
 
 t.test('entries can be read, tried and delivered while they are being copied', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const store = await openStore(dir, SMALL);
   let wrong = 0;
   for (let round = 0; round < 6; round++) {
@@ -115,7 +116,7 @@ t.test('entries can be read, tried and delivered while they are being copied', a
 });
 
 t.test('a body that is being read or written keeps its generations', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const store = await openStore(dir, SMALL);
   const body = randomBytes(5_000_000);
   const entry = await put(store, body);

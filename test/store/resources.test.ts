@@ -9,6 +9,7 @@ import { all, put } from '../../src/store/conformance.ts';
 import { openStore } from '../../src/store/leveldb/open.ts';
 import { seal, unseal } from '../../src/store/leveldb/sealed-json.ts';
 import type { Store } from '../../src/store/store.ts';
+import { testdir } from '../rig/testdir.ts';
 
 const URLS = ['http://cam.example/a', 'http://cam.example/b?x', 'http://cam.example/c'];
 
@@ -25,7 +26,7 @@ const waiting = async (store: Store, url: string): Promise<string[]> =>
   (await all(store.waitingFor('dashcam', url))).map(({ id }) => id);
 
 t.test('a store of format 2 gets the rows of its entries when it is opened, once', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const ids = await filled(dir);
   const index = new Level<string, string>(join(dir, 'index'), { compression: false });
   for await (const key of index.keys({ gt: 'r/', lt: 'r0' })) await index.del(key);
@@ -52,7 +53,7 @@ t.test('a store of format 2 gets the rows of its entries when it is opened, once
 });
 
 t.test('an index that is lost is made anew with its rows', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const ids = await filled(dir);
   await rm(join(dir, 'index'), { recursive: true });
   const store = await openStore(dir);
@@ -65,7 +66,7 @@ t.test('an index that is lost is made anew with its rows', async (t) => {
 t.test('two resources with one CRC32C are told apart by their records', async (t) => {
   // Found by counting.
   const [one, two] = collision();
-  const store = await openStore(t.testdir());
+  const store = await openStore(testdir(t));
   const first = await put(store, 'x', { url: `http://cam.example/${one}` });
   t.same(await waiting(store, `http://cam.example/${two}`), []);
   t.equal(await store.occupied('dashcam', `http://cam.example/${two}`), false);

@@ -10,9 +10,10 @@ import { all, bodyOf, newHead, put, sha256 } from '../../src/store/conformance.t
 import { EntryIndex } from '../../src/store/leveldb/entry-index.ts';
 import { openStore } from '../../src/store/leveldb/open.ts';
 import type { Entry, Store } from '../../src/store/store.ts';
+import { testdir } from '../rig/testdir.ts';
 
 t.test('a body that would pass the quota is refused before a byte is taken', async (t) => {
-  const store = await openStore(t.testdir(), { quota: 4_000_000 });
+  const store = await openStore(testdir(t), { quota: 4_000_000 });
   await t.rejects(store.begin(newHead(), 5_000_000), { code: 'LAYBY_STORE_FULL', remedy: /quota/ });
   const first = await store.begin(newHead(), 2_500_000);
   await t.rejects(store.begin(newHead(), 2_500_000), { code: 'LAYBY_STORE_FULL' }, 'what is expected counts');
@@ -25,7 +26,7 @@ t.test('a body that would pass the quota is refused before a byte is taken', asy
 });
 
 t.test('a body of unknown length is refused as it goes, and leaves nothing', async (t) => {
-  const store = await openStore(t.testdir(), { quota: 4_000_000 });
+  const store = await openStore(testdir(t), { quota: 4_000_000 });
   const writer = await store.begin(newHead());
   await t.rejects(
     async () => {
@@ -39,7 +40,7 @@ t.test('a body of unknown length is refused as it goes, and leaves nothing', asy
 });
 
 t.test('a store at its quota takes more as soon as entries have left', async (t) => {
-  const store = await openStore(t.testdir(), { quota: 4_000_000 });
+  const store = await openStore(testdir(t), { quota: 4_000_000 });
   for (let round = 0; round < 4; round++) {
     const entry = await put(store, randomBytes(3_000_000));
     await t.rejects(store.begin(newHead(), 3_000_000), { code: 'LAYBY_STORE_FULL' });
@@ -50,7 +51,7 @@ t.test('a store at its quota takes more as soon as entries have left', async (t)
 });
 
 t.test('the reserve of the disk is left alone', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const { bavail, bsize } = await statfs(dir);
   const store = await openStore(dir, { reserve: bavail * bsize * 2 });
   await t.rejects(store.begin(newHead(), 1), { code: 'LAYBY_STORE_FULL', remedy: /disk/ });
@@ -60,7 +61,7 @@ t.test('the reserve of the disk is left alone', async (t) => {
 const mount = (dir: string, mib: number): boolean =>
   spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${mib}m`, 'tmpfs', dir]).status === 0;
 
-const probe = t.testdir({ probe: {} });
+const probe = testdir(t, { probe: {} });
 const canMount = mount(join(probe, 'probe'), 1);
 if (canMount) spawnSync('umount', [join(probe, 'probe')]);
 
@@ -68,7 +69,7 @@ t.test(
   'on a full disk writers are told, what has a receipt is there, and storing goes on when there is room (tmpfs)',
   { skip: canMount ? false : 'mounting a tmpfs needs root' },
   async (t) => {
-    const dir = join(t.testdir({ disk: {} }), 'disk');
+    const dir = join(testdir(t, { disk: {} }), 'disk');
     mount(dir, 64);
     try {
       const ballast = join(dir, 'ballast');
@@ -118,7 +119,7 @@ t.test(
 );
 
 t.test('making room again and again walks once over what stands in front of a lower class', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const { lane } = EntryIndex.prototype;
   let walked = 0;
   EntryIndex.prototype.lane = async function* (...args) {

@@ -7,6 +7,7 @@ import t from 'tap';
 import { bodyOf, put } from '../../src/store/conformance.ts';
 import { undoUnfinishedEdit } from '../../src/store/leveldb/manifest.ts';
 import { openStore } from '../../src/store/leveldb/open.ts';
+import { testdir } from '../rig/testdir.ts';
 
 const manifestIn = (dir: string): string => readFileSync(join(dir, 'CURRENT'), 'latin1').trimEnd();
 
@@ -25,7 +26,7 @@ const unfinished = async (dir: string): Promise<string> => {
 };
 
 t.test('an edit whose table is not there, while its log is, is taken out and nothing is lost', async (t) => {
-  const left = await unfinished(t.testdir());
+  const left = await unfinished(testdir(t));
   const db = new Level(left);
   await t.rejects(db.open(), { cause: { message: /missing files/ } });
   t.equal(await undoUnfinishedEdit(left), true);
@@ -39,7 +40,7 @@ t.test('an edit whose table is not there, while its log is, is taken out and not
 });
 
 t.test('where the log is gone too it stays, and so it does where all is there', async (t) => {
-  const left = await unfinished(t.testdir());
+  const left = await unfinished(testdir(t));
   for (const name of readdirSync(left)) if (name.endsWith('.log')) rmSync(join(left, name));
   const before = readFileSync(join(left, manifestIn(left)));
   t.equal(await undoUnfinishedEdit(left), false);
@@ -48,7 +49,7 @@ t.test('where the log is gone too it stays, and so it does where all is there', 
 });
 
 t.test('a store that a power cut left so has nothing to report', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const [whole, left] = [join(dir, 'whole'), join(dir, 'left')];
   const options = { generationBytes: 64 * 1024 };
   const store = await openStore(whole, options);

@@ -8,6 +8,7 @@ import { loadXds, type TypedJson } from '../../../src/control-plane/xds/registry
 import { laybyService } from '../../../src/control-plane/xds/services.ts';
 import { findEnvoy } from '../../../src/parts/envoy.ts';
 import type { LaybyError } from '../../../src/telemetry/error.ts';
+import { testdir } from '../../rig/testdir.ts';
 
 const xds = await loadXds();
 
@@ -96,7 +97,7 @@ t.test('the real Envoy accepts the same resources', async (t) => {
       clusters: [cluster],
     },
   };
-  const file = join(t.testdir({}), 'envoy.json');
+  const file = join(testdir(t, {}), 'envoy.json');
   writeFileSync(file, JSON.stringify(bootstrap));
   const run = await promisify(execFile)(await findEnvoy(), ['--mode', 'validate', '-c', file]);
   t.match(run.stdout + run.stderr, /configuration .* OK/);
@@ -191,7 +192,7 @@ t.test("a service of Layby's own is read from its .proto files", (t) => {
     'syntax = "proto3"; package layby.v1; message Hold { string destination = 1; int64 bytes = 2; }';
   const holds =
     'syntax = "proto3"; package layby.v1; import "layby/v1/common.proto"; service Holds { rpc Watch(Hold) returns (stream Hold); }';
-  const root = t.testdir({ layby: { v1: { 'common.proto': common, 'holds.proto': holds } } });
+  const root = testdir(t, { layby: { v1: { 'common.proto': common, 'holds.proto': holds } } });
   const { Watch } = laybyService('layby.v1.Holds', root) as { Watch: grpc.MethodDefinition<object, object> };
   t.match(Watch, { path: '/layby.v1.Holds/Watch', requestStream: false, responseStream: true });
   const wire = Watch.requestSerialize({ destination: 'd', bytes: '9007199254740993' });

@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto';
 import type { Test } from 'tap';
 import type { Destination } from '../../../src/policy/policy.ts';
+import { testdir } from '../../rig/testdir.ts';
 import { type Answer, destinationOf, scene } from '../scene.ts';
 
 export const bucketOf = (store: Partial<Destination['store']> = {}): Destination => ({
@@ -11,7 +12,7 @@ export const bucketOf = (store: Partial<Destination['store']> = {}): Destination
 });
 
 export const bucket = async (t: Test, store: Partial<Destination['store']> = {}) => {
-  const made = await scene(t.testdir(), [bucketOf(store)]);
+  const made = await scene(testdir(t), [bucketOf(store)]);
   t.teardown(() => made.stop());
   return made;
 };

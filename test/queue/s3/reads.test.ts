@@ -1,6 +1,7 @@
 // Without a link S3's reads are answered of what waits, and say so.
 
 import t from 'tap';
+import { testdir } from '../../rig/testdir.ts';
 import { drainingScene } from '../draining.ts';
 import { scene } from '../scene.ts';
 import { allXml, bucket, bucketOf, isError, md5, xml } from './bucket.ts';
@@ -114,7 +115,7 @@ t.test('the bucket is there, where the policy says', async (t) => {
 t.test(
   'of the region that S3 has no name for, the answer has none; boto3 is told none beside a 307',
   async (t) => {
-    const s3 = await scene(t.testdir(), [
+    const s3 = await scene(testdir(t), [
       {
         ...bucketOf({ receipt: 'redirect' }),
         upstream: { url: 'https://s3.example', sign: { aws: { service: 's3', region: 'us-east-1' } } },

@@ -7,6 +7,8 @@ import { LevelStore } from '../../../src/store/leveldb/leveldb-store.ts';
 import { drainingScene } from '../draining.ts';
 import { bucketOf, xml } from './bucket.ts';
 
+t.setTimeout(120_000);
+
 /** The next call of a method waits until the test lets it go on. */
 const gate = <Name extends string, T extends Record<Name, (...args: never[]) => Promise<unknown>>>(
   t: Test,
@@ -56,9 +58,12 @@ t.test('while an upload is being completed, a PUT of its object is stored', asyn
   const { begun, go } = gate(t, LevelStore.prototype, 'compose');
   const completed = s3.call('POST', `/b/k?uploadId=${id}`, Buffer.from(list));
   await begun;
-  t.ok((await s3.call('PUT', '/b/k', Buffer.from('1'))).headers['layby-entry']);
+  const put = s3.call('PUT', '/b/k', Buffer.from('1'));
+  // Until another was answered it had the time to pass; its commit comes after that of the composition.
+  t.notOk((await s3.call('PUT', '/b/m', Buffer.from('1'))).headers['layby-entry'], 'another passes');
   go();
+  t.ok((await put).headers['layby-entry']);
   t.equal((await completed).status, 200);
   s3.answer('/b/slow');
-  await s3.until(() => s3.order.length === 4);
+  await s3.until(() => s3.order.length === 5);
 });

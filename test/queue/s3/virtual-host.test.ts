@@ -1,6 +1,7 @@
 // The bucket in the host's name: the same object as in path style, whichever way it is called.
 
 import t from 'tap';
+import { testdir } from '../../rig/testdir.ts';
 import { scene } from '../scene.ts';
 import { allXml, bucketOf, md5, xml } from './bucket.ts';
 
@@ -8,7 +9,7 @@ const HOSTS = ['s3.example', '*.s3.example'];
 const CLIPS = { host: 'clips.s3.example' };
 
 const virtual = async (t: import('tap').Test, store = {}) => {
-  const s3 = await scene(t.testdir(), [{ ...bucketOf(store), hosts: HOSTS }]);
+  const s3 = await scene(testdir(t), [{ ...bucketOf(store), hosts: HOSTS }]);
   t.teardown(() => s3.stop());
   return s3;
 };
