@@ -26,6 +26,8 @@ export interface Filing {
   /** Cut through, where it is its turn. */
   online: boolean;
   md5: boolean;
+  /** `head` is whole only when `read` has resolved. */
+  headLast?: boolean;
   /** Around the commit, where it may still be refused. */
   committing?: (commit: () => Promise<Entry>) => Promise<Entry>;
   receipt: Receipt;
@@ -115,7 +117,7 @@ async function goThrough(
   const { backlog, turns, egress, log, spools, replay } = around;
   const { request, destination } = arrival;
   const { name } = destination;
-  const { head, expected, read } = filing;
+  const { head, expected, read, headLast = false } = filing;
   const patience = preferenceOf(request).wait ?? destination.store.patience;
   const parts = expected === undefined && destination.upstream.sign !== undefined;
   // What S3 has of it is not taken back while it may still be needed.
@@ -142,7 +144,7 @@ async function goThrough(
   try {
     const spool = spools.begin();
     const options = {
-      ...{ egress, destination, head, expected, spool, behind: patience !== undefined },
+      ...{ egress, destination, head, expected, spool, headLast, behind: patience !== undefined },
       trailers: () => request.rawTrailers,
     };
     const way = parts ? inParts(options, (...of) => replay.deliverNow(...of)) : inOneRequest(options);

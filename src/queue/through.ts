@@ -39,14 +39,17 @@ export interface ThroughOptions {
   spool: Spool;
   /** The app is read at the speed of the disk, and not of the way. */
   behind: boolean;
+  /** The head is whole only when the body has been read: it is sent then, and the body behind it, out of the spool. */
+  headLast: boolean;
 }
 
 export function inOneRequest(options: ThroughOptions): Through {
-  const { egress, destination, head, expected, trailers, spool, behind } = options;
-  const trail = behind ? new Trail((start) => spool.read({ start })) : undefined;
+  const { egress, destination, head, expected, trailers, spool, behind, headLast } = options;
+  const trail = behind || headLast ? new Trail((start) => spool.read({ start })) : undefined;
   const relay = trail ?? new Relay();
   const body = { pieces: relay, trailers, ...(expected === undefined ? {} : { bytes: expected }) };
-  const upload = new Upload(egress, destination, head, body);
+  const whole = headLast ? Promise.withResolvers<void>() : undefined;
+  const upload = new Upload(egress, destination, head, body, whole?.promise);
   void upload.sent.then(() => relay.close());
   return {
     sent: upload.sent,
@@ -60,10 +63,14 @@ export function inOneRequest(options: ThroughOptions): Through {
         : resultOfAnswer(destination, sent);
     },
     push: (piece) => relay.push(piece),
-    end: () => relay.end(),
+    end: () => {
+      relay.end();
+      whole?.resolve();
+    },
     abort: () => {
       relay.close();
       upload.abort();
+      whole?.resolve();
     },
   };
 }

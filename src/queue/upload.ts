@@ -15,9 +15,18 @@ export class Upload {
   /** The same, as far as it is known now. */
   now: Sent | undefined;
 
-  constructor(egress: Egress, destination: Destination, head: EntryHead, body: OutgoingBody) {
+  /** `ready`: not before the head is whole. */
+  constructor(
+    egress: Egress,
+    destination: Destination,
+    head: EntryHead,
+    body: OutgoingBody,
+    ready?: Promise<void>,
+  ) {
     const to = towards(destination, head.id);
-    this.sent = egress.send(to, head, body, { signal: this.#abort.signal, impatient: true }).then(
+    const options = { signal: this.#abort.signal, impatient: true };
+    const send = () => egress.send(to, head, body, options);
+    this.sent = (ready ? ready.then(send) : send()).then(
       (answer): Sent => {
         if (answer.noLink === undefined) return answer;
         answer.body.resume().on('error', () => {});

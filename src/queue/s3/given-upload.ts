@@ -18,12 +18,12 @@ const LIST_BYTES = 4 * 1024 * 1024;
 /** A part, or the end without a whole, of an upload that S3 knows: it must not overtake the parts that wait, nor be overtaken. */
 export async function storePart(around: Surroundings, arrival: S3Arrival): Promise<Outcome> {
   const { payload, ...filing } = await filingOf(around, storable(arrival));
-  // S3 wants the checksum of a part where the upload was created with one, and takes none behind a body that is not framed.
-  const online = filing.online && !waits(around, arrival) && !payload.checksumBehind;
   return storeRequest(around, arrival, {
     ...filing,
     head: { ...filing.head, orderKey: partKey(filing.head.orderKey, arrival) },
-    online,
+    online: filing.online && !waits(around, arrival),
+    // S3 wants the checksum of a part where the upload was created with one, and takes none behind a body that is not framed.
+    headLast: payload.checksumBehind,
     receipt: RECEIPTS.s3,
   });
 }

@@ -250,3 +250,39 @@ t.test('nothing is made of an empty framed body before it is verified', async (t
   await s3.until(() => s3.order.length > 1);
   t.same(s3.order, [`PUT /b/other ${BODY.length}`, 'PUT /b/empty 0']);
 });
+
+t.test(
+  'a part with its checksum behind it is passed on with the checksum in front, and verified before',
+  async (t) => {
+    const s3 = await bucket(t, { mode: 'failover' });
+    s3.link.up = true;
+    s3.answer.headers = { etag: '"of-S3"' };
+    const part = '/b/k?partNumber=1&uploadId=of-S3';
+    const answer = await s3.ask('PUT', part, { body: framed(BODY, TRAILER), headers: FRAMED });
+    t.match(answer, { status: 200, headers: { etag: '"of-S3"', 'layby-entry': undefined } });
+    t.match(s3.sent, [
+      {
+        path: part,
+        headers: {
+          'layby-patience': 'impatient',
+          'content-length': String(BODY.length),
+          'x-amz-checksum-crc32': CRC32,
+          'x-amz-sdk-checksum-algorithm': 'CRC32',
+        },
+      },
+    ]);
+    t.ok(s3.sent[0]!.body.equals(BODY));
+
+    const wrong = framed(BODY, 'x-amz-checksum-crc32:AAAAAA==\r\n');
+    isError(t, await s3.ask('PUT', part, { body: wrong, headers: FRAMED }), 400, 'BadDigest');
+    t.equal(s3.sent.length, 1);
+
+    s3.link.refuses = ({ headers }) => headers['layby-patience'] !== undefined;
+    const kept = await s3.ask('PUT', part, { body: framed(BODY, TRAILER), headers: FRAMED });
+    t.match(kept, { status: 200, headers: { etag: `"${md5(BODY)}"` } });
+    t.ok(kept.headers['layby-entry']);
+    await s3.until(() => s3.sent.length === 2);
+    t.match(s3.sent[1], { path: part, headers: { 'x-amz-checksum-crc32': CRC32 } });
+    t.same(s3.sent[1]!.body, BODY);
+  },
+);
