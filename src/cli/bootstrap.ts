@@ -1,5 +1,8 @@
+import { resolve } from 'node:path';
 import { Command } from 'commander';
+import type { BootstrapOptions } from '../embedded/bootstrap.ts';
 import { checkTrustDomain, DEFAULT_TRUST_DOMAIN, partId, sidecarId } from '../identity/spiffe.ts';
+import { LaybyError } from '../telemetry/error.ts';
 import { parseAddress } from '../wire/address.ts';
 import { labelOption } from './label-option.ts';
 
@@ -12,6 +15,7 @@ interface Options {
   queueNode: string;
   admin: string;
   identity?: string;
+  ownCertificates?: true;
   trustDomain: string;
   trustedCa: string;
   label: string[];
@@ -30,14 +34,42 @@ export const bootstrapCommand = () =>
     .option('--queue-node <node>', 'the node id of the sidecar there', 'local')
     .option('--admin <host:port>', "Envoy's own admin listener", '127.0.0.1:15000')
     .addOption(labelOption())
-    .option('--identity <dir>', 'what `layby identity issue` wrote, for a control plane on another machine')
+    .option(
+      '--identity <source>',
+      "its certificate: a directory as `layby identity issue` writes it, or unix:PATH of SPIRE's agent",
+    )
+    .option(
+      '--own-certificates',
+      'all of its TLS with --identity, nothing by the authority of the control plane',
+    )
     .option('--trust-domain <name>', 'of all SPIFFE ids of the mesh', DEFAULT_TRUST_DOMAIN)
     .option('--trusted-ca <file>', 'authorities for https upstreams', '/etc/ssl/certs/ca-certificates.crt')
     .action(print);
 
+/** SPIRE's are for everything; those of a directory for the stream to the control plane, where nothing else is said. On a Unix
+ *  socket the control plane asks for none. */
+function certificatesOf(
+  identity: string,
+  { xds, ownCertificates }: Options,
+  controlPlane: string,
+): Pick<BootstrapOptions, 'tls' | 'certificates' | 'spire'> {
+  const spire = identity.startsWith('unix:') ? parseAddress(identity, '--identity') : undefined;
+  const certificates = spire ? ('spire' as const) : { dir: resolve(identity) };
+  return {
+    ...(!xds.startsWith('unix:') && { tls: { certificates, controlPlane } }),
+    ...((spire || ownCertificates) && { certificates }),
+    ...(spire && { spire }),
+  };
+}
+
 async function print(node: string, options: Options): Promise<void> {
   const { bootstrap } = await import('../embedded/bootstrap.ts');
   const { identity, egress, inbound, queue, queueNode, trustedCa } = options;
+  if (options.ownCertificates && !identity) {
+    throw new LaybyError('LAYBY_IDENTITY_INVALID', '--own-certificates says nothing without --identity', {
+      remedy: 'name the directory with its certificate, key and roots with --identity DIR',
+    });
+  }
   const trustDomain = checkTrustDomain(options.trustDomain);
   const controlPlane = partId(trustDomain, 'control-plane');
   const made = bootstrap({
@@ -51,7 +83,7 @@ async function print(node: string, options: Options): Promise<void> {
     ...(queue && {
       queue: { address: parseAddress(queue, '--queue'), id: sidecarId(trustDomain, queueNode) },
     }),
-    ...(identity && { tls: { dir: identity, controlPlane } }),
+    ...(identity && certificatesOf(identity, options, controlPlane)),
     trustDomain,
     trustedCa,
   });

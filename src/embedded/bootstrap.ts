@@ -3,13 +3,13 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { rootCertificates } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { parse } from 'yaml';
 import { envoyAddress } from '../control-plane/resources/envoy-address.ts';
+import { type OwnCertificates, ownSecrets, SPIRE_CLUSTER } from '../control-plane/resources/secret-source.ts';
 import { connectingTls } from '../control-plane/resources/tls.ts';
-import { sdsFile } from '../identity/files.ts';
 import { type Address, formatAddress } from '../wire/address.ts';
 
 const TEMPLATE = fileURLToPath(new URL('../../envoy/bootstrap.yaml', import.meta.url));
@@ -26,8 +26,12 @@ export interface BootstrapOptions {
   /** `name=value`, for rules of the policy. */
   labels?: readonly string[];
   xds: Address;
-  /** How it reaches a control plane on another machine: what `layby identity issue` wrote, and whom to expect there. */
-  tls?: { dir: string; controlPlane: string };
+  /** How it reaches a control plane on another machine: with which certificate, and whom to expect there (a SPIFFE id). */
+  tls?: { certificates: OwnCertificates; controlPlane: string };
+  /** For everything else; default: what the control plane sends. */
+  certificates?: OwnCertificates;
+  /** Where SPIRE's agent is, for certificates that are its own. */
+  spire?: Address;
   admin: Address;
   outbound?: Address;
   egress?: Address;
@@ -40,15 +44,21 @@ export interface BootstrapOptions {
   trustedCa: string;
 }
 
+interface Cluster {
+  name: string;
+  type: string;
+  load_assignment: {
+    cluster_name: string;
+    endpoints: { lb_endpoints: { endpoint: { address: unknown } }[] }[];
+  };
+  transport_socket?: object;
+}
+
 interface Template {
   node: { id: string; metadata: { layby: object } };
   admin: { address: unknown };
   static_resources: {
-    clusters: {
-      type: string;
-      load_assignment: { endpoints: { lb_endpoints: { endpoint: { address: unknown } }[] }[] };
-      transport_socket?: object;
-    }[];
+    clusters: Cluster[];
   };
 }
 
@@ -62,22 +72,33 @@ export function bootstrap(options: BootstrapOptions): object {
     ...(options.queue ? { queue: formatAddress(options.queue.address), queueId: options.queue.id } : {}),
     ...(options.labels?.length ? { labels: labelsOf(options.labels) } : {}),
     ...(options.trustDomain ? { trustDomain: options.trustDomain } : {}),
+    ...(options.certificates && { certificates: nameOf(options.certificates) }),
     trustedCa: options.trustedCa,
   };
   template.admin.address = envoyAddress(options.admin);
   const controlPlane = template.static_resources.clusters[0]!;
   controlPlane.load_assignment.endpoints[0]!.lb_endpoints[0]!.endpoint.address = envoyAddress(options.xds);
   if ('host' in options.xds && !isIP(options.xds.host)) controlPlane.type = 'STRICT_DNS';
+  if (options.spire) template.static_resources.clusters.push(agentOf(controlPlane, options.spire));
   if (options.tls) {
-    const { dir } = options.tls;
-    const file = (secret: string) => ({
-      path_config_source: { path: resolve(dir, sdsFile(secret)) },
-      resource_api_version: 'V3',
-    });
-    controlPlane.transport_socket = connectingTls(file, options.tls.controlPlane);
+    const { certificates, controlPlane: expected } = options.tls;
+    controlPlane.transport_socket = connectingTls(ownSecrets(certificates), expected);
   }
   return template;
 }
+
+const nameOf = (certificates: OwnCertificates): string =>
+  certificates === 'spire' ? certificates : certificates.dir;
+
+/** Like the control plane's, without TLS: it is on this machine. */
+const agentOf = (controlPlane: Cluster, address: Address): Cluster => ({
+  ...controlPlane,
+  name: SPIRE_CLUSTER,
+  load_assignment: {
+    cluster_name: SPIRE_CLUSTER,
+    endpoints: [{ lb_endpoints: [{ endpoint: { address: envoyAddress(address) } }] }],
+  },
+});
 
 const labelsOf = (labels: readonly string[]): Record<string, string> =>
   Object.fromEntries(

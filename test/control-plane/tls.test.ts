@@ -68,7 +68,7 @@ for (const mode of MODES) {
     await writeCredential(identity, credential, authority.bundle);
     const camera = await sidecar(t, mode, dir, xdsTls, undefined, {
       node: 'camera',
-      tls: { dir: identity, controlPlane: partId(DOMAIN, 'control-plane') },
+      tls: { certificates: { dir: identity }, controlPlane: partId(DOMAIN, 'control-plane') },
       queue: { address: loopback(inbound), id: sidecarId(DOMAIN, 'edge') },
     });
     await control.until(
@@ -121,7 +121,7 @@ t.test('a certificate is good for its own node, and for nothing else', async (t)
   const authority = await Authority.open(join(dir, 'state', 'identity'), DOMAIN);
   const identity = join(dir, 'camera');
   await writeCredential(identity, await authority.issue(sidecarId(DOMAIN, 'camera'), DAY), authority.bundle);
-  const tls = { dir: identity, controlPlane: partId(DOMAIN, 'control-plane') };
+  const tls = { certificates: { dir: identity }, controlPlane: partId(DOMAIN, 'control-plane') };
   const liar = await sidecar(t, MODES[0]!, dir, xdsTls, undefined, { node: 'edge', tls });
   const fooled = await sidecar(t, MODES[0]!, dir, xdsTls, undefined, {
     node: 'camera',

@@ -8,6 +8,7 @@ import { envoyAddress } from './envoy-address.ts';
 import { rateLimited, rateLimitFilter } from './rate-limit.ts';
 import type { Resource } from './resource.ts';
 import { EGRESS_ROUTES, OUTBOUND_ROUTES } from './routes.ts';
+import type { SecretSource } from './secret-source.ts';
 import { signingFilters } from './signing.ts';
 import { acceptingTls } from './tls.ts';
 import { trailerFilter } from './trailers.ts';
@@ -122,14 +123,14 @@ export const outboundListener = (address: Address, discovery: Discovery): Resour
   );
 
 /** The queue for sidecars of other machines: who has a certificate of the mesh is passed through, byte for byte. */
-export const queueListener = (address: Address, discovery: Discovery): Resource => ({
+export const queueListener = (address: Address, secrets: SecretSource): Resource => ({
   '@type': 'type.googleapis.com/envoy.config.listener.v3.Listener',
   name: 'layby-queue',
   address: envoyAddress(address),
   per_connection_buffer_limit_bytes: bounds.RETRY_BUFFER,
   filter_chains: [
     {
-      transport_socket: acceptingTls(() => configSource(discovery)),
+      transport_socket: acceptingTls(secrets),
       filters: [
         {
           name: 'envoy.filters.network.tcp_proxy',

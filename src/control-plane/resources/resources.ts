@@ -4,15 +4,10 @@ import type { App } from '../../policy/in-force.ts';
 import type { Policy } from '../../policy/policy.ts';
 import type { Address } from '../../wire/address.ts';
 import { destinationClusters, queueCluster } from './clusters.ts';
-import {
-  configSource,
-  type Discovery,
-  egressListener,
-  outboundListener,
-  queueListener,
-} from './listeners.ts';
+import { type Discovery, egressListener, outboundListener, queueListener } from './listeners.ts';
 import type { Resource } from './resource.ts';
 import { egressRouteConfiguration, outboundRouteConfiguration } from './routes.ts';
+import { type OwnCertificates, secretsOf } from './secret-source.ts';
 import { serviceClusters, serviceHosts, serviceListeners, serviceRoutes } from './services.ts';
 import { connectingTls } from './tls.ts';
 
@@ -28,6 +23,8 @@ export interface Sidecar {
   queue?: { address: Address; id: string };
   /** Who it is, as far as rules of the policy select by it; default: nobody. */
   app?: App;
+  /** Where it has its certificates from; default: the control plane. */
+  certificates?: OwnCertificates;
   /** Of the SPIFFE ids of the others; default: layby.local. */
   trustDomain?: string;
   /** PEM file with the certificate authorities it trusts for https upstreams. */
@@ -52,10 +49,7 @@ export function resourcesFor(policy: Policy, sidecar: Sidecar, queue: Address): 
   return {
     clusters: [
       sidecar.queue
-        ? queueCluster(
-            sidecar.queue.address,
-            connectingTls(() => configSource(sidecar.discovery), sidecar.queue.id),
-          )
+        ? queueCluster(sidecar.queue.address, connectingTls(secretsOf(sidecar), sidecar.queue.id))
         : queueCluster(queue),
       ...policy.destinations.flatMap((destination) => destinationClusters(destination, sidecar.trustedCa)),
       ...serviceClusters(policy, sidecar),
@@ -63,7 +57,7 @@ export function resourcesFor(policy: Policy, sidecar: Sidecar, queue: Address): 
     listeners: [
       ...(sidecar.outbound ? [outboundListener(sidecar.outbound, sidecar.discovery)] : []),
       ...(sidecar.egress ? [egressListener(sidecar.egress, sidecar.discovery, interim)] : []),
-      ...(sidecar.inbound ? [queueListener(sidecar.inbound, sidecar.discovery)] : []),
+      ...(sidecar.inbound ? [queueListener(sidecar.inbound, secretsOf(sidecar))] : []),
       ...serviceListeners(policy, sidecar),
     ],
     routes: [

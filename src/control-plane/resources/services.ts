@@ -9,10 +9,11 @@ import { OWN_HEADERS } from '../../wire/names.ts';
 import * as bounds from './bounds.ts';
 import { assignment, httpOptions } from './clusters.ts';
 import { envoyAddress } from './envoy-address.ts';
-import { configSource, connectionManager } from './listeners.ts';
+import { connectionManager } from './listeners.ts';
 import { anyPath } from './matches.ts';
 import type { Resource } from './resource.ts';
 import type { Sidecar } from './resources.ts';
+import { secretsOf } from './secret-source.ts';
 import { acceptingTls, connectingTls } from './tls.ts';
 
 const ROUTES = 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration';
@@ -50,10 +51,7 @@ export const serviceClusters = ({ services = [] }: Policy, sidecar: Sidecar): Re
       : cluster(
           serviceCluster(service),
           service.address,
-          connectingTls(
-            () => configSource(sidecar.discovery),
-            sidecarId(trustDomainOf(sidecar), service.node),
-          ),
+          connectingTls(secretsOf(sidecar), sidecarId(trustDomainOf(sidecar), service.node)),
         ),
   );
 
@@ -87,7 +85,7 @@ export const serviceListeners = ({ services = [] }: Policy, sidecar: Sidecar): R
       per_connection_buffer_limit_bytes: bounds.RETRY_BUFFER,
       filter_chains: [
         {
-          transport_socket: acceptingTls(() => configSource(sidecar.discovery)),
+          transport_socket: acceptingTls(secretsOf(sidecar)),
           filters: [
             connectionManager(listenerName(service), sidecar.discovery, bounds.HEAD, {
               filters: [rbacFilter],

@@ -2,21 +2,19 @@
 // connection lost.
 
 import { IDENTITY_SECRET, ROOTS_SECRET } from '../../wire/names.ts';
+import type { SecretSource } from './secret-source.ts';
 
 const TYPE = 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3';
-
-/** Where a secret comes from, by its name: envoy.config.core.v3.ConfigSource. */
-export type SecretSource = (name: string) => object;
 
 /** `peers`: the SPIFFE ids to expect; none: any of the mesh. */
 const common = (source: SecretSource, peers: readonly string[]) => ({
   tls_params: { tls_minimum_protocol_version: 'TLSv1_2' },
-  tls_certificate_sds_secret_configs: [{ name: IDENTITY_SECRET, sds_config: source(IDENTITY_SECRET) }],
+  tls_certificate_sds_secret_configs: [source(IDENTITY_SECRET)],
   combined_validation_context: {
     default_validation_context: {
       match_typed_subject_alt_names: peers.map((exact) => ({ san_type: 'URI', matcher: { exact } })),
     },
-    validation_context_sds_secret_config: { name: ROOTS_SECRET, sds_config: source(ROOTS_SECRET) },
+    validation_context_sds_secret_config: source(ROOTS_SECRET),
   },
 });
 

@@ -16,6 +16,8 @@ interface LaybyMetadata {
     queue?: string;
     queueId?: string;
     trustDomain?: string;
+    /** `spire`, or a directory. */
+    certificates?: string;
     trustedCa?: string;
     labels?: Record<string, unknown>;
   };
@@ -24,7 +26,7 @@ interface LaybyMetadata {
 /** What a sidecar says of itself in its node metadata. Errors: LAYBY_ADDRESS_INVALID. */
 export function sidecarOf(node: Node, discovery: Discovery): Sidecar {
   const said = (plainStruct(node.metadata) as LaybyMetadata).layby ?? {};
-  const { outbound, egress, inbound, queue, queueId, trustDomain, trustedCa, labels } = said;
+  const { outbound, egress, inbound, queue, queueId, trustDomain, certificates, trustedCa, labels } = said;
   return {
     ...(outbound ? { outbound: parseAddress(outbound, 'outbound of the sidecar') } : {}),
     ...(egress ? { egress: parseAddress(egress, 'egress of the sidecar') } : {}),
@@ -39,6 +41,7 @@ export function sidecarOf(node: Node, discovery: Discovery): Sidecar {
         .sort(),
     },
     ...(trustDomain ? { trustDomain: checkTrustDomain(trustDomain) } : {}),
+    ...(certificates ? { certificates: certificates === 'spire' ? 'spire' : { dir: certificates } } : {}),
     trustedCa: trustedCa ?? '/etc/ssl/certs/ca-certificates.crt',
     discovery,
   };
