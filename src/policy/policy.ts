@@ -32,6 +32,8 @@ export interface Upstream {
   /** What clusters and the egress listener know it by; undefined: the name of the destination. */
   name?: string;
   sign?: { aws: { service: string; region: string } };
+  /** What it speaks; default: http1. */
+  protocol?: 'http1' | 'http2';
   /** Of one attempt to connect, ms. */
   connectTimeout?: number;
   /** The upstreams of a part of the requests, each whole; the rest go to `url`. */

@@ -65,12 +65,13 @@ const named = (destination: string, upstream: Omit<Upstream, 'name'>): Upstream 
 /** `own`: it goes by the name of the destination. */
 const upstreamOf = (
   destination: string,
-  { url, sign, connectTimeout, split, mirror }: UpstreamSpec,
+  { url, sign, protocol, connectTimeout, split, mirror }: UpstreamSpec,
   own: boolean,
 ): Upstream => {
   const whole: Omit<Upstream, 'name' | 'split'> = {
     url: withoutTrailingSlash(url),
     ...(sign && { sign }),
+    ...(protocol === 'http2' && { protocol }),
     ...(connectTimeout !== undefined && { connectTimeout: parseDuration(connectTimeout) }),
     ...(mirror && { mirror: { url: withoutTrailingSlash(mirror.url), percent: mirror.percent ?? 100 } }),
   };

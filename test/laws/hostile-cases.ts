@@ -333,12 +333,8 @@ const fieldsOfApps: Case[] = [
   ),
   {
     ...refused(
-      'WebSocket is refused',
-      post(
-        [HOST, 'Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13'],
-        '',
-        'GET /MARK HTTP/1.1',
-      ),
+      'an upgrade to anything but WebSocket is refused',
+      post([HOST, 'Connection: Upgrade', 'Upgrade: tls/1.3'], '', 'GET /MARK HTTP/1.1'),
       403,
     ),
   },

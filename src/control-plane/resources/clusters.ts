@@ -1,10 +1,11 @@
 // Where requests can go, for each upstream: `<name>/direct` (impatient, ejected at the first loss), `queue`, `<name>` (an aggregate
-// of the two, in this order), `<name>/egress` (patient, for what the queue sends) and, where there is one, `<name>/mirror`.
+// of the two, in this order), `<name>/egress` (patient, for what the queue sends, and for streams) and, where there is one,
+// `<name>/mirror`.
 // `<name>` is the destination's, or with `@` and a hash behind it for an upstream of a rule or a split.
 
 import { isIP } from 'node:net';
 import { upstreamsOf } from '../../policy/in-force.ts';
-import type { Destination } from '../../policy/policy.ts';
+import type { Destination, Upstream } from '../../policy/policy.ts';
 import { upstreamName, upstreamPath } from '../../policy/upstream.ts';
 import type { Address } from '../../wire/address.ts';
 import * as bounds from './bounds.ts';
@@ -40,13 +41,17 @@ export function upstreamOf(destination: Destination): {
   };
 }
 
-export const httpOptions = {
+export const httpOptions = (protocol: Upstream['protocol'] = 'http1') => ({
   'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
     '@type': 'type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions',
     common_http_protocol_options: { idle_timeout: bounds.POOL_IDLE },
-    explicit_http_config: { http_protocol_options: { enable_trailers: true } },
+    explicit_http_config:
+      protocol === 'http2'
+        ? // A WebSocket goes on as RFC 8441 has it.
+          { http2_protocol_options: { allow_connect: true } }
+        : { http_protocol_options: { enable_trailers: true } },
   },
-};
+});
 
 export const assignment = (cluster: string, address: object) => ({
   cluster_name: cluster,
@@ -71,7 +76,7 @@ function upstreamCluster(
   more: object = {},
 ): Resource {
   const { tls, host, port } = upstreamOf(destination);
-  const { connectTimeout } = destination.upstream;
+  const { connectTimeout, protocol } = destination.upstream;
   return patched(destination.envoy?.cluster, {
     '@type': CLUSTER,
     name,
@@ -85,7 +90,7 @@ function upstreamCluster(
     upstream_bind_config: socketOptions(ms),
     // A peer that went silent while we wait for its answer is found by probes; TCP_USER_TIMEOUT sees only our own bytes.
     upstream_connection_options: { tcp_keepalive: probes },
-    typed_extension_protocol_options: httpOptions,
+    typed_extension_protocol_options: httpOptions(protocol),
     ...(tls
       ? {
           transport_socket: {
@@ -94,6 +99,7 @@ function upstreamCluster(
               '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext',
               ...(isIP(host) ? {} : { sni: host }),
               common_tls_context: {
+                ...(protocol === 'http2' && { alpn_protocols: ['h2'] }),
                 validation_context: {
                   trusted_ca: { filename: trustedCa },
                   match_typed_subject_alt_names: [
@@ -143,7 +149,7 @@ function clustersOf(destination: Destination, trustedCa: string): Resource[] {
       connect_timeout: bounds.CONNECT_TIMEOUT,
       circuit_breakers: bounds.CIRCUIT,
       common_lb_config: { healthy_panic_threshold: { value: 0 } },
-      typed_extension_protocol_options: httpOptions,
+      typed_extension_protocol_options: httpOptions(),
       cluster_type: {
         name: 'envoy.clusters.aggregate',
         typed_config: {
@@ -178,6 +184,6 @@ export function queueCluster(queue: Address, tls?: object): Resource {
     load_assignment: assignment(QUEUE_CLUSTER, envoyAddress(queue)),
     ...(tls && { transport_socket: tls }),
     circuit_breakers: bounds.CIRCUIT,
-    typed_extension_protocol_options: httpOptions,
+    typed_extension_protocol_options: httpOptions(),
   };
 }

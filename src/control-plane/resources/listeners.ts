@@ -5,6 +5,8 @@ import { CONNECTIONS_HEADER, NO_LINK_HEADER } from '../../wire/names.ts';
 import * as bounds from './bounds.ts';
 import { QUEUE_CLUSTER } from './clusters.ts';
 import { envoyAddress } from './envoy-address.ts';
+import { GRPC } from './matches.ts';
+import { inOurWords } from './own-answers.ts';
 import { rateLimited, rateLimitFilter } from './rate-limit.ts';
 import type { Resource } from './resource.ts';
 import { EGRESS_ROUTES, OUTBOUND_ROUTES } from './routes.ts';
@@ -64,6 +66,8 @@ export function connectionManager(
       strip_trailing_host_dot: true,
       http_protocol_options: { enable_trailers: true, accept_http_10: true },
       http2_protocol_options: {
+        // WebSocket over HTTP/2 (RFC 8441).
+        allow_connect: true,
         max_concurrent_streams: bounds.STREAMS,
         initial_stream_window_size: bounds.READ_AHEAD,
         initial_connection_window_size: 16 * bounds.READ_AHEAD,
@@ -102,6 +106,21 @@ const markOwnAnswers = {
   },
 };
 
+/** Of what is not stored and finds no way. gRPC's clients are told by Envoy, in a status of their own. */
+const noLink = inOurWords(
+  {
+    type: 'no-link',
+    title: 'There is no way to the destination, and nothing of this was stored',
+    status: 503,
+  },
+  {
+    only: GRPC.map((header) => ({
+      header_filter: { header: { ...header, invert_match: true, treat_missing_header_as_empty: true } },
+    })),
+    headers: { 'retry-after': '2', 'cache-control': 'no-store' },
+  },
+);
+
 const httpListener = (name: string, address: Address, filter: object): Resource => ({
   '@type': 'type.googleapis.com/envoy.config.listener.v3.Listener',
   name,
@@ -117,8 +136,10 @@ export const outboundListener = (address: Address, discovery: Discovery): Resour
     address,
     connectionManager(OUTBOUND_ROUTES, discovery, bounds.HEAD, {
       filters: [rateLimitFilter],
-      local_reply_config: { mappers: [rateLimited] },
+      local_reply_config: { mappers: [rateLimited, noLink] },
       proxy_100_continue: true,
+      // Only where a route lets it.
+      upgrade_configs: [{ upgrade_type: 'websocket', enabled: false }],
     }),
   );
 

@@ -20,6 +20,18 @@ export const oneOf = (methods: readonly string[]) => ({
   string_match: { safe_regex: { regex: methods.join('|') } },
 });
 
+/** HTTP/1.1's handshake, and HTTP/2's, of which Envoy makes the same (RFC 6455 section 4.1, RFC 8441). What only looks like one has
+ *  lost its `upgrade` before routes are looked at. */
+export const WEBSOCKET = [
+  oneOf(['GET']),
+  { name: 'upgrade', string_match: { exact: 'websocket', ignore_case: true } },
+];
+
+/** gRPC-Web too: its answers are as much a conversation. */
+export const GRPC = [
+  { name: 'content-type', string_match: { prefix: 'application/grpc', ignore_case: true } },
+];
+
 const pathOf = (path: Rule['match']['path']) => {
   if (!path) return { prefix: '/' };
   if ('exact' in path) return { path: path.exact };

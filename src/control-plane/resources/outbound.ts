@@ -15,10 +15,17 @@ import {
   UPLOAD_PREFIX,
 } from '../../wire/names.ts';
 import * as bounds from './bounds.ts';
-import { directCluster, failoverCluster, mirrorCluster, QUEUE_CLUSTER, upstreamOf } from './clusters.ts';
+import {
+  directCluster,
+  egressCluster,
+  failoverCluster,
+  mirrorCluster,
+  QUEUE_CLUSTER,
+  upstreamOf,
+} from './clusters.ts';
 import { headerEdits } from './header-edits.ts';
 import { holdKey } from './holds.ts';
-import { anyPath, type Match, oneOf, type Where, whereOf } from './matches.ts';
+import { anyPath, GRPC, type Match, oneOf, WEBSOCKET, type Where, whereOf } from './matches.ts';
 import { patched } from './patch.ts';
 import { bucketOf, unlimited } from './rate-limit.ts';
 import { SIGNABLE_PATH, signingConfig } from './signing.ts';
@@ -154,6 +161,25 @@ const direct = (destination: Destination, { rule }: Scope, match: Match) => {
   });
 };
 
+/** What is a conversation goes straight to the destination, and is never stored, copied or sent again: nobody could answer for the
+ *  other side later. By the patient way, since a stream outlives a short blackhole; and since the end of one would count as a
+ *  lost link on the direct way, and send the next request to the queue. */
+const streams = (destination: Destination, { where, rule }: Scope): object[] => {
+  const { mirror: _, ...upstream } = destination.upstream;
+  const to = { ...destination, upstream };
+  const conversation = (headers: object[], more: object) =>
+    patched(destination.envoy?.route, {
+      match: where({ headers }),
+      request_headers_to_remove: OWN_HEADERS,
+      ...filtersOf(destination),
+      route: { ...upstreams(to, egressCluster), timeout: '0s', ...bucketOf(destination, rule), ...more },
+    });
+  return [
+    conversation(WEBSOCKET, { upgrade_configs: [{ upgrade_type: 'websocket' }] }),
+    conversation(GRPC, {}),
+  ];
+};
+
 const LOST = 'connect-failure,refused-stream,reset,reset-before-request';
 /** One try at the destination, and some at a queue that may just be starting. */
 const TRIES = 6;
@@ -275,7 +301,13 @@ function ownToQueue(where: Where, { upstream, store }: Destination): Match[] {
 }
 
 /** `destination`: as it is for these requests. */
-function routesIn(scope: Scope, destination: Destination): object[] {
+const routesIn = (scope: Scope, destination: Destination): object[] => [
+  ...streams(destination, scope),
+  ...messagesIn(scope, destination),
+];
+
+/** Those of requests that have an end. */
+function messagesIn(scope: Scope, destination: Destination): object[] {
   const { where } = scope;
   const { mode, methods } = destination.store;
   if (mode === 'never' || methods.length === 0) return [direct(destination, scope, where())];

@@ -2,8 +2,8 @@
 // the routes they would be many: a destination has several, and each would have one.
 
 import type { Destination, RateLimit, Rule } from '../../policy/policy.ts';
-import { PROBLEM_BASE } from '../../wire/names.ts';
 import * as bounds from './bounds.ts';
+import { inOurWords } from './own-answers.ts';
 
 export const RATE_LIMIT_FILTER = 'envoy.filters.http.local_ratelimit';
 const TYPE = 'type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit';
@@ -16,22 +16,12 @@ export const rateLimitFilter = {
   typed_config: { '@type': TYPE, stat_prefix: 'rate_limit' },
 };
 
-const problem = { type: 'rate-limited', title: 'More requests than the policy lets through', status: 429 };
-
-/** Words for who is refused, in place of Envoy's own. */
-export const rateLimited = {
-  filter: {
-    status_code_filter: {
-      comparison: { op: 'EQ', value: { default_value: 429, runtime_key: 'layby.rate_limited' } },
-    },
-  },
-  body_format_override: {
-    content_type: 'application/problem+json',
-    text_format_source: {
-      inline_string: `${JSON.stringify({ ...problem, type: PROBLEM_BASE + problem.type })}\n`,
-    },
-  },
-};
+/** Words for who is refused. */
+export const rateLimited = inOurWords({
+  type: 'rate-limited',
+  title: 'More requests than the policy lets through',
+  status: 429,
+});
 
 const bucket = ({ requests, per, burst }: RateLimit) => ({
   max_tokens: burst,

@@ -8,8 +8,9 @@ import { upstreamName } from '../../policy/upstream.ts';
 import { DESTINATION_HEADER, IMPATIENT, OWN_HEADERS, PATIENCE_HEADER } from '../../wire/names.ts';
 import * as bounds from './bounds.ts';
 import { directCluster, egressCluster, upstreamOf } from './clusters.ts';
-import { anyPath, type Match } from './matches.ts';
+import { anyPath } from './matches.ts';
 import { mirrored, outboundRoutes } from './outbound.ts';
+import { refuse } from './own-answers.ts';
 import { patched } from './patch.ts';
 import { rateLimits } from './rate-limit.ts';
 import type { Resource } from './resource.ts';
@@ -23,27 +24,12 @@ const ROUTES = 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration';
 /** `*.example` and `dashcam.example` as Envoy's domains; the port is ignored by the route configuration. */
 const domains = (destination: Destination): string[] => destination.hosts;
 
-const refuse = (status: number, title: string, match: Match = anyPath()) => ({
-  match,
-  direct_response: {
-    status,
-    body: { inline_string: `${JSON.stringify({ type: 'about:blank', title, status })}\n` },
-  },
-  response_headers_to_add: [
-    {
-      header: { key: 'content-type', value: 'application/problem+json' },
-      append_action: 'OVERWRITE_IF_EXISTS_OR_ADD',
-    },
-  ],
-});
-
 /** As the queue reads an authority (policy/match.ts), a trailing dot apart. Envoy would let a user, an empty label or any port
  *  pass under a wildcard: with a link they would work, and without one be refused. */
 const AUTHORITY = '(\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*)(:[0-9]*)?';
 
 const badAuthority = refuse(
-  400,
-  'Layby: the Host header or the authority of the URL is not a host and a port',
+  { status: 400, title: 'Layby: the Host header or the authority of the URL is not a host and a port' },
   anyPath({
     headers: [{ name: ':authority', string_match: { safe_regex: { regex: AUTHORITY } }, invert_match: true }],
   }),
@@ -51,8 +37,7 @@ const badAuthority = refuse(
 
 /** A petabyte. No route compares longer numbers, and no body has such a length. */
 const absurdLength = refuse(
-  413,
-  'Layby: the Content-Length is that of no body',
+  { status: 413, title: 'Layby: the Content-Length is that of no body' },
   anyPath({
     headers: [{ name: 'content-length', string_match: { safe_regex: { regex: '0*[1-9][0-9]{15,}' } } }],
   }),
@@ -81,7 +66,7 @@ export function outboundRouteConfiguration(policy: Policy, app: App, more: objec
       {
         name: 'unnamed',
         domains: ['*'],
-        routes: [refuse(421, 'Layby: no destination of the policy names this host')],
+        routes: [refuse({ status: 421, title: 'Layby: no destination of the policy names this host' })],
       },
     ],
   };
@@ -125,7 +110,7 @@ export function egressRouteConfiguration(policy: Policy): Resource {
           ...policy.destinations.flatMap((destination) =>
             upstreamsOf(destination).flatMap((upstream) => egressRoutes({ ...destination, upstream })),
           ),
-          refuse(421, 'Layby: no such destination'),
+          refuse({ status: 421, title: 'Layby: no such destination' }),
         ],
       },
     ],

@@ -38,7 +38,7 @@ function cluster(name: string, address: Address, tls?: object): Resource {
     connect_timeout: bounds.CONNECT_TIMEOUT,
     load_assignment: assignment(name, envoyAddress(address)),
     circuit_breakers: bounds.CIRCUIT,
-    typed_extension_protocol_options: httpOptions,
+    typed_extension_protocol_options: httpOptions(),
     ...(tls && { transport_socket: tls }),
   };
 }

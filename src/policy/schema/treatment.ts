@@ -2,7 +2,7 @@
 // and a rule for some.
 
 import Type from 'typebox';
-import { duration, httpUrl, percent } from './forms.ts';
+import { duration, httpUrl, oneOf, percent } from './forms.ts';
 
 const HEADER_NAME = "[A-Za-z0-9!#$%&'*+.^_`|~-]+";
 
@@ -69,6 +69,13 @@ export const Upstream = Type.Object(
           description:
             'Signs requests with credentials that Layby holds, so that apps hold none. Left out: requests go unsigned by Layby.',
         },
+      ),
+    ),
+    protocol: Type.Optional(
+      oneOf(
+        ['http1', 'http2'],
+        'What it speaks: HTTP/1.1, or HTTP/2, which gRPC needs; over https it must agree to `h2`. For what goes direct and for what was stored; copies (`mirror`) go by HTTP/1.1.',
+        'http1',
       ),
     ),
     connectTimeout: Type.Optional(
