@@ -9,6 +9,7 @@ import { labelOption } from './label-option.ts';
 interface Options {
   xds: string;
   outbound: string;
+  outboundTls?: string;
   egress?: string;
   inbound?: string;
   queue?: string;
@@ -28,6 +29,7 @@ export const bootstrapCommand = () =>
     .argument('<node>', 'its node id')
     .requiredOption('--xds <address>', 'where the control plane is, HOST:PORT or unix:PATH')
     .option('--outbound <host:port>', 'where apps call', '127.0.0.1:15001')
+    .option('--outbound-tls <host:port>', 'where TLS connections of apps are led to')
     .option('--egress <address>', 'where the queue sends; only beside the queue')
     .option('--inbound <host:port>', 'where other machines reach the queue over TLS; only beside the queue')
     .option('--queue <host:port>', 'where that is, on another machine')
@@ -64,7 +66,7 @@ function certificatesOf(
 
 async function print(node: string, options: Options): Promise<void> {
   const { bootstrap } = await import('../embedded/bootstrap.ts');
-  const { identity, egress, inbound, queue, queueNode, trustedCa } = options;
+  const { identity, outboundTls, egress, inbound, queue, queueNode, trustedCa } = options;
   if (options.ownCertificates && !identity) {
     throw new LaybyError('LAYBY_IDENTITY_INVALID', '--own-certificates says nothing without --identity', {
       remedy: 'name the directory with its certificate, key and roots with --identity DIR',
@@ -78,6 +80,7 @@ async function print(node: string, options: Options): Promise<void> {
     xds: parseAddress(options.xds, '--xds'),
     admin: parseAddress(options.admin, '--admin'),
     outbound: parseAddress(options.outbound, '--outbound'),
+    ...(outboundTls && { outboundTls: parseAddress(outboundTls, '--outbound-tls') }),
     ...(egress && { egress: parseAddress(egress, '--egress') }),
     ...(inbound && { inbound: parseAddress(inbound, '--inbound') }),
     ...(queue && {

@@ -18,6 +18,7 @@ interface UpOptions {
   policy: string[];
   data: string;
   outbound: string;
+  outboundTls?: string;
   node: string;
   label: string[];
   admin: string;
@@ -51,6 +52,7 @@ export const upCommand = () =>
     .addOption(new Option('--policy <file...>', 'policy files or directories').default([], "the demo's"))
     .option('--data <dir>', 'where everything is kept', 'layby-data')
     .option('--outbound <host:port>', 'where apps call', '127.0.0.1:15001')
+    .option('--outbound-tls <host:port>', 'where TLS connections of apps are led to')
     .option('--admin <address>', 'the admin listener, HOST:PORT or unix:PATH', DEFAULT_ADMIN)
     .addOption(adminTokenOption())
     .option('--node <id>', 'what the sidecar calls itself, for rules by app', 'local')
@@ -86,6 +88,7 @@ async function up(options: UpOptions): Promise<void> {
     outbound,
     admin,
     trustDomain: options.trustDomain,
+    ...(options.outboundTls ? { outboundTls: parseAddress(options.outboundTls, '--outbound-tls') } : {}),
     ...(options.inbound ? { inbound: parseAddress(options.inbound, '--inbound') } : {}),
     ...(envoy ? { envoy } : {}),
     queueArgs: queueArgs(options),

@@ -34,6 +34,8 @@ export interface BootstrapOptions {
   spire?: Address;
   admin: Address;
   outbound?: Address;
+  /** Where TLS connections of apps are led to. */
+  outboundTls?: Address;
   egress?: Address;
   /** On the edge node: where sidecars of other machines reach the queue, over TLS. */
   inbound?: Address;
@@ -67,6 +69,7 @@ export function bootstrap(options: BootstrapOptions): object {
   template.node.id = options.node;
   template.node.metadata.layby = {
     ...(options.outbound ? { outbound: formatAddress(options.outbound) } : {}),
+    ...(options.outboundTls ? { outboundTls: formatAddress(options.outboundTls) } : {}),
     ...(options.egress ? { egress: formatAddress(options.egress) } : {}),
     ...(options.inbound ? { inbound: formatAddress(options.inbound) } : {}),
     ...(options.queue ? { queue: formatAddress(options.queue.address), queueId: options.queue.id } : {}),

@@ -31,6 +31,8 @@ export interface MeshOptions {
   node?: string;
   labels?: string[];
   outbound: Address;
+  /** Where TLS connections of apps are led to. */
+  outboundTls?: Address;
   admin: Address;
   /** Where sidecars of other machines reach the queue, over TLS. */
   inbound?: Address;
@@ -118,6 +120,7 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
   };
   try {
     await mustBeFree(options.outbound, '--outbound');
+    if (options.outboundTls) await mustBeFree(options.outboundTls, '--outbound-tls');
     await mustBeFree(options.admin, '--admin');
     await checkPolicy(options, data);
     const envoy = await findEnvoy({ path: options.envoy, onFetch, signal });
@@ -161,6 +164,7 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
           xds: run.xds,
           admin: run.envoyAdmin,
           outbound: options.outbound,
+          ...(options.outboundTls && { outboundTls: options.outboundTls }),
           egress: run.egress,
           ...(options.inbound && { inbound: options.inbound }),
           ...(options.trustDomain && { trustDomain: options.trustDomain }),

@@ -60,7 +60,8 @@ const ORDERS: Record<Destination['store']['order'], string> = {
 };
 
 /** What is in force, beside storing. */
-const treatment = ({ headers, answerTimeout, retries, rateLimit, envoy }: Destination): string[] => [
+const treatment = ({ tunnel, headers, answerTimeout, retries, rateLimit, envoy }: Destination): string[] => [
+  ...(tunnel ? ['tunnels (CONNECT, TLS) are allowed: nothing of them is stored'] : []),
   ...(headers ? [`headers are edited: ${headerWords(headers)}`] : []),
   ...(answerTimeout === undefined ? [] : [`an answer may take ${seconds(answerTimeout)}`]),
   ...(retries ? [`${retries.on.join(', ')} do not count as answers`] : []),

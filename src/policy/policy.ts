@@ -97,6 +97,8 @@ export interface Destination extends Treatment {
   name: string;
   /** Lower case, without port: `dashcam.example`, or `*.example` for any name below it. */
   hosts: string[];
+  /** Bytes that the app encrypts itself may go to the upstream's host and port. Default: they may not. */
+  tunnel?: 'allow';
   /** The first that matches a request is in force for it. */
   rules?: Rule[];
   envoy?: EnvoyPatches;

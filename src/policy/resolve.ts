@@ -156,6 +156,7 @@ export const resolve = (document: DestinationDocument): Destination => {
     // Sorted, since their order says nothing: so it does not change the version either.
     hosts: spec.hosts.map(canonicalHost).sort(),
     upstream: upstreamOf(name, spec.upstream, true),
+    ...(spec.tunnel === 'allow' && { tunnel: 'allow' as const }),
     ...treatmentOf(spec),
     ...(spec.rules && { rules: spec.rules.map((rule) => ruleOf(name, rule)) }),
     ...(spec.envoy && { envoy: spec.envoy as Destination['envoy'] & object }),

@@ -26,6 +26,13 @@ export const DestinationSchema = Type.Object({
         'What apps call, without port: names, IPv4 addresses, `[IPv6]` addresses, or `*.name` for every name below it at any depth. Upper and lower case are one. An exact name wins over a wildcard, a longer wildcard over a shorter one. No two destinations may claim the same.',
       ),
       upstream: Upstream,
+      tunnel: Type.Optional(
+        oneOf(
+          ['deny', 'allow'],
+          'Whether apps may send what they encrypt themselves: by CONNECT to the port of `upstream.url`, or as TLS that is led to the sidecar. It goes to the host of `upstream.url` as it is, and is never stored; rules and `split` do not count for it.',
+          'deny',
+        ),
+      ),
       ...Treatment,
       store: Type.Optional(Store),
       replay: Type.Optional(Replay),

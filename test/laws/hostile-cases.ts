@@ -252,7 +252,7 @@ const authorities: Case[] = [
   refused('an absolute form with a query and no path is refused', called('http://api.example?MARK'), 404),
   refused('a path that does not begin with a slash is refused', called('MARK')),
   { name: 'OPTIONS * is refused', bytes: post([HOST], '', 'OPTIONS * HTTP/1.1'), answer: 404 },
-  refused('CONNECT is refused', post(['Host: api.example:443'], '', 'CONNECT api.example:443 HTTP/1.1'), 404),
+  refused('CONNECT is refused', post(['Host: api.example:443'], '', 'CONNECT api.example:443 HTTP/1.1'), 403),
 ];
 
 /** `//` and all that follows are names of resources, and S3 keys: they arrive as they were sent. */

@@ -120,7 +120,7 @@ t.test('every problem of every file is told at once, in the order of files and l
       'a.yaml:11:25: spec.replay.concurrency: expected a whole number from 1 to 64, but found 65',
       'b.yaml:1:1: apiVersion: required, but missing; expected layby.dev/v1alpha1',
       'b.yaml:2:18: metadata.name: expected a DNS label: lower-case letters, digits and hyphens, 63 at most, but found "Video_1"',
-      'b.yaml:4:3: spec.upstream: required, but missing; expected a mapping with url, sign, connectTimeout, split, mirror',
+      'b.yaml:4:3: spec.upstream: required, but missing; expected a mapping with url, sign, protocol, connectTimeout, split, mirror',
       'b.yaml:4:10: spec.hosts: expected a list of 1 to 256, but found an empty list',
     ],
   );

@@ -1,6 +1,6 @@
 // Where requests can go, for each upstream: `<name>/direct` (impatient, ejected at the first loss), `queue`, `<name>` (an aggregate
 // of the two, in this order), `<name>/egress` (patient, for what the queue sends, and for streams) and, where there is one,
-// `<name>/mirror`.
+// `<name>/mirror`; `<name>/tunnel` leads to the same address without TLS.
 // `<name>` is the destination's, or with `@` and a hash behind it for an upstream of a rule or a split.
 
 import { isIP } from 'node:net';
@@ -18,6 +18,7 @@ export const QUEUE_CLUSTER = 'queue';
 export const failoverCluster = upstreamName;
 export const directCluster = (destination: Destination): string => `${upstreamName(destination)}/direct`;
 export const egressCluster = (destination: Destination): string => `${upstreamName(destination)}/egress`;
+export const tunnelCluster = ({ name }: Destination): string => `${name}/tunnel`;
 export const mirrorCluster = (destination: Destination): string => `${upstreamName(destination)}/mirror`;
 
 const CLUSTER = 'type.googleapis.com/envoy.config.cluster.v3.Cluster';
@@ -60,11 +61,11 @@ export const assignment = (cluster: string, address: object) => ({
 
 /** Level and name are Linux's. TCP_USER_TIMEOUT (ms) bounds the silence. SO_LINGER {on, 0 s} makes a close discard what the
  *  kernel has not sent yet: otherwise a request that was given up, and went another way, would still arrive when the link is
- *  back, after newer ones of its key (law 3). */
-const socketOptions = (userTimeoutMs: number) => ({
+ *  back, after newer ones of its key (law 3). `linger`: as Linux has it. */
+const socketOptions = (userTimeoutMs: number, { linger }: { linger: boolean }) => ({
   socket_options: [
     { description: 'TCP_USER_TIMEOUT', level: 6, name: 18, int_value: userTimeoutMs },
-    { description: 'SO_LINGER', level: 1, name: 13, buf_value: 'AQAAAAAAAAA=' },
+    ...(linger ? [] : [{ description: 'SO_LINGER', level: 1, name: 13, buf_value: 'AQAAAAAAAAA=' }]),
   ],
 });
 
@@ -87,7 +88,7 @@ function upstreamCluster(
     per_connection_buffer_limit_bytes: bounds.READ_AHEAD,
     load_assignment: assignment(name, envoyAddress({ host, port })),
     circuit_breakers: bounds.CIRCUIT,
-    upstream_bind_config: socketOptions(ms),
+    upstream_bind_config: socketOptions(ms, { linger: false }),
     // A peer that went silent while we wait for its answer is found by probes; TCP_USER_TIMEOUT sees only our own bytes.
     upstream_connection_options: { tcp_keepalive: probes },
     typed_extension_protocol_options: httpOptions(protocol),
@@ -116,8 +117,29 @@ function upstreamCluster(
 }
 
 /** The clusters of all upstreams of a destination. `trustedCa`: a PEM file on the sidecar's machine. */
-export const destinationClusters = (destination: Destination, trustedCa: string): Resource[] =>
-  upstreamsOf(destination).flatMap((upstream) => clustersOf({ ...destination, upstream }, trustedCa));
+export const destinationClusters = (destination: Destination, trustedCa: string): Resource[] => [
+  ...upstreamsOf(destination).flatMap((upstream) => clustersOf({ ...destination, upstream }, trustedCa)),
+  ...(destination.tunnel === 'allow' ? [tunnelUpstream(destination, trustedCa)] : []),
+];
+
+/** The app itself speaks TLS with who is there. What it said last is delivered after it has gone: there is no newer request that it
+ *  could come behind. */
+function tunnelUpstream(destination: Destination, trustedCa: string): Resource {
+  const { hostname } = new URL(destination.upstream.url);
+  const { port } = upstreamOf(destination);
+  const { connectTimeout } = destination.upstream;
+  const upstream = {
+    url: `http://${hostname}:${port}`,
+    ...(connectTimeout !== undefined && { connectTimeout }),
+  };
+  return upstreamCluster(
+    tunnelCluster(destination),
+    { ...destination, upstream },
+    bounds.EGRESS_PATIENCE,
+    trustedCa,
+    { upstream_bind_config: socketOptions(bounds.EGRESS_PATIENCE.ms, { linger: true }) },
+  );
+}
 
 function clustersOf(destination: Destination, trustedCa: string): Resource[] {
   const direct = directCluster(destination);

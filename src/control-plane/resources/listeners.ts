@@ -66,7 +66,7 @@ export function connectionManager(
       strip_trailing_host_dot: true,
       http_protocol_options: { enable_trailers: true, accept_http_10: true },
       http2_protocol_options: {
-        // WebSocket over HTTP/2 (RFC 8441).
+        // Also WebSocket over HTTP/2 (RFC 8441).
         allow_connect: true,
         max_concurrent_streams: bounds.STREAMS,
         initial_stream_window_size: bounds.READ_AHEAD,
@@ -138,8 +138,8 @@ export const outboundListener = (address: Address, discovery: Discovery): Resour
       filters: [rateLimitFilter],
       local_reply_config: { mappers: [rateLimited, noLink] },
       proxy_100_continue: true,
-      // Only where a route lets it.
-      upgrade_configs: [{ upgrade_type: 'websocket', enabled: false }],
+      // Only where a route lets it; CONNECT is answered by its own routes alone.
+      upgrade_configs: [{ upgrade_type: 'websocket', enabled: false }, { upgrade_type: 'CONNECT' }],
     }),
   );
 

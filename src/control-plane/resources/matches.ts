@@ -2,7 +2,12 @@
 
 import type { Rule } from '../../policy/policy.ts';
 
-export type Match = ({ prefix: string } | { path: string } | { safe_regex: { regex: string } }) & {
+export type Match = (
+  | { prefix: string }
+  | { path: string }
+  | { safe_regex: { regex: string } }
+  | { connect_matcher: object }
+) & {
   headers?: object[];
   query_parameters?: object[];
   runtime_fraction?: object;

@@ -10,11 +10,14 @@ import { egressRouteConfiguration, outboundRouteConfiguration } from './routes.t
 import { type OwnCertificates, secretsOf } from './secret-source.ts';
 import { serviceClusters, serviceHosts, serviceListeners, serviceRoutes } from './services.ts';
 import { connectingTls } from './tls.ts';
+import { tlsListeners } from './tunnels.ts';
 
 /** What a sidecar says of itself in its bootstrap, as node metadata `layby`. */
 export interface Sidecar {
   /** Where apps call. */
   outbound?: Address;
+  /** Where TLS connections of apps are led to. */
+  outboundTls?: Address;
   /** Where the queue sends; only on the sidecar of the edge node. */
   egress?: Address;
   /** Where sidecars of other machines reach the queue, over TLS; only on the sidecar of the edge node. */
@@ -56,6 +59,7 @@ export function resourcesFor(policy: Policy, sidecar: Sidecar, queue: Address): 
     ],
     listeners: [
       ...(sidecar.outbound ? [outboundListener(sidecar.outbound, sidecar.discovery)] : []),
+      ...(sidecar.outboundTls ? tlsListeners(sidecar.outboundTls, policy) : []),
       ...(sidecar.egress ? [egressListener(sidecar.egress, sidecar.discovery, interim)] : []),
       ...(sidecar.inbound ? [queueListener(sidecar.inbound, secretsOf(sidecar))] : []),
       ...serviceListeners(policy, sidecar),

@@ -15,6 +15,7 @@ import { patched } from './patch.ts';
 import { rateLimits } from './rate-limit.ts';
 import type { Resource } from './resource.ts';
 import { signingConfig } from './signing.ts';
+import { connectRoutes, unnamedTunnel } from './tunnels.ts';
 
 export const OUTBOUND_ROUTES = 'outbound';
 export const EGRESS_ROUTES = 'egress';
@@ -26,7 +27,8 @@ const domains = (destination: Destination): string[] => destination.hosts;
 
 /** As the queue reads an authority (policy/match.ts), a trailing dot apart. Envoy would let a user, an empty label or any port
  *  pass under a wildcard: with a link they would work, and without one be refused. */
-const AUTHORITY = '(\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*)(:[0-9]*)?';
+const HOST = '(\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*)';
+const AUTHORITY = `${HOST}(:[0-9]*)?`;
 
 const badAuthority = refuse(
   { status: 400, title: 'Layby: the Host header or the authority of the URL is not a host and a port' },
@@ -50,7 +52,12 @@ function virtualHost(destination: Destination, app: App): object {
     name: destination.name,
     domains: domains(destination),
     ...(Object.keys(filters).length > 0 ? { typed_per_filter_config: filters } : {}),
-    routes: [badAuthority, absurdLength, ...outboundRoutes(destination, keysOf(destination, app))],
+    routes: [
+      ...connectRoutes(destination, HOST),
+      badAuthority,
+      absurdLength,
+      ...outboundRoutes(destination, keysOf(destination, app)),
+    ],
   });
 }
 
@@ -66,7 +73,10 @@ export function outboundRouteConfiguration(policy: Policy, app: App, more: objec
       {
         name: 'unnamed',
         domains: ['*'],
-        routes: [refuse({ status: 421, title: 'Layby: no destination of the policy names this host' })],
+        routes: [
+          unnamedTunnel,
+          refuse({ status: 421, title: 'Layby: no destination of the policy names this host' }),
+        ],
       },
     ],
   };

@@ -11,6 +11,7 @@ import type { Node } from './transport.ts';
 interface LaybyMetadata {
   layby?: {
     outbound?: string;
+    outboundTls?: string;
     egress?: string;
     inbound?: string;
     queue?: string;
@@ -26,9 +27,11 @@ interface LaybyMetadata {
 /** What a sidecar says of itself in its node metadata. Errors: LAYBY_ADDRESS_INVALID. */
 export function sidecarOf(node: Node, discovery: Discovery): Sidecar {
   const said = (plainStruct(node.metadata) as LaybyMetadata).layby ?? {};
-  const { outbound, egress, inbound, queue, queueId, trustDomain, certificates, trustedCa, labels } = said;
+  const { outbound, outboundTls, egress, inbound, queue, queueId } = said;
+  const { trustDomain, certificates, trustedCa, labels } = said;
   return {
     ...(outbound ? { outbound: parseAddress(outbound, 'outbound of the sidecar') } : {}),
+    ...(outboundTls ? { outboundTls: parseAddress(outboundTls, 'outboundTls of the sidecar') } : {}),
     ...(egress ? { egress: parseAddress(egress, 'egress of the sidecar') } : {}),
     ...(inbound ? { inbound: parseAddress(inbound, 'inbound of the sidecar') } : {}),
     ...(queue && queueId
