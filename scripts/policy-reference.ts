@@ -1,7 +1,12 @@
 // Writes the field table of docs/policy.md, between its markers, from the schema. `--check` only tells whether it is up to date.
 
 import { readFileSync, writeFileSync } from 'node:fs';
-import { DESTINATION_JSON_SCHEMA, type JsonSchema, SERVICE_JSON_SCHEMA } from '../src/policy/schema.ts';
+import {
+  DESTINATION_JSON_SCHEMA,
+  type JsonSchema,
+  MESH_JSON_SCHEMA,
+  SERVICE_JSON_SCHEMA,
+} from '../src/policy/schema.ts';
 
 const PAGE = new URL('../docs/policy.md', import.meta.url);
 const TABLES: [begin: string, end: string, schema: JsonSchema][] = [
@@ -10,6 +15,11 @@ const TABLES: [begin: string, end: string, schema: JsonSchema][] = [
     '<!-- fields of Service: written by scripts/policy-reference.ts -->',
     '<!-- /fields of Service -->',
     SERVICE_JSON_SCHEMA,
+  ],
+  [
+    '<!-- fields of Mesh: written by scripts/policy-reference.ts -->',
+    '<!-- /fields of Mesh -->',
+    MESH_JSON_SCHEMA,
   ],
 ];
 

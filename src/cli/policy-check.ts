@@ -13,7 +13,7 @@ export interface CheckOptions {
 
 export async function check(paths: string[], { json, envoy }: CheckOptions): Promise<void> {
   const files = await readPolicyFiles(paths);
-  let policy: Pick<Policy, 'destinations' | 'services'> = { destinations: [] };
+  let policy: Omit<Policy, 'version'> = { destinations: [] };
   let problems: readonly PolicyProblem[] = [];
   let asked: string | undefined;
   try {
@@ -31,12 +31,15 @@ export async function check(paths: string[], { json, envoy }: CheckOptions): Pro
   }
   if (problems.length > 0) throw new PolicyError(problems);
   const words = asked ? 'and Envoy takes them' : 'Envoy was not asked';
-  const { destinations, services = [] } = policy;
+  const { destinations, services = [], passthrough } = policy;
   const what = [
     ...(destinations.length > 0 ? [count(destinations.length, 'destination')] : []),
     ...(services.length > 0 ? [count(services.length, 'service')] : []),
+    ...(passthrough ? [`passthrough: ${passthrough}`] : []),
   ];
-  console.log(`${what.join(' and ')} in ${count(files.length, 'file')}: right, ${words}`);
+  console.log(
+    `${what.join(' and ') || 'nothing that can be called'} in ${count(files.length, 'file')}: right, ${words}`,
+  );
 }
 
 const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`;

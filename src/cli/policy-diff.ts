@@ -24,14 +24,14 @@ export async function diff(first: string, second: string | undefined, options: D
   const after = await fromFiles([second ?? first]);
   if (before.sidecars.length === 0)
     before.sidecars = [{ node, sidecar: assumedSidecar({ node, labels: label }) }];
-  const destinations = policyChanges(before.policy, after.policy);
+  const policy = policyChanges(before.policy, after.policy);
   const sidecars = changesOf(before, after);
-  const waiting = second === undefined ? await waitingFor(admin, destinations) : {};
+  const waiting = second === undefined ? await waitingFor(admin, policy) : {};
   if (json) {
-    console.log(JSON.stringify({ destinations, sidecars, waiting }, undefined, 2));
+    console.log(JSON.stringify({ policy, sidecars, waiting }, undefined, 2));
     return;
   }
-  console.log([...destinationLines(destinations, waiting), ...sidecars.flatMap(sidecarLines)].join('\n'));
+  console.log([...policyLines(policy, waiting), ...sidecars.flatMap(sidecarLines)].join('\n'));
 }
 
 /** Those with the same changes together. */
@@ -66,14 +66,15 @@ async function waitingFor(admin: string, changes: readonly PolicyChange[]): Prom
   );
 }
 
-function destinationLines(changes: readonly PolicyChange[], waiting: Record<string, number>): string[] {
+function policyLines(changes: readonly PolicyChange[], waiting: Record<string, number>): string[] {
   if (changes.length === 0) return ['the policy says the same'];
-  return changes.map(({ destination, field, before, after }) => {
+  return changes.map(({ destination, service, field, before, after }) => {
+    const whose = destination ?? (service === undefined ? 'mesh' : `service ${service}`);
     const sign = before === undefined ? '+' : after === undefined ? '-' : '~';
-    if (field !== '') return `~ ${destination}: ${field}: ${before ?? '(none)'} → ${after ?? '(none)'}`;
-    const left = waiting[destination];
+    if (field !== '') return `~ ${whose}: ${field}: ${before ?? '(none)'} → ${after ?? '(none)'}`;
+    const left = destination === undefined ? undefined : waiting[destination];
     const words = left ? `; ${left} entries wait for it, and are sent no more` : '';
-    return `${sign} ${destination}: ${after ?? before}${words}`;
+    return `${sign} ${whose}: ${after ?? before}${words}`;
   });
 }
 

@@ -23,7 +23,10 @@ export async function envoyProblems(
   try {
     const sidecar = assumedSidecar({ node: 'layby', labels: [] }, await trustedCa(dir));
     const refusal = (some: readonly Destination[]) =>
-      envoyRefusal(envoy, staticConfig(resourcesFor(policyOf(some), sidecar, ASSUMED_QUEUE)));
+      envoyRefusal(
+        envoy,
+        staticConfig(resourcesFor(policyOf({ destinations: some }), sidecar, ASSUMED_QUEUE)),
+      );
     const words = await refusal(destinations);
     if (words === undefined) return [];
     const problems: PolicyProblem[] = [];

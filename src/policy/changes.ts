@@ -1,10 +1,13 @@
 // What an edited policy says otherwise, field by field. Pure.
 
-import type { Destination, Policy } from './policy.ts';
+import { formatAddress } from '../wire/address.ts';
+import type { Destination, Policy, Service } from './policy.ts';
 
 export interface PolicyChange {
-  destination: string;
-  /** `store.mode`; '' where the whole destination came or went. */
+  /** Of a destination, of a service, or, without either, of the mesh. */
+  destination?: string;
+  service?: string;
+  /** `store.mode`; '' where the whole destination or service came or went. */
   field: string;
   /** As a person reads it; undefined: it was not there, or is not any more. */
   before?: string;
@@ -37,23 +40,19 @@ function* valuesOf(value: unknown, path: string): Generator<[string, string]> {
   } else yield [path, shown(path, value)];
 }
 
-const inBrief = ({ hosts, upstream }: Destination): string => `${hosts.join(', ')} → ${upstream.url}`;
-
-/** By destination, in the order of their names. */
-export function policyChanges(before: Policy, after: Policy): PolicyChange[] {
-  const changes: PolicyChange[] = [];
-  const old = new Map(before.destinations.map((each) => [each.name, each]));
-  const next = new Map(after.destinations.map((each) => [each.name, each]));
+/** By name, in the order of the names. */
+function* changesOf<Named extends { name: string }>(
+  before: readonly Named[],
+  after: readonly Named[],
+  inBrief: (each: Named) => string,
+): Generator<{ name: string } & Pick<PolicyChange, 'field' | 'before' | 'after'>> {
+  const old = new Map(before.map((each) => [each.name, each]));
+  const next = new Map(after.map((each) => [each.name, each]));
   for (const name of [...new Set([...old.keys(), ...next.keys()])].sort()) {
     const was = old.get(name);
     const is = next.get(name);
     if (!was || !is) {
-      changes.push({
-        destination: name,
-        field: '',
-        ...(was && { before: inBrief(was) }),
-        ...(is && { after: inBrief(is) }),
-      });
+      yield { name, field: '', ...(was && { before: inBrief(was) }), ...(is && { after: inBrief(is) }) };
       continue;
     }
     const values = new Map(valuesOf(was, ''));
@@ -61,13 +60,31 @@ export function policyChanges(before: Policy, after: Policy): PolicyChange[] {
     for (const field of new Set([...values.keys(), ...now.keys()])) {
       const [from, to] = [values.get(field), now.get(field)];
       if (from === to) continue;
-      changes.push({
-        destination: name,
-        field,
+      yield {
+        ...{ name, field },
         ...(from !== undefined && { before: from }),
         ...(to !== undefined && { after: to }),
-      });
+      };
     }
   }
-  return changes;
+}
+
+const destinationInBrief = ({ hosts, upstream }: Destination): string =>
+  `${hosts.join(', ')} → ${upstream.url}`;
+
+const serviceInBrief = ({ hosts, node, address }: Service): string =>
+  `${hosts.join(', ')} → ${node} at ${formatAddress(address)}`;
+
+/** The destinations first, then the services, then the mesh. */
+export function policyChanges(before: Policy, after: Policy): PolicyChange[] {
+  const [was, is] = [before, after].map(({ passthrough = 'deny' }) => passthrough);
+  return [
+    ...[...changesOf(before.destinations, after.destinations, destinationInBrief)].map(
+      ({ name, ...change }) => ({ destination: name, ...change }),
+    ),
+    ...[...changesOf(before.services ?? [], after.services ?? [], serviceInBrief)].map(
+      ({ name, ...change }) => ({ service: name, ...change }),
+    ),
+    ...(was === is ? [] : [{ field: 'passthrough', before: was!, after: is! }]),
+  ];
 }

@@ -6,12 +6,14 @@ import Value from 'typebox/value';
 import type { Path } from './documents.ts';
 import { type Finding, isMapping, shown } from './finding.ts';
 import { nearMiss } from './near-miss.ts';
+import { MESH_KIND, MeshSchema } from './schema/mesh.ts';
 import { SERVICE_KIND, ServiceSchema } from './schema/service.ts';
 import {
   DESTINATION_JSON_SCHEMA,
   DestinationSchema,
   type JsonSchema,
   KIND,
+  MESH_JSON_SCHEMA,
   SERVICE_JSON_SCHEMA,
 } from './schema.ts';
 import { valueFindings } from './values.ts';
@@ -68,7 +70,7 @@ const fieldsByName = (schema: JsonSchema, above: string, found = new Map<string,
 
 /** A kind of document. */
 interface Form {
-  schema: typeof DestinationSchema | typeof ServiceSchema;
+  schema: typeof DestinationSchema | typeof ServiceSchema | typeof MeshSchema;
   json: JsonSchema;
   fields: Map<string, string>;
 }
@@ -83,6 +85,7 @@ const DESTINATION = formOf(DestinationSchema, DESTINATION_JSON_SCHEMA);
 const FORMS: ReadonlyMap<string, Form> = new Map([
   [KIND, DESTINATION],
   [SERVICE_KIND, formOf(ServiceSchema, SERVICE_JSON_SCHEMA)],
+  [MESH_KIND, formOf(MeshSchema, MESH_JSON_SCHEMA)],
 ]);
 
 const unknownFields = (

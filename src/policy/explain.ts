@@ -119,12 +119,26 @@ export function explain(policy: Policy, question: Question): Explanation {
   const service = serviceFor(policy, authority);
   if (service) return explainService(asked, service);
   const destination = destinationFor(policy, authority);
+  if (!destination && policy.passthrough === 'allow')
+    return {
+      ...asked,
+      ...{ destination: null, rule: null, stored: false },
+      withSignal: `goes straight to ${authority}, as the app sent it`,
+      withoutSignal: 'fails with 503, as without Layby: nothing of it is stored',
+      why: [
+        `no destination of the policy names the host ${authority}`,
+        'passthrough is allow: such hosts may be called; not addresses of the sidecar itself or of its own link (403)',
+      ],
+    };
   if (!destination) {
     const words = 'refused with 421 by the sidecar: nothing of it is stored or sent';
     return {
       ...asked,
       ...{ destination: null, rule: null, stored: false, withSignal: words, withoutSignal: words },
-      why: [`no destination of the policy names the host ${authority}`],
+      why: [
+        `no destination of the policy names the host ${authority}`,
+        'passthrough is deny: a document of kind Mesh can allow such hosts',
+      ],
     };
   }
   const apps = question.apps(destination);

@@ -52,6 +52,9 @@ export const saveLastGood = async (dir: string, policy: Policy): Promise<void> =
   }
 };
 
+const isPolicy = (saved: Partial<Policy>): saved is Omit<Policy, 'version'> =>
+  Array.isArray(saved.destinations);
+
 /** Undefined where none was saved. Throws LAYBY_POLICY_LAST_GOOD_DAMAGED where one was, but cannot be trusted. */
 export const loadLastGood = (dir: string): Policy | undefined => {
   const path = join(dir, FILE);
@@ -69,8 +72,8 @@ export const loadLastGood = (dir: string): Policy | undefined => {
     throw damaged(path, 'it is not JSON', thrown);
   }
   if (saved?.format !== FORMAT) throw damaged(path, 'it was written by another version of Layby');
-  const { version, destinations, services } = saved;
-  if (!version || !Array.isArray(destinations) || policyVersion(destinations, services) !== version)
+  const { format: _, version, ...policy } = saved;
+  if (!version || !isPolicy(policy) || policyVersion(policy) !== version)
     throw damaged(path, 'its content does not have the hash that it names');
-  return { version, destinations, ...(services && { services }) };
+  return { version, ...policy };
 };

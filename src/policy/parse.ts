@@ -7,8 +7,9 @@ import { canonicalHost } from './host.ts';
 import type { Policy } from './policy.ts';
 import { PolicyError, type PolicyProblem } from './problem.ts';
 import { resolve, resolveService } from './resolve.ts';
+import { MESH_KIND, type MeshDocument } from './schema/mesh.ts';
 import { SERVICE_KIND, type ServiceDocument } from './schema/service.ts';
-import type { DestinationDocument } from './schema.ts';
+import { type DestinationDocument, KIND } from './schema.ts';
 import { policyOf } from './version.ts';
 
 export type { PolicyFile } from './documents.ts';
@@ -26,7 +27,7 @@ const strings = (value: unknown): [number, string][] =>
     (entry): entry is [number, string] => typeof entry[1] === 'string',
   );
 
-/** Names and hosts claimed twice. Looks at wrong documents too, as far as they can be read, to name all problems at once. */
+/** Names and hosts claimed twice, and a second document of what there is one of. Looks at wrong documents too, as far as they can be read, to name all problems at once. */
 const conflicts = (documents: readonly PolicyDocument[]): PolicyProblem[] => {
   const problems: PolicyProblem[] = [];
   const claim = (claims: Map<string, Claim>, key: string, what: string, mine: Claim) => {
@@ -45,6 +46,7 @@ const conflicts = (documents: readonly PolicyDocument[]): PolicyProblem[] => {
   };
   const names = new Map<string, Claim>();
   const hosts = new Map<string, Claim>();
+  const mesh = new Map<string, Claim>();
   for (const document of documents) {
     const { kind, metadata, spec } = document.value as {
       kind?: unknown;
@@ -54,6 +56,8 @@ const conflicts = (documents: readonly PolicyDocument[]): PolicyProblem[] => {
     const name = typeof metadata?.name === 'string' ? metadata.name : '';
     const owner = name && `${kind === SERVICE_KIND ? 'service' : 'destination'} ${name}`;
     if (name) claim(names, name, `the name ${name}`, { document, path: ['metadata', 'name'], owner: '' });
+    if (kind === MESH_KIND)
+      claim(mesh, MESH_KIND, 'the one document of kind Mesh', { document, path: ['kind'], owner: '' });
     for (const [i, host] of strings(spec?.hosts)) {
       const key = canonicalHost(host);
       claim(hosts, key, `the host ${key}`, { document, path: ['spec', 'hosts', i], owner });
@@ -83,7 +87,7 @@ export const parsePolicy = (files: readonly PolicyFile[]): Policy => {
       line: 1,
       column: 1,
       path: '',
-      message: `expected at least one document of kind Destination or Service, but ${files.length === 1 ? 'the file holds none' : read}`,
+      message: `expected at least one document of kind Destination, Service or Mesh, but ${files.length === 1 ? 'the file holds none' : read}`,
     });
   }
   for (const document of documents) {
@@ -100,11 +104,12 @@ export const parsePolicy = (files: readonly PolicyFile[]): Policy => {
       ),
     );
   }
-  const values = documents.map(({ value }) => value as DestinationDocument | ServiceDocument);
-  const isService = (value: DestinationDocument | ServiceDocument): value is ServiceDocument =>
-    value.kind === SERVICE_KIND;
-  return policyOf(
-    values.filter((value) => !isService(value)).map(resolve),
-    values.filter(isService).map(resolveService),
-  );
+  const ofKind = <Value extends { kind: string }>(kind: Value['kind']): Value[] =>
+    documents.map(({ value }) => value as Value).filter((value) => value.kind === kind);
+  const [mesh] = ofKind<MeshDocument>(MESH_KIND);
+  return policyOf({
+    destinations: ofKind<DestinationDocument>(KIND).map(resolve),
+    services: ofKind<ServiceDocument>(SERVICE_KIND).map(resolveService),
+    ...(mesh?.spec.passthrough === 'allow' && { passthrough: 'allow' as const }),
+  });
 };

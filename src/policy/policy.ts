@@ -163,4 +163,6 @@ export interface Policy {
   destinations: Destination[];
   /** Sorted by name; left out where there is none. */
   services?: Service[];
+  /** Calls to hosts that nothing here names go to them. Default: they are refused. */
+  passthrough?: 'allow';
 }

@@ -5,6 +5,7 @@
 
 import Type, { type Static } from 'typebox';
 import { apiVersion, hosts, metadata, oneOf } from './schema/forms.ts';
+import { MeshSchema } from './schema/mesh.ts';
 import { Replay } from './schema/replay.ts';
 import { Rule } from './schema/rules.ts';
 import { ServiceSchema } from './schema/service.ts';
@@ -92,3 +93,4 @@ export interface JsonSchema {
 /** The same schemas as plain JSON Schema. */
 export const DESTINATION_JSON_SCHEMA: JsonSchema = JSON.parse(JSON.stringify(DestinationSchema));
 export const SERVICE_JSON_SCHEMA: JsonSchema = JSON.parse(JSON.stringify(ServiceSchema));
+export const MESH_JSON_SCHEMA: JsonSchema = JSON.parse(JSON.stringify(MeshSchema));

@@ -11,24 +11,30 @@ const canonical = (value: unknown): string =>
       : inner,
   );
 
-/** SHA-256, lower-case hex. */
-export const policyVersion = (
-  destinations: readonly Destination[],
-  services: readonly Service[] = [],
-): string =>
-  createHash('sha256')
-    .update(canonical(services.length > 0 ? { destinations, services } : destinations))
+/** SHA-256, lower-case hex. `version` is not looked at. */
+export const policyVersion = ({ destinations, services, passthrough }: Omit<Policy, 'version'>): string => {
+  const others = { ...(services && { services }), ...(passthrough && { passthrough }) };
+  return createHash('sha256')
+    .update(canonical(Object.keys(others).length > 0 ? { destinations, ...others } : destinations))
     .digest('hex');
+};
 
 const byName = (a: { name: string }, b: { name: string }): number => (a.name < b.name ? -1 : 1);
 
 /** All in the order of their names, with the version of the whole. */
-export const policyOf = (destinations: readonly Destination[], services: readonly Service[] = []): Policy => {
-  const sorted = destinations.toSorted(byName);
-  const others = services.toSorted(byName);
-  return {
-    version: policyVersion(sorted, others),
-    destinations: sorted,
-    ...(others.length > 0 && { services: others }),
+export const policyOf = ({
+  destinations,
+  services = [],
+  passthrough,
+}: {
+  destinations: readonly Destination[];
+  services?: readonly Service[];
+  passthrough?: Policy['passthrough'];
+}): Policy => {
+  const policy = {
+    destinations: destinations.toSorted(byName),
+    ...(services.length > 0 && { services: services.toSorted(byName) }),
+    ...(passthrough && { passthrough }),
   };
+  return { version: policyVersion(policy), ...policy };
 };

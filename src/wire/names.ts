@@ -25,6 +25,10 @@ export const IMPATIENT = 'impatient';
 /** Queue → egress listener: requests with different values share no connection. Taken off there. */
 export const CONNECTIONS_HEADER = 'layby-connections';
 
+/** On calls that a sidecar passed to a host which the policy does not name: by it one that comes back is known. The host sees it as
+ *  well; not as `via`, which makes servers stop compressing. */
+export const PASSED_HEADER = 'layby-passed';
+
 /** Egress listener → queue, on answers that Envoy made itself: its response flags. */
 export const NO_LINK_HEADER = 'layby-no-link';
 
@@ -64,4 +68,5 @@ export const OWN_HEADERS = [
   PATIENCE_HEADER,
   CONNECTIONS_HEADER,
   NO_LINK_HEADER,
+  PASSED_HEADER,
 ].flatMap((name) => [name, name.replaceAll('-', '_')]);

@@ -10,6 +10,12 @@ import { layby } from './layby-process.ts';
 
 t.setTimeout(120_000);
 
+const MESH = `apiVersion: layby.dev/v1alpha1
+kind: Mesh
+metadata: { name: mesh }
+spec: { passthrough: allow }
+`;
+
 const file = (t: Test, text: string, name = 'policy.yaml'): string => {
   const path = join(existsSync(t.testdirName) ? t.testdirName : testdir(t), name);
   writeFileSync(path, text);
@@ -120,6 +126,9 @@ t.test('explain says what happens to a request, by which rule, and why', async (
     why: ['store.mode is never (rule 2)'],
   });
   t.match(await explain('http://other.example/'), { destination: null, withSignal: /421/ });
+  const open = file(t, MESH, 'mesh.yaml');
+  const passed = await layby(['policy', 'explain', 'http://other.example/', '--policy', open]);
+  t.match(passed.stdout, /with signal +goes straight to other\.example.*503.*passthrough is allow/s);
   const { stdout } = await layby([
     'policy',
     'explain',
@@ -165,6 +174,10 @@ t.test('diff says what an edit changes, of the policy and on the sidecar', async
   );
   const same = await layby(['policy', 'diff', old, old]);
   t.equal(same.stdout, 'the policy says the same\n\nsidecar local: nothing changes\n');
+  const open = file(t, `${FLEET}---\n${destination()}---\n${MESH}`, 'open.yaml');
+  const opened = await layby(['policy', 'diff', old, open]);
+  t.match(opened.stdout, /^~ mesh: passthrough: deny → allow\n/);
+  t.match(opened.stdout, /\+ clusters: layby\/passthrough\n/);
   const mode = file(t, `${FLEET.replace('mode: never', 'mode: always')}---\n${destination()}`, 'mode.yaml');
   const plain = await layby(['policy', 'diff', old, mode]);
   t.match(plain.stdout, /rules\[1\]\.changes\.store\.mode: never → always\n\nsidecar local: nothing changes/);

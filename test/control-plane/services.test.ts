@@ -107,7 +107,7 @@ t.test('a service is checked like a destination', async (t) => {
   t.match(wrong('"allow":["camera"]', '"allow":[]'), /spec\.allow/);
   t.match(wrong('"allow":["camera"]', '"alow":["camera"]'), /did you mean `allow`/);
   t.match(wrong('"kind":"Service"', '"kind":"Servise"'), /did you mean `Service`/);
-  t.match(wrong('"kind":"Service"', '"kind":"Pod"'), /expected one of Destination, Service/);
+  t.match(wrong('"kind":"Service"', '"kind":"Pod"'), /expected one of Destination, Service, Mesh/);
   t.match(wrong('"node":"map-ecu"', '"node":"map/ecu"'), /spec\.node/);
   const destination = good
     .replace('Service', 'Destination')

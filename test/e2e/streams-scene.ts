@@ -45,7 +45,7 @@ export interface WebSocketServer {
 }
 
 /** Says back whatever it is told; answers other requests with 200. `port`: 0 for any. */
-export async function webSocketServer(t: Test, port = 0): Promise<WebSocketServer> {
+export async function webSocketServer(t: Test, port = 0, host = '127.0.0.1'): Promise<WebSocketServer> {
   const handshakes: Handshake[] = [];
   const sockets: Socket[] = [];
   const server = createServer((request, response) => {
@@ -58,7 +58,7 @@ export async function webSocketServer(t: Test, port = 0): Promise<WebSocketServe
     socket.write('HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n');
     socket.pipe(socket);
   });
-  server.listen(port, '127.0.0.1');
+  server.listen(port, host);
   await once(server, 'listening');
   t.teardown(() => {
     server.closeAllConnections();
@@ -148,11 +148,16 @@ export async function answerTo(stream: ClientHttp2Stream): Promise<Http2Answer> 
 }
 
 /** A server that speaks HTTP/2 and nothing else, without TLS. `port`: 0 for any. */
-export async function http2Server(t: Test, port: number, listener: RequestListener): Promise<number> {
+export async function http2Server(
+  t: Test,
+  port: number,
+  listener: RequestListener,
+  host = '127.0.0.1',
+): Promise<number> {
   const server = createHttp2Server(listener as never);
   const sessions = new Set<{ destroy(): void }>();
   server.on('session', (session) => sessions.add(session));
-  server.listen(port, '127.0.0.1');
+  server.listen(port, host);
   await once(server, 'listening');
   t.teardown(() => {
     for (const session of sessions) session.destroy();

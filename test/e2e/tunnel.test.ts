@@ -129,9 +129,9 @@ t.test('everything else is refused in clear words, and nobody is called', async 
     ],
     [`denied.example:${port}`, 403, { type, title: 'The policy allows no tunnel to this host' }],
     [`plain.example:${other}`, 403, { type }],
-    [`evil.example:${other}`, 421, { type: 'about:blank' }],
+    [`evil.example:${other}`, 421, { type: 'https://layby.dev/problems/host-unknown' }],
     [`127.0.0.1:${other}`, 403, { type }],
-    [`localhost:${other}`, 421, { type: 'about:blank' }],
+    [`localhost:${other}`, 421, { type: 'https://layby.dev/problems/host-unknown' }],
   ] as [string, number, object][]) {
     const answer = await tunnel(path);
     t.equal(answer.status, status, path);

@@ -289,7 +289,7 @@ t.test('an IPv6 address with a zone is no host, and a problem with a place', asy
 
 t.test('a document of another kind is one problem, not a dozen', async (t) => {
   t.strictSame(problemsOf('apiVersion: v1\nkind: ConfigMap\ndata: {a: b}\n'), [
-    'a.yaml:2:7: kind: expected one of Destination, Service, but found "ConfigMap"',
+    'a.yaml:2:7: kind: expected one of Destination, Service, Mesh, but found "ConfigMap"',
   ]);
   t.match(problemsOf('7'), [
     'a.yaml:1:1: expected a mapping with apiVersion, kind, metadata, spec, but found 7',
@@ -300,4 +300,19 @@ t.test('a policy without a document is an error', async (t) => {
   t.match(problemsOf('# soon\n---\n'), [/^a\.yaml:1:1: expected at least one document of kind Destination/]);
   t.match(problemsOf('', ''), [/a\.yaml, b\.yaml hold none/]);
   t.throws(() => parsePolicy([]), { code: 'LAYBY_POLICY_INVALID', message: /there are no files/ });
+});
+
+t.test('a document of kind Mesh says what becomes of hosts that nothing names; there is one at most', (t) => {
+  const mesh = (name: string, passthrough: string) =>
+    `{apiVersion: layby.dev/v1alpha1, kind: Mesh, metadata: {name: ${name}}, spec: {passthrough: ${passthrough}}}`;
+  const policy = (...texts: string[]) => parsePolicy(texts.map((text, i) => ({ path: `${i}.yaml`, text })));
+  t.match(policy(mesh('m', 'allow')), { destinations: [], passthrough: 'allow' });
+  t.notHas(policy(mesh('m', 'deny')), { passthrough: String });
+  t.not(policy(mesh('m', 'allow')).version, policy(mesh('m', 'deny')).version);
+  t.throws(() => policy(mesh('m', 'alow')), /spec\.passthrough: .*did you mean `allow`/);
+  t.throws(
+    () => policy(mesh('one', 'allow'), mesh('two', 'deny')),
+    /1\.yaml:1:\d+: kind: the one document of kind Mesh is already claimed at 0\.yaml:1:/,
+  );
+  t.end();
 });

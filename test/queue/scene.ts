@@ -55,7 +55,7 @@ export const scene = async (
   const at = (name: string) => ({ unix: join(sockets, name) });
   const log = logger('queue');
   log.level = process.env.LAYBY_LOG ?? 'silent';
-  const policy: Policy = { version: policyVersion(destinations), destinations };
+  const policy: Policy = { version: policyVersion({ destinations }), destinations };
   mkdirSync(dir, { recursive: true });
   await saveLastGood(dir, policy);
 

@@ -62,7 +62,7 @@ export const assignment = (cluster: string, address: object) => ({
 /** Level and name are Linux's. TCP_USER_TIMEOUT (ms) bounds the silence. SO_LINGER {on, 0 s} makes a close discard what the
  *  kernel has not sent yet: otherwise a request that was given up, and went another way, would still arrive when the link is
  *  back, after newer ones of its key (law 3). `linger`: as Linux has it. */
-const socketOptions = (userTimeoutMs: number, { linger }: { linger: boolean }) => ({
+export const socketOptions = (userTimeoutMs: number, { linger }: { linger: boolean }) => ({
   socket_options: [
     { description: 'TCP_USER_TIMEOUT', level: 6, name: 18, int_value: userTimeoutMs },
     ...(linger ? [] : [{ description: 'SO_LINGER', level: 1, name: 13, buf_value: 'AQAAAAAAAAA=' }]),

@@ -7,6 +7,7 @@ import { QUEUE_CLUSTER } from './clusters.ts';
 import { envoyAddress } from './envoy-address.ts';
 import { GRPC } from './matches.ts';
 import { inOurWords } from './own-answers.ts';
+import { notOutside, passthroughFilters } from './passthrough.ts';
 import { rateLimited, rateLimitFilter } from './rate-limit.ts';
 import type { Resource } from './resource.ts';
 import { EGRESS_ROUTES, OUTBOUND_ROUTES } from './routes.ts';
@@ -45,7 +46,11 @@ export function connectionManager(
   name: string,
   discovery: Discovery,
   head: typeof bounds.HEAD,
-  { filters = [], ...extra }: { filters?: object[] } & Record<string, unknown>,
+  {
+    filters = [],
+    lastFilters = [],
+    ...extra
+  }: { filters?: object[]; lastFilters?: object[] } & Record<string, unknown>,
 ) {
   return {
     name: 'envoy.filters.network.http_connection_manager',
@@ -76,6 +81,7 @@ export function connectionManager(
         ...filters,
         trailerFilter,
         ...signingFilters(),
+        ...lastFilters,
         {
           name: 'envoy.filters.http.router',
           typed_config: {
@@ -136,7 +142,8 @@ export const outboundListener = (address: Address, discovery: Discovery): Resour
     address,
     connectionManager(OUTBOUND_ROUTES, discovery, bounds.HEAD, {
       filters: [rateLimitFilter],
-      local_reply_config: { mappers: [rateLimited, noLink] },
+      lastFilters: passthroughFilters,
+      local_reply_config: { mappers: [rateLimited, noLink, notOutside] },
       proxy_100_continue: true,
       // Only where a route lets it; CONNECT is answered by its own routes alone.
       upgrade_configs: [{ upgrade_type: 'websocket', enabled: false }, { upgrade_type: 'CONNECT' }],

@@ -20,6 +20,9 @@ export type Where = (more?: More) => Match;
 
 export const anyPath: Where = (more = {}) => ({ prefix: '/', ...more });
 
+/** No other match is for CONNECT. */
+export const connect = (headers: object[] = []): Match => ({ connect_matcher: {}, headers });
+
 export const oneOf = (methods: readonly string[]) => ({
   name: ':method',
   string_match: { safe_regex: { regex: methods.join('|') } },

@@ -10,10 +10,16 @@ interface Problem {
   /** The last part of the type's URI; docs/errors.md has a line for each. Left out: `about:blank`. */
   type?: string;
   title: string;
+  /** May have variables of Envoy's: `%REQ(:AUTHORITY)%`. */
+  detail?: string;
 }
 
-const body = ({ type, title, status }: Problem): string =>
-  `${JSON.stringify({ type: type === undefined ? 'about:blank' : PROBLEM_BASE + type, title, status })}\n`;
+const fields = ({ type, ...rest }: Problem) => ({
+  type: type === undefined ? 'about:blank' : PROBLEM_BASE + type,
+  ...rest,
+});
+
+const body = (problem: Problem): string => `${JSON.stringify(fields(problem))}\n`;
 
 const setHeader = (key: string, value: string) => ({
   header: { key, value },
@@ -23,7 +29,12 @@ const setHeader = (key: string, value: string) => ({
 /** A route that refuses what it matches. */
 export const refuse = (problem: Problem, match: Match = anyPath()) => ({
   match,
-  direct_response: { status: problem.status, body: { inline_string: body(problem) } },
+  direct_response: {
+    status: problem.status,
+    ...(problem.detail === undefined
+      ? { body: { inline_string: body(problem) } }
+      : { body_format: { content_type: CONTENT_TYPE, json_format: fields(problem) } }),
+  },
   response_headers_to_add: [setHeader('content-type', CONTENT_TYPE)],
 });
 

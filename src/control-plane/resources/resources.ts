@@ -5,6 +5,7 @@ import type { Policy } from '../../policy/policy.ts';
 import type { Address } from '../../wire/address.ts';
 import { destinationClusters, queueCluster } from './clusters.ts';
 import { type Discovery, egressListener, outboundListener, queueListener } from './listeners.ts';
+import { passthroughClusters } from './passthrough.ts';
 import type { Resource } from './resource.ts';
 import { egressRouteConfiguration, outboundRouteConfiguration } from './routes.ts';
 import { type OwnCertificates, secretsOf } from './secret-source.ts';
@@ -56,6 +57,7 @@ export function resourcesFor(policy: Policy, sidecar: Sidecar, queue: Address): 
         : queueCluster(queue),
       ...policy.destinations.flatMap((destination) => destinationClusters(destination, sidecar.trustedCa)),
       ...serviceClusters(policy, sidecar),
+      ...(policy.passthrough === 'allow' ? passthroughClusters : []),
     ],
     listeners: [
       ...(sidecar.outbound ? [outboundListener(sidecar.outbound, sidecar.discovery)] : []),

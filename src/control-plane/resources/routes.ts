@@ -8,14 +8,15 @@ import { upstreamName } from '../../policy/upstream.ts';
 import { DESTINATION_HEADER, IMPATIENT, OWN_HEADERS, PATIENCE_HEADER } from '../../wire/names.ts';
 import * as bounds from './bounds.ts';
 import { directCluster, egressCluster, upstreamOf } from './clusters.ts';
-import { anyPath } from './matches.ts';
+import { anyPath, connect } from './matches.ts';
 import { mirrored, outboundRoutes } from './outbound.ts';
 import { refuse } from './own-answers.ts';
+import { passthroughRoutes } from './passthrough.ts';
 import { patched } from './patch.ts';
 import { rateLimits } from './rate-limit.ts';
 import type { Resource } from './resource.ts';
 import { signingConfig } from './signing.ts';
-import { connectRoutes, unnamedTunnel } from './tunnels.ts';
+import { connectRoutes } from './tunnels.ts';
 
 export const OUTBOUND_ROUTES = 'outbound';
 export const EGRESS_ROUTES = 'egress';
@@ -61,6 +62,20 @@ function virtualHost(destination: Destination, app: App): object {
   });
 }
 
+const hostUnknown = {
+  status: 421,
+  type: 'host-unknown',
+  title: 'Layby: no destination of the policy names this host',
+  detail:
+    'No document of the policy names %REQ(:AUTHORITY)%. The operator adds it to spec.hosts of a Destination, or lets calls to hosts without one pass: spec.passthrough of a Mesh.',
+};
+
+/** Calls to hosts that nothing in the policy names. */
+const unnamed = ({ passthrough }: Policy): object[] =>
+  passthrough === 'allow'
+    ? passthroughRoutes(AUTHORITY, [badAuthority, absurdLength])
+    : [refuse(hostUnknown, connect()), refuse(hostUnknown)];
+
 /** `more`: other virtual hosts. */
 export function outboundRouteConfiguration(policy: Policy, app: App, more: object[] = []): Resource {
   return {
@@ -70,14 +85,7 @@ export function outboundRouteConfiguration(policy: Policy, app: App, more: objec
     virtual_hosts: [
       ...policy.destinations.map((destination) => virtualHost(destination, app)),
       ...more,
-      {
-        name: 'unnamed',
-        domains: ['*'],
-        routes: [
-          unnamedTunnel,
-          refuse({ status: 421, title: 'Layby: no destination of the policy names this host' }),
-        ],
-      },
+      { name: 'unnamed', domains: ['*'], routes: unnamed(policy) },
     ],
   };
 }

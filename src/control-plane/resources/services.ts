@@ -11,13 +11,13 @@ import { assignment, httpOptions } from './clusters.ts';
 import { envoyAddress } from './envoy-address.ts';
 import { connectionManager } from './listeners.ts';
 import { anyPath } from './matches.ts';
+import { rbacFilter, rbacRule } from './rbac.ts';
 import type { Resource } from './resource.ts';
 import type { Sidecar } from './resources.ts';
 import { secretsOf } from './secret-source.ts';
 import { acceptingTls, connectingTls } from './tls.ts';
 
 const ROUTES = 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration';
-const RBAC = 'type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC';
 
 /** The service for others, and the app behind it; destinations have no `/service` or `/app`. */
 const serviceCluster = ({ name }: Service): string => `${name}/service`;
@@ -110,7 +110,7 @@ export const serviceRoutes = ({ services = [] }: Policy, sidecar: Sidecar): Reso
         {
           name: service.name,
           domains: ['*'],
-          typed_per_filter_config: { [RBAC_FILTER]: allowed(service, trustDomainOf(sidecar)) },
+          typed_per_filter_config: allowed(service, trustDomainOf(sidecar)),
           routes: [
             {
               match: anyPath(),
@@ -122,26 +122,13 @@ export const serviceRoutes = ({ services = [] }: Policy, sidecar: Sidecar): Reso
       ],
     }));
 
-const RBAC_FILTER = 'envoy.filters.http.rbac';
-
-/** The rules are the virtual host's. */
-const rbacFilter = { name: RBAC_FILTER, typed_config: { '@type': RBAC } };
-
-const allowed = ({ allow }: Service, trustDomain: string) => ({
-  '@type': 'type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBACPerRoute',
-  rbac: {
-    rules: {
-      action: 'ALLOW',
-      policies: {
-        allow: {
-          permissions: [{ any: true }],
-          principals: allow.map((who) => ({
-            authenticated: {
-              principal_name: { exact: who.startsWith('spiffe://') ? who : sidecarId(trustDomain, who) },
-            },
-          })),
-        },
+const allowed = ({ allow }: Service, trustDomain: string) =>
+  rbacRule(
+    'ALLOW',
+    [{ any: true }],
+    allow.map((who) => ({
+      authenticated: {
+        principal_name: { exact: who.startsWith('spiffe://') ? who : sidecarId(trustDomain, who) },
       },
-    },
-  },
-});
+    })),
+  );

@@ -6,12 +6,11 @@ import type { Address } from '../../wire/address.ts';
 import * as bounds from './bounds.ts';
 import { tunnelCluster, upstreamOf } from './clusters.ts';
 import { envoyAddress } from './envoy-address.ts';
+import { connect } from './matches.ts';
 import { refuse } from './own-answers.ts';
 import type { Resource } from './resource.ts';
 
 const allowed = ({ tunnel }: Destination): boolean => tunnel === 'allow';
-
-const connect = (headers: object[] = []) => ({ connect_matcher: {}, headers });
 
 const noTunnel = (title: string) => refuse({ status: 403, type: 'tunnel-refused', title }, connect());
 
@@ -32,12 +31,6 @@ export function connectRoutes(destination: Destination, host: string): object[] 
     noTunnel(`The policy allows tunnels to port ${port} of this host, and to no other`),
   ];
 }
-
-/** An answer to CONNECT for a host that no destination names. */
-export const unnamedTunnel = refuse(
-  { status: 421, title: 'Layby: no destination of the policy names this host' },
-  connect(),
-);
 
 /** Hosts that TLS can name: an address is none (RFC 6066 section 3). */
 const serverNames = ({ hosts }: Destination): string[] =>
