@@ -115,14 +115,22 @@ export const closed = (socket: Socket): Promise<void> =>
 
 /** Says `words`, and waits until the same comes back. */
 export async function echoed(stream: Duplex, words: Buffer): Promise<boolean> {
-  stream.write(words);
   const pieces: Buffer[] = [];
+  const { promise: enough, resolve, reject } = Promise.withResolvers<void>();
   let bytes = 0;
-  while (bytes < words.length) {
-    const [piece] = (await once(stream, 'data', { signal: AbortSignal.timeout(10_000) })) as [Buffer];
+  // One listener for all pieces: several may come at once.
+  const take = (piece: Buffer) => {
     pieces.push(piece);
     bytes += piece.length;
-  }
+    if (bytes >= words.length) resolve();
+  };
+  const late = setTimeout(() => reject(new Error(`${bytes} of ${words.length} bytes in 10 s`)), 10_000);
+  stream.on('data', take);
+  stream.write(words);
+  await enough.finally(() => {
+    clearTimeout(late);
+    stream.off('data', take);
+  });
   return Buffer.concat(pieces).equals(words);
 }
 
