@@ -101,7 +101,7 @@ const upstreamOf = ({
 });
 
 function explainService(asked: Pick<Explanation, 'method' | 'url'>, service: Service): Explanation {
-  const { name, node, address, allow } = service;
+  const { name, node, address, allow, tunnel } = service;
   const words = `goes from sidecar to sidecar, to ${formatAddress(address)} over TLS; nothing of it is stored`;
   return {
     ...asked,
@@ -109,6 +109,7 @@ function explainService(asked: Pick<Explanation, 'method' | 'url'>, service: Ser
     why: [
       `service ${name}, beside the sidecar ${node}, is called by that host`,
       `may call it: ${allow.join(', ')}`,
+      ...(tunnel ? ['tunnels (CONNECT) to it are allowed'] : []),
     ],
   };
 }

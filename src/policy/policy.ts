@@ -152,6 +152,10 @@ export interface Service {
   address: Address;
   /** Where the app listens. */
   app: Address;
+  /** What it speaks; default: http1. */
+  protocol?: 'http2';
+  /** Bytes may go to it by CONNECT. Default: they may not. */
+  tunnel?: 'allow';
   /** Node ids or SPIFFE ids: who may call. */
   allow: string[];
 }

@@ -186,5 +186,7 @@ export const resolveService = ({ metadata, spec }: ServiceDocument): Service => 
   node: spec.node,
   address: parseAddress(spec.address),
   app: parseAddress(spec.app),
+  ...(spec.protocol === 'http2' && { protocol: 'http2' as const }),
+  ...(spec.tunnel === 'allow' && { tunnel: 'allow' as const }),
   allow: [...new Set(spec.allow)].sort(),
 });

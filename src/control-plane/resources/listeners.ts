@@ -135,6 +135,11 @@ const httpListener = (name: string, address: Address, filter: object): Resource 
   filter_chains: [{ filters: [filter] }],
 });
 
+/** Only where a route lets it; CONNECT is answered by its own routes alone. */
+export const UPGRADES = {
+  upgrade_configs: [{ upgrade_type: 'websocket', enabled: false }, { upgrade_type: 'CONNECT' }],
+};
+
 /** An app that asks before it sends its body (Expect) is answered by who would take it: Envoy would always say yes. */
 export const outboundListener = (address: Address, discovery: Discovery): Resource =>
   httpListener(
@@ -145,8 +150,7 @@ export const outboundListener = (address: Address, discovery: Discovery): Resour
       lastFilters: passthroughFilters,
       local_reply_config: { mappers: [rateLimited, noLink, notOutside] },
       proxy_100_continue: true,
-      // Only where a route lets it; CONNECT is answered by its own routes alone.
-      upgrade_configs: [{ upgrade_type: 'websocket', enabled: false }, { upgrade_type: 'CONNECT' }],
+      ...UPGRADES,
     }),
   );
 

@@ -20,6 +20,17 @@ export type Where = (more?: More) => Match;
 
 export const anyPath: Where = (more = {}) => ({ prefix: '/', ...more });
 
+/** As the queue reads an authority (policy/match.ts), a trailing dot apart. Envoy would let a user, an empty label or any port
+ *  pass under a wildcard: with a link they would work, and without one be refused. */
+const HOST = '(\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*)';
+export const AUTHORITY = `${HOST}(:[0-9]*)?`;
+
+/** An authority with this port. */
+export const withPort = (port: number | string) => ({
+  name: ':authority',
+  string_match: { safe_regex: { regex: `${HOST}:${port}` } },
+});
+
 /** No other match is for CONNECT. */
 export const connect = (headers: object[] = []): Match => ({ connect_matcher: {}, headers });
 

@@ -4,11 +4,12 @@
 import { OWN_HEADERS, PASSED_HEADER } from '../../wire/names.ts';
 import * as bounds from './bounds.ts';
 import { socketOptions } from './clusters.ts';
-import { anyPath, connect, GRPC, type Match, WEBSOCKET } from './matches.ts';
+import { anyPath, connect, GRPC, type Match, WEBSOCKET, withPort } from './matches.ts';
 import { inOurWords, refuse } from './own-answers.ts';
 import { rbacFilter, rbacRule } from './rbac.ts';
 import type { Resource } from './resource.ts';
 import { TRAILER_FILTER } from './trailers.ts';
+import { ENDS_HERE } from './tunnels.ts';
 
 /** No destination's or service's are named like these. */
 const REQUESTS_CLUSTER = 'layby/passthrough';
@@ -115,16 +116,10 @@ const cameBack = (match: Match) =>
 
 const backHere = { headers: [{ name: PASSED_HEADER, present_match: true }] };
 
-/** `authority`: what a host and a port look like, RE2. `checks`: routes that refuse what no destination takes either. */
-export const passthroughRoutes = (authority: string, checks: object[]): object[] => [
+/** `checks`: routes that refuse what no destination takes either. */
+export const passthroughRoutes = (checks: object[]): object[] => [
   cameBack(connect(backHere.headers)),
-  passes(
-    connect([{ name: ':authority', string_match: { safe_regex: { regex: authority } } }]),
-    STREAMS_CLUSTER,
-    {
-      upgrade_configs: [{ upgrade_type: 'CONNECT', connect_config: {} }],
-    },
-  ),
+  passes(connect([withPort('[0-9]+')]), STREAMS_CLUSTER, ENDS_HERE),
   refuse({ status: 400, title: 'Layby: CONNECT needs a host and a port' }, connect()),
   ...checks,
   cameBack(anyPath(backHere)),

@@ -8,7 +8,7 @@ import { upstreamName } from '../../policy/upstream.ts';
 import { DESTINATION_HEADER, IMPATIENT, OWN_HEADERS, PATIENCE_HEADER } from '../../wire/names.ts';
 import * as bounds from './bounds.ts';
 import { directCluster, egressCluster, upstreamOf } from './clusters.ts';
-import { anyPath, connect } from './matches.ts';
+import { AUTHORITY, anyPath, connect } from './matches.ts';
 import { mirrored, outboundRoutes } from './outbound.ts';
 import { refuse } from './own-answers.ts';
 import { passthroughRoutes } from './passthrough.ts';
@@ -25,11 +25,6 @@ const ROUTES = 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration';
 
 /** `*.example` and `dashcam.example` as Envoy's domains; the port is ignored by the route configuration. */
 const domains = (destination: Destination): string[] => destination.hosts;
-
-/** As the queue reads an authority (policy/match.ts), a trailing dot apart. Envoy would let a user, an empty label or any port
- *  pass under a wildcard: with a link they would work, and without one be refused. */
-const HOST = '(\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*)';
-const AUTHORITY = `${HOST}(:[0-9]*)?`;
 
 const badAuthority = refuse(
   { status: 400, title: 'Layby: the Host header or the authority of the URL is not a host and a port' },
@@ -54,7 +49,7 @@ function virtualHost(destination: Destination, app: App): object {
     domains: domains(destination),
     ...(Object.keys(filters).length > 0 ? { typed_per_filter_config: filters } : {}),
     routes: [
-      ...connectRoutes(destination, HOST),
+      ...connectRoutes(destination),
       badAuthority,
       absurdLength,
       ...outboundRoutes(destination, keysOf(destination, app)),
@@ -73,7 +68,7 @@ const hostUnknown = {
 /** Calls to hosts that nothing in the policy names. */
 const unnamed = ({ passthrough }: Policy): object[] =>
   passthrough === 'allow'
-    ? passthroughRoutes(AUTHORITY, [badAuthority, absurdLength])
+    ? passthroughRoutes([badAuthority, absurdLength])
     : [refuse(hostUnknown, connect()), refuse(hostUnknown)];
 
 /** `more`: other virtual hosts. */

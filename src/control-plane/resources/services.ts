@@ -9,13 +9,14 @@ import { OWN_HEADERS } from '../../wire/names.ts';
 import * as bounds from './bounds.ts';
 import { assignment, httpOptions } from './clusters.ts';
 import { envoyAddress } from './envoy-address.ts';
-import { connectionManager } from './listeners.ts';
-import { anyPath } from './matches.ts';
+import { connectionManager, UPGRADES } from './listeners.ts';
+import { anyPath, WEBSOCKET } from './matches.ts';
 import { rbacFilter, rbacRule } from './rbac.ts';
 import type { Resource } from './resource.ts';
 import type { Sidecar } from './resources.ts';
 import { secretsOf } from './secret-source.ts';
 import { acceptingTls, connectingTls } from './tls.ts';
+import { ENDS_HERE, tunnelRoutes } from './tunnels.ts';
 
 const ROUTES = 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration';
 
@@ -28,7 +29,7 @@ const trustDomainOf = ({ trustDomain = DEFAULT_TRUST_DOMAIN }: Sidecar): string 
 
 const isBeside = (service: Service, { app }: Sidecar): boolean => service.node === app?.node;
 
-function cluster(name: string, address: Address, tls?: object): Resource {
+function cluster(name: string, address: Address, { protocol }: Service, tls?: object): Resource {
   const named = 'host' in address && !isIP(address.host);
   return {
     '@type': 'type.googleapis.com/envoy.config.cluster.v3.Cluster',
@@ -38,7 +39,7 @@ function cluster(name: string, address: Address, tls?: object): Resource {
     connect_timeout: bounds.CONNECT_TIMEOUT,
     load_assignment: assignment(name, envoyAddress(address)),
     circuit_breakers: bounds.CIRCUIT,
-    typed_extension_protocol_options: httpOptions(),
+    typed_extension_protocol_options: httpOptions(protocol),
     ...(tls && { transport_socket: tls }),
   };
 }
@@ -47,32 +48,46 @@ function cluster(name: string, address: Address, tls?: object): Resource {
 export const serviceClusters = ({ services = [] }: Policy, sidecar: Sidecar): Resource[] =>
   services.map((service) =>
     isBeside(service, sidecar)
-      ? cluster(appCluster(service), service.app)
+      ? cluster(appCluster(service), service.app, service)
       : cluster(
           serviceCluster(service),
           service.address,
+          service,
           connectingTls(secretsOf(sidecar), sidecarId(trustDomainOf(sidecar), service.node)),
         ),
   );
 
-/** What apps call. The app's own sidecar goes straight to it. */
+const portOf = ({ app }: Service): number => ('port' in app ? app.port : 0);
+
+/** Requests and conversations alike, whatever they last. */
+const callsTo = (cluster: string, more: object = {}): object[] =>
+  [
+    { headers: WEBSOCKET, also: { upgrade_configs: [{ upgrade_type: 'websocket' }] } },
+    { headers: undefined, also: more },
+  ].map(({ headers, also }) => ({
+    match: anyPath(headers && { headers }),
+    request_headers_to_remove: OWN_HEADERS,
+    route: { cluster, timeout: '0s', ...also },
+  }));
+
+/** What apps call. The app's own sidecar goes straight to it; a tunnel through another goes on as one, and ends beside the app. */
 export const serviceHosts = ({ services = [] }: Policy, sidecar: Sidecar): object[] =>
-  services.map((service) => ({
-    name: listenerName(service),
-    domains: service.hosts,
-    routes: [
-      {
-        match: anyPath(),
-        request_headers_to_remove: OWN_HEADERS,
-        route: {
-          cluster: isBeside(service, sidecar) ? appCluster(service) : serviceCluster(service),
-          timeout: '0s',
+  services.map((service) => {
+    const beside = isBeside(service, sidecar);
+    const cluster = beside ? appCluster(service) : serviceCluster(service);
+    const tunnel = beside ? ENDS_HERE : { upgrade_configs: [{ upgrade_type: 'CONNECT' }] };
+    return {
+      name: listenerName(service),
+      domains: service.hosts,
+      routes: [
+        ...tunnelRoutes(portOf(service), service.tunnel && { cluster, ...tunnel }),
+        ...callsTo(cluster, {
           // Only where nothing of it has arrived.
           retry_policy: { retry_on: 'connect-failure,refused-stream', num_retries: 2 },
-        },
-      },
-    ],
-  }));
+        }),
+      ],
+    };
+  });
 
 /** Where the sidecar beside a service takes calls. */
 export const serviceListeners = ({ services = [] }: Policy, sidecar: Sidecar): Resource[] =>
@@ -93,6 +108,7 @@ export const serviceListeners = ({ services = [] }: Policy, sidecar: Sidecar): R
               // Who called is what the certificate says, whatever the caller wrote there.
               forward_client_cert_details: 'SANITIZE_SET',
               set_current_client_cert_details: { uri: true },
+              ...UPGRADES,
             }),
           ],
         },
@@ -112,11 +128,11 @@ export const serviceRoutes = ({ services = [] }: Policy, sidecar: Sidecar): Reso
           domains: ['*'],
           typed_per_filter_config: allowed(service, trustDomainOf(sidecar)),
           routes: [
-            {
-              match: anyPath(),
-              request_headers_to_remove: OWN_HEADERS,
-              route: { cluster: appCluster(service), timeout: '0s' },
-            },
+            ...tunnelRoutes(
+              portOf(service),
+              service.tunnel && { cluster: appCluster(service), ...ENDS_HERE },
+            ),
+            ...callsTo(appCluster(service)),
           ],
         },
       ],

@@ -6,7 +6,7 @@ import type { Address } from '../../wire/address.ts';
 import * as bounds from './bounds.ts';
 import { tunnelCluster, upstreamOf } from './clusters.ts';
 import { envoyAddress } from './envoy-address.ts';
-import { connect } from './matches.ts';
+import { connect, withPort } from './matches.ts';
 import { refuse } from './own-answers.ts';
 import type { Resource } from './resource.ts';
 
@@ -14,23 +14,24 @@ const allowed = ({ tunnel }: Destination): boolean => tunnel === 'allow';
 
 const noTunnel = (title: string) => refuse({ status: 403, type: 'tunnel-refused', title }, connect());
 
-/** What answers CONNECT; no other route does. `host`: of an authority, RE2. */
-export function connectRoutes(destination: Destination, host: string): object[] {
-  if (!allowed(destination)) return [noTunnel('The policy allows no tunnel to this host')];
-  const { port } = upstreamOf(destination);
-  const named = { name: ':authority', string_match: { safe_regex: { regex: `${host}:${port}` } } };
+/** What answers CONNECT to a host; no other route does. `route`: where it leads; undefined: nowhere. */
+export function tunnelRoutes(port: number, route: object | undefined): object[] {
+  if (!route) return [noTunnel('The policy allows no tunnel to this host')];
   return [
-    {
-      match: connect([named]),
-      route: {
-        cluster: tunnelCluster(destination),
-        timeout: '0s',
-        upgrade_configs: [{ upgrade_type: 'CONNECT', connect_config: {} }],
-      },
-    },
+    { match: connect([withPort(port)]), route: { timeout: '0s', ...route } },
     noTunnel(`The policy allows tunnels to port ${port} of this host, and to no other`),
   ];
 }
+
+/** Of the action of a route: the tunnel ends here, and goes on as bytes. */
+export const ENDS_HERE = { upgrade_configs: [{ upgrade_type: 'CONNECT', connect_config: {} }] };
+
+/** Of a destination's hosts. */
+export const connectRoutes = (destination: Destination): object[] =>
+  tunnelRoutes(
+    upstreamOf(destination).port,
+    allowed(destination) ? { cluster: tunnelCluster(destination), ...ENDS_HERE } : undefined,
+  );
 
 /** Hosts that TLS can name: an address is none (RFC 6066 section 3). */
 const serverNames = ({ hosts }: Destination): string[] =>

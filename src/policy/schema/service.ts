@@ -23,8 +23,22 @@ export const ServiceSchema = Type.Object({
         title: 'HOST:PORT, like 127.0.0.1:8080',
         pattern: '^(\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9._-]+):[0-9]{1,5}$',
         maxLength: 263,
-        description: 'Where the app listens, as that sidecar reaches it; plain HTTP.',
+        description: 'Where the app listens, as that sidecar reaches it; without TLS.',
       }),
+      protocol: Type.Optional(
+        oneOf(
+          ['http1', 'http2'],
+          'What the app speaks: HTTP/1.1, or HTTP/2, which gRPC needs. The sidecars speak it to one another too.',
+          'http1',
+        ),
+      ),
+      tunnel: Type.Optional(
+        oneOf(
+          ['deny', 'allow'],
+          'Whether callers may send bytes to the app, whatever they are, by CONNECT to the port of `app`. Who may call is who may do that.',
+          'deny',
+        ),
+      ),
       allow: Type.Array(
         Type.String({
           title: 'a node id, or a SPIFFE id',
