@@ -18,6 +18,7 @@ import {
   webSocketServer,
 } from '../e2e/streams-scene.ts';
 import { freePort } from '../rig/ports.ts';
+import { testdir } from '../rig/testdir.ts';
 import { plane, sidecar } from './sidecar.ts';
 import { MODES } from './xds-client.ts';
 
@@ -34,7 +35,7 @@ const service = (name: string, address: number, app: number, more: object) =>
     },
   });
 
-const dir = t.testdir();
+const dir = testdir(t);
 const chat = await webSocketServer(t);
 const rpc = await grpcServer(t);
 const file = join(dir, 'policy.yaml');

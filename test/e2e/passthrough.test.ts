@@ -13,6 +13,7 @@ import { interfaceDown } from '../rig/faults/interface-down.ts';
 import { startLayby } from '../rig/layby.ts';
 import { noRoad } from '../rig/namespaces.ts';
 import { freePort } from '../rig/ports.ts';
+import { testdir } from '../rig/testdir.ts';
 import { makeScene } from './scene.ts';
 import {
   answerTo,
@@ -68,7 +69,7 @@ t.test(
       destination('named', { url: `http://${outside}:${port}/named` }),
       destination('denied', { url: `https://${outside}:${port}` }),
     ];
-    const data = join(t.testdir(), 'data');
+    const data = join(testdir(t), 'data');
     const layby = await startLayby({
       ...{ data, policy: policy.join('\n---\n'), outboundPort: outbound },
       extraArgs: ['--outbound', `0.0.0.0:${outbound}`],
