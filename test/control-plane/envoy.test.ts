@@ -19,6 +19,20 @@ const MOVED =
 
 const REJECTED = /(update_rejected|init_fetch_timeout)$/;
 
+t.test('a destination may be named as a part of Layby is', async (t) => {
+  const dir = t.testdir();
+  const upstream = await httpServer(t, (_, response) => response.end('upstream'));
+  const file = join(dir, 'policy.yaml');
+  const xds = { host: '127.0.0.1', port: await freePort() };
+  const names = ['queue', 'layby', 'unnamed', 'outbound', 'egress', 'holds', 'passthrough'];
+  await writeFile(file, policyOf(...names.map((name) => ({ name, url: `http://127.0.0.1:${upstream}` }))));
+  const control = await plane(t, dir, xds, file, 9);
+  const { call } = await sidecar(t, MODES[0]!, dir, xds);
+  await control.until(([one]) => one?.upToDate === true, 'the sidecar takes it');
+  for (const name of names) t.same(await call(`${name}.example`), { status: 200, text: 'upstream' }, name);
+  t.same(await call('other.example').then(({ status }) => status), 421);
+});
+
 for (const mode of MODES) {
   t.test(`${nameOf(mode)}: what Envoy refuses is known in its words, and is not sent again`, async (t) => {
     const dir = testdir(t);

@@ -1,4 +1,4 @@
-// Where requests can go, for each upstream: `<name>/direct` (impatient, ejected at the first loss), `queue`, `<name>` (an aggregate
+// Where requests can go, for each upstream: `<name>/direct` (impatient, ejected at the first loss), `layby/queue`, `<name>` (an aggregate
 // of the two, in this order), `<name>/egress` (patient, for what the queue sends, and for streams) and, where there is one,
 // `<name>/mirror`; `<name>/tunnel` leads to the same address without TLS.
 // `<name>` is the destination's, or with `@` and a hash behind it for an upstream of a rule or a split.
@@ -13,7 +13,8 @@ import { envoyAddress } from './envoy-address.ts';
 import { patched } from './patch.ts';
 import type { Resource } from './resource.ts';
 
-export const QUEUE_CLUSTER = 'queue';
+/** A name that no destination can have, as of all that is Layby's own. */
+export const QUEUE_CLUSTER = 'layby/queue';
 /** First the upstream, then the queue. */
 export const failoverCluster = upstreamName;
 export const directCluster = (destination: Destination): string => `${upstreamName(destination)}/direct`;

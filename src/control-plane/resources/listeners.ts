@@ -18,8 +18,8 @@ import { trailerFilter } from './trailers.ts';
 
 export type Discovery = 'aggregated' | 'separate' | 'separate-delta';
 
-/** The cluster of the control plane in a sidecar's bootstrap. */
-export const CONTROL_PLANE_CLUSTER = 'layby';
+/** The cluster of the control plane in a sidecar's bootstrap. No destination's is named like it; and it is the authority of the calls there. */
+export const CONTROL_PLANE_CLUSTER = 'layby.control-plane';
 
 export const configSource = (discovery: Discovery) =>
   discovery === 'aggregated'

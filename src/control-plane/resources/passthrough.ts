@@ -11,7 +11,6 @@ import type { Resource } from './resource.ts';
 import { TRAILER_FILTER } from './trailers.ts';
 import { ENDS_HERE } from './tunnels.ts';
 
-/** No destination's or service's are named like these. */
 const REQUESTS_CLUSTER = 'layby/passthrough';
 const STREAMS_CLUSTER = 'layby/passthrough-streams';
 

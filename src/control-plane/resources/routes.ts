@@ -80,7 +80,7 @@ export function outboundRouteConfiguration(policy: Policy, app: App, more: objec
     virtual_hosts: [
       ...policy.destinations.map((destination) => virtualHost(destination, app)),
       ...more,
-      { name: 'unnamed', domains: ['*'], routes: unnamed(policy) },
+      { name: 'layby/unnamed', domains: ['*'], routes: unnamed(policy) },
     ],
   };
 }
