@@ -1,5 +1,5 @@
 // The operator's document, written down once: the TypeScript type, the validation, the reference in docs/policy.md and
-// (later) the Kubernetes CRD all come from here and schema/. So it keeps to what a structural schema may hold: no const, no
+// the Kubernetes CRD all come from here and schema/. So it keeps to what a structural schema may hold: no const, no
 // additionalProperties beside properties, no uniqueItems, RE2 patterns. Unknown fields are found by src/policy/check.ts.
 // `title` says what is expected, for messages; `description` says what the field does, for the reference.
 

@@ -1,0 +1,220 @@
+// The custom resources of the policy, made of the schema of its documents: what Kubernetes refuses itself, fills in, and shows in a list. The
+// words of `layby policy check` come later, from the webhook and in the status.
+
+import { API_VERSION } from '../../schema/forms.ts';
+import { SERVICE_KIND } from '../../schema/service.ts';
+import { DESTINATION_JSON_SCHEMA, type JsonSchema, KIND, SERVICE_JSON_SCHEMA } from '../../schema.ts';
+import { CONDITIONS, type ConditionType } from './status.ts';
+
+export const [GROUP = '', VERSION = ''] = API_VERSION.split('/');
+
+/** In the API's paths, by kind. */
+export const PLURALS: Readonly<Record<string, string>> = {
+  [KIND]: 'destinations',
+  [SERVICE_KIND]: 'services',
+};
+
+type Schema = Omit<JsonSchema, 'type' | 'properties' | 'items'> & {
+  type?: JsonSchema['type'] | 'boolean';
+  format?: string;
+  'x-kubernetes-validations'?: { rule: string; message: string }[];
+  'x-kubernetes-list-type'?: 'map';
+  'x-kubernetes-list-map-keys'?: string[];
+  properties?: Readonly<Record<string, Schema>>;
+  items?: Schema;
+};
+
+const UPSTREAM: [rule: string, message: string][] = [
+  [
+    '!has(self.split) || self.split.map(part, part.percent).sum() < 100',
+    'expected less than 100 percent together in split',
+  ],
+  [
+    '!has(self.sign) || (!has(self.split) && !has(self.mirror))',
+    'split and mirror do not go together with sign: a signature is made for one host',
+  ],
+];
+
+const STATUS_CODES: [string, string] = [
+  'self.all(code, code >= 500 || code in [408, 425, 429])',
+  'expected 408, 425, 429 or 500 to 599',
+];
+
+/** What a schema cannot say (src/policy/values.ts has it all), as far as the API server can judge it at little cost. */
+const RULES: Readonly<Record<string, [rule: string, message: string][]>> = {
+  'spec.upstream': UPSTREAM,
+  'spec.rules[].upstream': UPSTREAM,
+  'spec.store.methods': [
+    [
+      "self.all(method, !(method.upperAscii() in ['GET', 'HEAD', 'OPTIONS', 'TRACE', 'CONNECT']))",
+      'methods that only read, and CONNECT, cannot be stored',
+    ],
+  ],
+  'spec.retries.on': [STATUS_CODES],
+  'spec.rules[].retries.on': [STATUS_CODES],
+  'spec.rules[]': [
+    [
+      ['upstream', 'headers', 'answerTimeout', 'retries', 'rateLimit', 'store']
+        .map((field) => `has(self.${field})`)
+        .join(' || '),
+      'expected something that is other for these requests, like store or headers',
+    ],
+  ],
+  'spec.rules[].match.path': [
+    [
+      '[has(self.prefix), has(self.exact), has(self.regex)].exists_one(there, there)',
+      'expected one of prefix, exact and regex',
+    ],
+  ],
+  'spec.rules[].match.apps': [['has(self.nodes) || has(self.labels)', 'expected nodes, labels or both']],
+};
+
+const below = (path: string, step: string): string => (path ? `${path}.${step}` : step);
+
+const withRules = (schema: Schema, path: string): Schema => {
+  const rules = RULES[path];
+  return {
+    ...schema,
+    ...(schema.properties && {
+      properties: Object.fromEntries(
+        Object.entries(schema.properties).map(([name, field]) => [name, withRules(field, below(path, name))]),
+      ),
+    }),
+    ...(schema.items && { items: withRules(schema.items, `${path}[]`) }),
+    ...(rules && { 'x-kubernetes-validations': rules.map(([rule, message]) => ({ rule, message })) }),
+  };
+};
+
+const text = (description: string): Schema => ({ type: 'string', description });
+const time = (description: string): Schema => ({ ...text(description), format: 'date-time' });
+const count = (description: string): Schema => ({ type: 'integer', minimum: 0, description });
+
+const STATUS: Schema = {
+  type: 'object',
+  description: 'What became of it. Written by the control planes.',
+  properties: {
+    conditions: {
+      type: 'array',
+      description: 'All nodes together.',
+      'x-kubernetes-list-type': 'map',
+      'x-kubernetes-list-map-keys': ['type'],
+      items: {
+        type: 'object',
+        required: ['type', 'status', 'reason', 'message', 'lastTransitionTime'],
+        properties: {
+          type: text(
+            `${CONDITIONS.join(', ')}: accepted by every control plane, taken by every sidecar, refused by an Envoy.`,
+          ),
+          status: { type: 'string', enum: ['True', 'False', 'Unknown'], description: 'Whether it is so.' },
+          reason: text('Why, as one word.'),
+          message: text('Why, in words.'),
+          observedGeneration: count('The generation that this is said of.'),
+          lastTransitionTime: time('Since when.'),
+        },
+      },
+    },
+    nodes: {
+      type: 'array',
+      description: 'What each control plane says, by the node that it runs on.',
+      'x-kubernetes-list-type': 'map',
+      'x-kubernetes-list-map-keys': ['node'],
+      items: {
+        type: 'object',
+        required: ['node', 'observedGeneration', 'accepted', 'sidecars', 'programmed'],
+        properties: {
+          node: text('Where the control plane runs.'),
+          observedGeneration: count('The generation that it has seen last.'),
+          accepted: { type: 'boolean', description: 'Whether it is right.' },
+          message: text('What is wrong with it, in the words of `layby policy check`.'),
+          sidecars: count('How many are connected.'),
+          programmed: count('How many of them have taken it.'),
+          nack: text("A sidecar's words that has refused it."),
+        },
+      },
+    },
+  },
+};
+
+const standing = (type: ConditionType) => ({
+  name: type,
+  type: 'string',
+  jsonPath: `.status.conditions[?(@.type=="${type}")].status`,
+});
+
+const column = (name: string, field: string, priority = 0) => ({
+  name,
+  type: 'string',
+  jsonPath: `.spec.${field}`,
+  ...(priority > 0 && { priority }),
+});
+
+const STANDING_COLUMNS = [
+  standing('Accepted'),
+  standing('Programmed'),
+  { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
+  {
+    name: 'Message',
+    type: 'string',
+    jsonPath: '.status.conditions[?(@.status=="False")].message',
+    priority: 1,
+  },
+];
+
+const crd = (kind: string, schema: JsonSchema, short: string, columns: unknown[]) => {
+  const plural = PLURALS[kind]!;
+  const { metadata, spec } = schema.properties ?? {};
+  const { name } = metadata?.properties ?? {};
+  return {
+    apiVersion: 'apiextensions.k8s.io/v1',
+    kind: 'CustomResourceDefinition',
+    metadata: { name: `${plural}.${GROUP}` },
+    spec: {
+      group: GROUP,
+      scope: 'Namespaced',
+      names: { kind, plural, singular: kind.toLowerCase(), shortNames: [short], categories: ['layby'] },
+      versions: [
+        {
+          name: VERSION,
+          served: true,
+          storage: true,
+          subresources: { status: {} },
+          additionalPrinterColumns: [...columns, ...STANDING_COLUMNS],
+          schema: {
+            openAPIV3Schema: {
+              type: 'object',
+              required: ['spec'],
+              properties: {
+                apiVersion: { type: 'string' },
+                kind: { type: 'string' },
+                // Of the metadata a CRD may judge the name and nothing else.
+                metadata: {
+                  type: 'object',
+                  properties: { name: { type: 'string', pattern: name?.pattern } },
+                },
+                spec: withRules(spec as Schema, 'spec'),
+                status: STATUS,
+              },
+            },
+          },
+        },
+      ],
+    },
+  };
+};
+
+/** The definitions, by the names of their files. */
+export const CRDS: Readonly<Record<string, ReturnType<typeof crd>>> = {
+  [`${GROUP}_${PLURALS[KIND]}.yaml`]: crd(KIND, DESTINATION_JSON_SCHEMA, 'dest', [
+    column('Hosts', 'hosts'),
+    column('Upstream', 'upstream.url'),
+    column('Mode', 'store.mode'),
+    column('Receipt', 'store.receipt'),
+    column('Order', 'store.order', 1),
+    column('Class', 'store.class', 1),
+  ]),
+  [`${GROUP}_${PLURALS[SERVICE_KIND]}.yaml`]: crd(SERVICE_KIND, SERVICE_JSON_SCHEMA, 'lsvc', [
+    column('Hosts', 'hosts'),
+    column('Node', 'node'),
+    column('Address', 'address'),
+  ]),
+};
