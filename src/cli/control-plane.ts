@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import { Command, Option } from 'commander';
 import { checkTrustDomain, DEFAULT_TRUST_DOMAIN } from '../identity/spiffe.ts';
 import { parseDuration } from '../policy/units.ts';
@@ -10,6 +11,13 @@ import { end, untilSignal } from './until-signal.ts';
 
 interface RunOptions {
   policy: string[];
+  policySource: 'files' | 'kubernetes';
+  kubeconfig?: string;
+  kubernetesNamespace?: string;
+  kubernetesNode: string;
+  webhook?: string;
+  webhookCertificate?: string;
+  webhookKey?: string;
   data: string;
   xds: string;
   xdsTls?: string;
@@ -32,6 +40,17 @@ export const controlPlaneCommand = () =>
     .addOption(
       new Option('--policy <file...>', 'policy files or directories').default([], 'the last good policy'),
     )
+    .addOption(
+      new Option('--policy-source <kind>', 'where the policy is')
+        .choices(['files', 'kubernetes'])
+        .default('files'),
+    )
+    .option('--kubeconfig <file>', "how the API server is reached (default: by the pod's service account)")
+    .option('--kubernetes-namespace <name>', 'only what is in this namespace (default: all)')
+    .option('--kubernetes-node <name>', 'what it calls itself in the status of objects', hostname())
+    .option('--webhook <host:port>', 'where the API server asks whether an object is right, over TLS')
+    .option('--webhook-certificate <file>', 'for --webhook (PEM)')
+    .option('--webhook-key <file>', 'its key (PEM)')
     .requiredOption('--data <dir>', 'where the last good policy is kept')
     .requiredOption(
       '--xds <address>',
@@ -55,6 +74,7 @@ export const controlPlaneCommand = () =>
       const { startControlPlane } = await import('../control-plane/control-plane.ts');
       const controlPlane = await startControlPlane({
         policy: options.policy,
+        ...kubernetesOf(options),
         dir: options.data,
         xds: parseAddress(options.xds, '--xds'),
         ...(options.xdsTls && { xdsTls: parseAddress(options.xdsTls, '--xds-tls') }),
@@ -73,6 +93,28 @@ export const controlPlaneCommand = () =>
       await signal;
       await end(() => controlPlane.close());
     });
+
+function kubernetesOf({ policySource, policy, kubeconfig, ...options }: RunOptions) {
+  if (policySource !== 'kubernetes') return {};
+  if (policy.length > 0) {
+    throw new LaybyError('LAYBY_POLICY_UNREADABLE', 'a policy cannot be in files and in Kubernetes at once', {
+      remedy: 'leave out --policy, or --policy-source kubernetes',
+    });
+  }
+  const { kubernetesNamespace: namespace, kubernetesNode: node } = options;
+  return { kubernetes: { kubeconfig, namespace, node }, ...webhookOf(options) };
+}
+
+function webhookOf({ webhook, webhookCertificate, webhookKey }: Partial<RunOptions>) {
+  if (!webhook) return {};
+  if (!webhookCertificate || !webhookKey) {
+    throw new LaybyError('LAYBY_IDENTITY_INVALID', 'the API server asks a webhook over TLS alone', {
+      remedy: 'name its certificate and key with --webhook-certificate FILE and --webhook-key FILE',
+    });
+  }
+  const address = parseAddress(webhook, '--webhook');
+  return { webhook: { address, files: { certificate: webhookCertificate, key: webhookKey } } };
+}
 
 function tlsOf({ tlsCertificate: certificate, tlsKey: key, tlsRoots: roots }: RunOptions) {
   if (certificate && key && roots) return { tls: { certificate, key, roots } };

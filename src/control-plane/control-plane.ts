@@ -5,18 +5,20 @@ import { join } from 'node:path';
 import * as grpc from '@grpc/grpc-js';
 import { Identities } from '../identity/identities.ts';
 import { DEFAULT_TRUST_DOMAIN, partId } from '../identity/spiffe.ts';
-import { loadLastGood, saveLastGood } from '../policy/last-good.ts';
+import { loadLastGood } from '../policy/last-good.ts';
 import type { Policy } from '../policy/policy.ts';
-import { watchPolicyFiles } from '../policy/sources/files.ts';
+import type { KubernetesOptions } from '../policy/sources/kubernetes/source.ts';
 import { LaybyError } from '../telemetry/error.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { type Address, formatAddress, isLocal } from '../wire/address.ts';
 import { edgeService } from '../wire/edge-service.ts';
 import { serveAdmin } from './admin.ts';
+import { serveAdmission, type Webhook, type WebhookFiles } from './admission.ts';
 import { edgeHandlers } from './attach.ts';
 import { Edge } from './edge.ts';
 import { Links, type ProbeTarget } from './links.ts';
 import { controlPlaneMetrics } from './metrics.ts';
+import { clusterSource, fileSource, noSource } from './policy-source.ts';
 import { bindGrpc } from './server/bind.ts';
 import { fileCredentials, issuedCredentials, type TlsFiles } from './server/credentials.ts';
 import { DiscoveryServer } from './server/discovery.ts';
@@ -29,6 +31,10 @@ export const IDENTITY_DIR = 'identity';
 export interface ControlPlaneOptions {
   /** Files and directories; none: the last good policy. */
   policy: string[];
+  /** Instead of files. */
+  kubernetes?: KubernetesOptions;
+  /** Where the API server asks what is right; only with `kubernetes`. */
+  webhook?: { address: Address; files: WebhookFiles };
   /** The last good policy is kept here. */
   dir: string;
   /** Where sidecars and the queue of this machine attach (gRPC): a Unix socket, or on the loopback. */
@@ -59,6 +65,8 @@ export interface ControlPlane {
   admin: Address;
   /** Where it listens over TLS. */
   xdsTls?: Address;
+  /** Where the API server asks. */
+  webhook?: Address;
   close(): Promise<void>;
 }
 
@@ -81,13 +89,25 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const ads = new DiscoveryServer(xds, snapshots, log, trustDomain);
   snapshots.onSecrets = () => ads.push('secret');
   const edge = new Edge(snapshots, ads, log);
+  ads.ready = () => edge.policy !== undefined;
 
   mkdirSync(options.dir, { recursive: true });
   const lastGood = lastGoodPolicy(options);
   if (lastGood) edge.setPolicy(lastGood);
   const links = new Links(edge, options.dir, log, options.probe);
-  const policy = await watchPolicy(options, edge, lastGood, () => links.look());
+  const into = { dir: options.dir, edge, log, look: () => links.look() };
+  const policy = options.kubernetes
+    ? await clusterSource(options.kubernetes, into, ads, snapshots)
+    : options.policy.length > 0
+      ? await fileSource(options.policy, into)
+      : noSource(into);
   links.look();
+  let webhook: Webhook | undefined;
+  if (options.webhook && policy.cluster) {
+    const { cluster } = policy;
+    const { address, files } = options.webhook;
+    webhook = await serveAdmission(address, files, (object) => cluster.review(object), log);
+  }
 
   const server = new grpc.Server({
     'grpc.keepalive_time_ms': 30_000,
@@ -107,7 +127,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const admin = await serveAdmin(options.admin, {
     ...(options.adminToken !== undefined && { token: options.adminToken }),
     queue: options.queueAdmin,
-    metrics: controlPlaneMetrics(edge, ads),
+    metrics: controlPlaneMetrics(edge, ads, policy.cluster),
     override: (to, destinations) => links.override(to, destinations),
     policy: () => ({ policy: edge.policy ?? null, queue: options.queue, sidecars: ads.sidecars() }),
     notReady: () => notReady(edge, ads, options.expectSidecars),
@@ -131,8 +151,10 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   return {
     admin: admin.address,
     ...(xdsTls && { xdsTls }),
+    ...(webhook && { webhook: webhook.address }),
     async close() {
-      policy.close();
+      webhook?.close();
+      await policy.close();
       admin.server.closeAllConnections();
       admin.server.close();
       server.forceShutdown();
@@ -152,11 +174,11 @@ function mustBeLocal(address: Address): void {
   );
 }
 
-function lastGoodPolicy({ dir, policy, log }: ControlPlaneOptions): Policy | undefined {
+function lastGoodPolicy({ dir, policy, kubernetes, log }: ControlPlaneOptions): Policy | undefined {
   try {
     return loadLastGood(dir);
   } catch (error) {
-    if (policy.length === 0) throw error;
+    if (policy.length === 0 && !kubernetes) throw error;
     log.error({ err: error }, 'the last good policy cannot be used; the sources may have a better one');
     return undefined;
   }
@@ -179,54 +201,4 @@ function notReady(edge: Edge, ads: DiscoveryServer, sidecars: number): string | 
     return `a sidecar is taking its configuration${waits}`;
   }
   return undefined;
-}
-
-/** Keeps the policy in force that the files say, as long as it is good. */
-async function watchPolicy(
-  { policy: paths, dir, log }: ControlPlaneOptions,
-  edge: Edge,
-  lastGood: Policy | undefined,
-  look: () => void,
-) {
-  let problem: LaybyError | undefined;
-  if (paths.length === 0) {
-    if (!lastGood) {
-      throw new LaybyError('LAYBY_POLICY_UNREADABLE', 'there is no policy', {
-        remedy: 'name one with --policy FILE',
-      });
-    }
-    log.warn({ version: lastGood.version }, 'no source of policy: going on with the last good one');
-    return { problem: () => problem, close: () => {} };
-  }
-  const watch = watchPolicyFiles(paths, (update) => {
-    problem = update.error;
-    if (update.error) {
-      log.error(
-        { code: update.error.code, problem: update.error.message },
-        'policy refused; the one before stays',
-      );
-      return;
-    }
-    try {
-      if (update.policy.version !== edge.policy?.version) edge.setPolicy(update.policy);
-      look();
-      log.info(
-        { version: update.policy.version, destinations: update.policy.destinations.length },
-        'policy in force',
-      );
-    } catch (error) {
-      problem = error instanceof LaybyError ? error : new LaybyError('LAYBY_POLICY_INVALID', String(error));
-      log.error({ err: error }, 'policy refused; the one before stays');
-      return;
-    }
-    saveLastGood(dir, update.policy).catch((error) => {
-      log.error({ err: error }, 'the policy is in force but could not be kept for the next start');
-    });
-  });
-  await watch.ready;
-  if (!edge.policy) {
-    watch.close();
-    throw problem ?? new LaybyError('LAYBY_POLICY_UNREADABLE', `no policy in ${paths.join(', ')}`);
-  }
-  return { problem: () => problem, close: () => watch.close() };
 }

@@ -1,10 +1,15 @@
 // What the control plane counts, in Prometheus' text format. The queue's own metrics are appended by the admin listener.
 
 import { Gauge, Registry } from 'prom-client';
+import type { KubernetesSource } from '../policy/sources/kubernetes/source.ts';
 import type { Edge } from './edge.ts';
 import type { DiscoveryServer } from './server/discovery.ts';
 
-export function controlPlaneMetrics(edge: Edge, ads: DiscoveryServer): () => Promise<string> {
+export function controlPlaneMetrics(
+  edge: Edge,
+  ads: DiscoveryServer,
+  cluster?: KubernetesSource,
+): () => Promise<string> {
   const registry = new Registry();
   const registers = [registry];
   new Gauge({
@@ -52,6 +57,22 @@ export function controlPlaneMetrics(edge: Edge, ads: DiscoveryServer): () => Pro
         for (const { type, waits } of subscriptions) for (const { what } of waits) this.inc({ type, what });
     },
   });
+  for (const [name, help, value] of [
+    ['layby_kubernetes_lists_total', 'whole lists of objects that were asked from the API server', 'lists'],
+    ['layby_kubernetes_status_writes_total', 'statuses written into objects', 'writes'],
+    ['layby_kubernetes_objects_refused', 'objects that are not in force as they are', 'refused'],
+    ['layby_kubernetes_away', '1 while the API server cannot be asked', 'away'],
+  ] as const) {
+    if (!cluster) break;
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(cluster.counts[value]);
+      },
+    });
+  }
   for (const [name, help, value] of [
     ['layby_xds_responses_total', 'responses that went out to sidecars', 'responses'],
     ['layby_xds_response_bytes_total', 'their bytes', 'bytes'],

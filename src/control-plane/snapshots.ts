@@ -3,7 +3,9 @@
 import type { Identities } from '../identity/identities.ts';
 import { sidecarId } from '../identity/spiffe.ts';
 import { keysOf } from '../policy/in-force.ts';
-import type { Policy } from '../policy/policy.ts';
+import type { Destination, Policy } from '../policy/policy.ts';
+import { policyOf } from '../policy/version.ts';
+import { messageOf } from '../telemetry/error.ts';
 import type { Address } from '../wire/address.ts';
 import { holdsLayer } from './resources/holds.ts';
 import { namedResource } from './resources/proxyless.ts';
@@ -27,6 +29,14 @@ interface Group {
   ofPolicy: OfPolicy;
   kinds: number;
 }
+
+/** It gets all that is made of a destination. */
+const ANY_SIDECAR: Sidecar = {
+  outbound: { host: '127.0.0.1', port: 15001 },
+  egress: { unix: 'egress.sock' },
+  trustedCa: 'roots.pem',
+  discovery: 'aggregated',
+};
 
 const NO_GROUP: Group = { ofPolicy: new Map(), kinds: 0 };
 
@@ -109,6 +119,19 @@ export class Snapshots implements Catalog {
     this.#encoder = new Encoder(xds);
     this.#holdsEncoder = new Encoder(xds);
     this.#holds = this.#holdsEncoder.snapshot([holdsLayer([])]);
+  }
+
+  /** Why Envoy's words in a destination are none; undefined: they are right, or it has none. */
+  refusal(destination: Destination): string | undefined {
+    if (!destination.envoy) return undefined;
+    const encoder = new Encoder(this.#xds);
+    const { clusters, routes } = resourcesFor(policyOf([destination]), ANY_SIDECAR, this.#queue);
+    try {
+      for (const resource of [...clusters, ...routes]) encoder.encode(resource);
+      return undefined;
+    } catch (error) {
+      return messageOf(error);
+    }
   }
 
   /** Errors: LAYBY_XDS_INVALID; the policy before stays. */

@@ -205,13 +205,18 @@ export class Client {
   }
 
   get upToDate(): boolean {
+    return this.answered && this.subscriptions.every(({ refusal }) => !refusal);
+  }
+
+  /** It has answered for all that is served now, taken or refused. */
+  get answered(): boolean {
     const listeners = this.#entries.filter(({ subscription }) => subscription.type === 'listener');
     if (listeners.length === 0) return false;
     // A sidecar's listener takes no calls before it has its routes.
     const sidecar = listeners.some(({ subscription }) => subscription.wildcard);
     if (sidecar && this.served.get('listener').resources.size > 0 && !this.#has('route')) return false;
-    return this.#entries.every(
-      ({ subscription }) => !subscription.refusal && subscription.settled(this.served.get(subscription.type)),
+    return this.#entries.every(({ subscription }) =>
+      subscription.settled(this.served.get(subscription.type)),
     );
   }
 

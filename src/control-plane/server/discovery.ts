@@ -2,7 +2,7 @@
 // to; what a request means is each transport's, what goes out when is client.ts.
 
 import { EventEmitter } from 'node:events';
-import type * as grpc from '@grpc/grpc-js';
+import * as grpc from '@grpc/grpc-js';
 import { DEFAULT_TRUST_DOMAIN, sidecarId } from '../../identity/spiffe.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import type { Discovery } from '../resources/listeners.ts';
@@ -14,7 +14,7 @@ import { type Channel, Client, type ClientStatus } from './client.ts';
 import { addCsds } from './csds.ts';
 import { delta } from './delta.ts';
 import { keptNode, sidecarOf } from './node.ts';
-import { asRefusal, notThat, peerId } from './peer.ts';
+import { asRefusal, notThat, peerId, refusal } from './peer.ts';
 import { withNonce } from './response.ts';
 import { sotw } from './sotw.ts';
 import type { AnyRequest, Transport } from './transport.ts';
@@ -80,6 +80,9 @@ export class DiscoveryServer extends EventEmitter<{ settled: [Client] }> {
   #byNode = new Map<string, Client>();
   #keys = new Map<Client, string>();
   #asking = new Map<TypeName, Set<Client>>();
+  /** Until there is something to serve, streams are refused: to send nothing would take from a sidecar what it has, and one that is
+   *  told at its start of no listeners asks again after 15 s only (seen with Envoy 1.40). */
+  ready: () => boolean = () => true;
   acks = 0;
   nacks = 0;
   /** By variant and type. */
@@ -154,9 +157,10 @@ export class DiscoveryServer extends EventEmitter<{ settled: [Client] }> {
     call.on('cancelled', leave);
   }
 
-  /** Errors: LAYBY_REQUEST_INVALID, LAYBY_ADDRESS_INVALID, LAYBY_IDENTITY_INVALID, LAYBY_XDS_INVALID, and PERMISSION_DENIED to a
-   *  sidecar of another machine that is not who it says. */
+  /** Errors: LAYBY_REQUEST_INVALID, LAYBY_ADDRESS_INVALID, LAYBY_IDENTITY_INVALID, LAYBY_XDS_INVALID, PERMISSION_DENIED to a
+   *  sidecar of another machine that is not who it says, and UNAVAILABLE before it is ready. */
   #enter(call: Call, request: AnyRequest, variant: Variant, only: TypeName | undefined): Client {
+    if (!this.ready()) throw refusal(grpc.status.UNAVAILABLE, 'there is no policy yet');
     const node = keptNode(request.node);
     const peer = peerId(call);
     const other = peer === undefined ? undefined : notThat(peer, sidecarId(this.#trustDomain, node.id));

@@ -1,18 +1,10 @@
 // The custom resources of the policy, made of the schema of its documents: what Kubernetes refuses itself, fills in, and shows in a list. The
 // words of `layby policy check` come later, from the webhook and in the status.
 
-import { API_VERSION } from '../../schema/forms.ts';
 import { SERVICE_KIND } from '../../schema/service.ts';
 import { DESTINATION_JSON_SCHEMA, type JsonSchema, KIND, SERVICE_JSON_SCHEMA } from '../../schema.ts';
+import { GROUP, PLURALS, VERSION } from './names.ts';
 import { CONDITIONS, type ConditionType } from './status.ts';
-
-export const [GROUP = '', VERSION = ''] = API_VERSION.split('/');
-
-/** In the API's paths, by kind. */
-export const PLURALS: Readonly<Record<string, string>> = {
-  [KIND]: 'destinations',
-  [SERVICE_KIND]: 'services',
-};
 
 type Schema = Omit<JsonSchema, 'type' | 'properties' | 'items'> & {
   type?: JsonSchema['type'] | 'boolean';

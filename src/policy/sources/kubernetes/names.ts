@@ -1,0 +1,13 @@
+// What the documents of the policy are called in the API of Kubernetes.
+
+import { API_VERSION } from '../../schema/forms.ts';
+import { SERVICE_KIND } from '../../schema/service.ts';
+import { KIND } from '../../schema.ts';
+
+export const [GROUP = '', VERSION = ''] = API_VERSION.split('/');
+
+/** In paths, by kind. */
+export const PLURALS: Readonly<Record<string, string>> = {
+  [KIND]: 'destinations',
+  [SERVICE_KIND]: 'services',
+};

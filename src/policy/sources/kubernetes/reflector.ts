@@ -1,0 +1,166 @@
+// All objects of one kind as the API server has them, kept up to date. States: listing (nothing is known, or what was known is too old),
+// watching (from the version of the list, or of the last event), waiting (after a failure, with what was known before). A watch that
+// ends goes on where it was; what the server has forgotten (410) is listed anew.
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { LaybyError, messageOf } from '../../../telemetry/error.ts';
+import { type Api, KubernetesError } from './api.ts';
+import { GROUP, PLURALS, VERSION } from './names.ts';
+import type { PolicyObject } from './objects.ts';
+
+/** Objects in one answer. */
+const PAGE = 500;
+/** Pauses grow from the first to the second, ms. For days without the server: a try costs a metered link some kB. */
+const SHORTEST_PAUSE_MS = 500;
+const LONGEST_PAUSE_MS = 60_000;
+/** A watch that ends sooner has failed, ms. */
+const SHORT_MS = 1_000;
+/** The server ends a watch after this time, s, so that its clients spread over servers again. */
+const WATCH_S = 300;
+
+interface List {
+  metadata: { resourceVersion: string; continue?: string };
+  items: unknown[];
+}
+
+/** Only what is needed: the rest (managedFields above all) is larger than the policy. */
+const lean = (kind: string, raw: unknown): PolicyObject => {
+  const { metadata, spec, status } = raw as PolicyObject;
+  const { namespace, name, uid, resourceVersion, generation, creationTimestamp } = metadata;
+  return {
+    kind,
+    metadata: { namespace, name, uid, resourceVersion, generation, creationTimestamp },
+    spec,
+    ...(status && { status }),
+  };
+};
+
+export interface ReflectorOptions {
+  kind: string;
+  /** Undefined: all. */
+  namespace?: string | undefined;
+  onChange: () => void;
+  /** It goes on by itself; undefined: it is over. */
+  onProblem: (problem: LaybyError | undefined) => void;
+}
+
+export class Reflector {
+  readonly kind: string;
+  readonly #api: Api;
+  readonly #path: string;
+  readonly #options: ReflectorOptions;
+  readonly #end = new AbortController();
+  #objects = new Map<string, PolicyObject>();
+  #version: string | undefined;
+  /** An answer came in this turn. */
+  #heard = false;
+  /** All of a list has been here. */
+  synced = false;
+  /** Lists made so far. */
+  lists = 0;
+
+  constructor(api: Api, options: ReflectorOptions) {
+    const { kind, namespace } = options;
+    this.#api = api;
+    this.#options = options;
+    this.kind = kind;
+    const within = namespace === undefined ? '' : `/namespaces/${encodeURIComponent(namespace)}`;
+    this.#path = `/apis/${GROUP}/${VERSION}${within}/${PLURALS[kind]}`;
+  }
+
+  get objects(): IterableIterator<PolicyObject> {
+    return this.#objects.values();
+  }
+
+  get(namespace: string, name: string): PolicyObject | undefined {
+    return this.#objects.get(`${namespace}/${name}`);
+  }
+
+  /** What the server has answered to a write, where that is newer than what was known at the time of the write. */
+  put(raw: unknown, before: PolicyObject): void {
+    const object = lean(this.kind, raw);
+    const key = `${object.metadata.namespace}/${object.metadata.name}`;
+    if (this.#objects.get(key) === before) this.#objects.set(key, object);
+  }
+
+  /** Where the status of an object is written. */
+  statusPath({ metadata: { namespace, name } }: PolicyObject): string {
+    return `/apis/${GROUP}/${VERSION}/namespaces/${namespace}/${PLURALS[this.kind]}/${name}/status`;
+  }
+
+  /** Until `close`. */
+  async run(): Promise<void> {
+    const { signal } = this.#end;
+    let failures = 0;
+    while (!signal.aborted) {
+      const { lists } = this;
+      const began = performance.now();
+      this.#heard = false;
+      try {
+        this.#version ??= await this.#list();
+        this.#options.onProblem(undefined);
+        await this.#watch(this.#version);
+        failures = performance.now() - began < SHORT_MS ? failures + 1 : 0;
+      } catch (error) {
+        if (signal.aborted) return;
+        if (error instanceof KubernetesError && error.status === 410) {
+          this.#version = undefined;
+          // To list once is at once. A server that forgets even that is asked more and more slowly.
+          failures = lists === this.lists ? 0 : failures + 1;
+        } else {
+          failures = this.#heard ? 1 : failures + 1;
+          this.#options.onProblem(
+            error instanceof LaybyError
+              ? error
+              : new KubernetesError(0, messageOf(error), 'it is tried again', error),
+          );
+        }
+      }
+      if (failures === 0) continue;
+      // With full jitter, since all vehicles of a fleet lose and find one server together.
+      const most = Math.min(LONGEST_PAUSE_MS, SHORTEST_PAUSE_MS * 2 ** (failures - 1));
+      await sleep(Math.random() * most, undefined, { signal }).catch(() => {});
+    }
+  }
+
+  async #list(): Promise<string> {
+    const objects = new Map<string, PolicyObject>();
+    let next = '';
+    for (;;) {
+      const query = `?limit=${PAGE}${next && `&continue=${encodeURIComponent(next)}`}`;
+      const list = (await this.#api.get(`${this.#path}${query}`, this.#end.signal)) as List;
+      for (const raw of list.items) {
+        const object = lean(this.kind, raw);
+        objects.set(`${object.metadata.namespace}/${object.metadata.name}`, object);
+      }
+      next = list.metadata.continue ?? '';
+      if (next) continue;
+      this.#objects = objects;
+      this.synced = true;
+      this.lists += 1;
+      this.#heard = true;
+      this.#options.onChange();
+      return list.metadata.resourceVersion;
+    }
+  }
+
+  async #watch(from: string): Promise<void> {
+    // Not all at once after a restart of the server.
+    const seconds = Math.round(WATCH_S * (1 + Math.random()));
+    const query = `watch=1&allowWatchBookmarks=true&timeoutSeconds=${seconds}&resourceVersion=${from}`;
+    for await (const { type, object } of this.#api.watch(`${this.#path}?${query}`, this.#end.signal)) {
+      this.#heard = true;
+      const known = lean(this.kind, object);
+      this.#version = known.metadata.resourceVersion;
+      if (type === 'BOOKMARK') continue;
+      const key = `${known.metadata.namespace}/${known.metadata.name}`;
+      if (type === 'DELETED') this.#objects.delete(key);
+      else this.#objects.set(key, known);
+      this.#options.onChange();
+    }
+  }
+
+  close(): void {
+    this.#end.abort();
+  }
+}
