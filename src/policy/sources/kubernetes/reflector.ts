@@ -15,7 +15,7 @@ const SHORTEST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 60_000;
 /** A watch that ends sooner has failed, ms. */
 const SHORT_MS = 1_000;
-/** The server ends a watch after this time, s, so that its clients spread over servers again. */
+/** s */
 const WATCH_S = 300;
 
 interface List {
@@ -39,6 +39,8 @@ export interface ReflectorOptions {
   kind: string;
   /** Undefined: all. */
   namespace?: string | undefined;
+  /** The server ends a watch after one to two times so long, s; default 300. */
+  watchSeconds?: number;
   onChange: () => void;
   /** It goes on by itself; undefined: it is over. */
   onProblem: (problem: LaybyError | undefined) => void;
@@ -58,6 +60,8 @@ export class Reflector {
   synced = false;
   /** Lists made so far. */
   lists = 0;
+  /** Watches begun so far. */
+  watches = 0;
 
   constructor(api: Api, options: ReflectorOptions) {
     const { kind, namespace } = options;
@@ -145,8 +149,9 @@ export class Reflector {
   }
 
   async #watch(from: string): Promise<void> {
+    this.watches += 1;
     // Not all at once after a restart of the server.
-    const seconds = Math.round(WATCH_S * (1 + Math.random()));
+    const seconds = Math.round((this.#options.watchSeconds ?? WATCH_S) * (1 + Math.random()));
     const query = `watch=1&allowWatchBookmarks=true&timeoutSeconds=${seconds}&resourceVersion=${from}`;
     for await (const { type, object } of this.#api.watch(`${this.#path}?${query}`, this.#end.signal)) {
       this.#heard = true;

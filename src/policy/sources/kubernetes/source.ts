@@ -47,7 +47,7 @@ export class KubernetesSource {
   #verdicts: readonly Verdict[] = [];
   #gathering: NodeJS.Timeout | undefined;
   /** By uid and generation, what was judged: status and nothing else changes much more often. */
-  #judged = '';
+  #judged: string | undefined;
   /** What was told of each wrong object, by uid. */
   #told = new Map<string, string>();
 
@@ -137,7 +137,7 @@ export class KubernetesSource {
     if (!this.#reflectors.every(({ synced }) => synced)) return;
     const objects = this.#known();
     const judged = objects.map(({ metadata }) => `${metadata.uid} ${metadata.generation}`).join('\n');
-    if (judged !== this.#judged || this.#verdicts.length !== objects.length) {
+    if (judged !== this.#judged) {
       const { policy, verdicts } = this.#objects.judge(objects, this.#options.inForce());
       this.#judged = judged;
       this.#verdicts = verdicts;
