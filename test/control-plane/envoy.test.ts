@@ -20,7 +20,7 @@ const MOVED =
 const REJECTED = /(update_rejected|init_fetch_timeout)$/;
 
 t.test('a destination may be named as a part of Layby is', async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const upstream = await httpServer(t, (_, response) => response.end('upstream'));
   const file = join(dir, 'policy.yaml');
   const xds = { host: '127.0.0.1', port: await freePort() };

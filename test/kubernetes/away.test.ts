@@ -5,12 +5,13 @@ import t from 'tap';
 import { httpServer, sidecar } from '../control-plane/sidecar.ts';
 import { MODES } from '../control-plane/xds-client.ts';
 import { noKubernetes } from '../rig/kubernetes/cluster.ts';
+import { testdir } from '../rig/testdir.ts';
 import { apply, clusterPlane, conditionOf, document, policyCluster, seen, until } from './mesh.ts';
 
 t.setTimeout(180_000);
 
 t.test('without the API server the last policy holds', { skip: noKubernetes }, async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const { cluster, kubeconfig } = await policyCluster(t, dir);
   const port = await httpServer(t, (_, response) => response.end('upstream'));
   const url = `http://localhost:${port}`;
@@ -58,7 +59,7 @@ t.test('without the API server the last policy holds', { skip: noKubernetes }, a
 });
 
 t.test('two control planes say their words in one status', { skip: noKubernetes }, async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const { cluster, kubeconfig } = await policyCluster(t, dir);
   const url = 'http://127.0.0.1:9';
   const one = await clusterPlane(t, join(dir, 'one'), { kubeconfig, node: 'edge-1' });

@@ -3,12 +3,13 @@
 import { join } from 'node:path';
 import t from 'tap';
 import { noKubernetes, startCluster } from '../rig/kubernetes/cluster.ts';
+import { testdir } from '../rig/testdir.ts';
 
 t.test(
   'what the API server was told is there after a kill -9, and a watch from before a compaction is gone',
   { skip: noKubernetes },
   async (t) => {
-    const cluster = await startCluster({ dir: join(t.testdir(), 'cluster') });
+    const cluster = await startCluster({ dir: join(testdir(t), 'cluster') });
     t.teardown(() => cluster.close());
     await cluster.kubectl(['create', 'configmap', 'kept', '--from-literal=a=1']);
     const { metadata } = (await cluster.api('GET', '/api/v1/namespaces/default/configmaps')) as {
@@ -30,7 +31,7 @@ t.test(
   'a service account has a token and is allowed only what it is given',
   { skip: noKubernetes },
   async (t) => {
-    const cluster = await startCluster({ dir: join(t.testdir(), 'cluster') });
+    const cluster = await startCluster({ dir: join(testdir(t), 'cluster') });
     t.teardown(() => cluster.close());
     await cluster.kubectl(['create', 'serviceaccount', 'reader']);
     const token = await cluster.tokenOf('default', 'reader');

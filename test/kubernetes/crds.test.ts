@@ -5,6 +5,7 @@ import t from 'tap';
 import { parsePolicy } from '../../src/policy/parse.ts';
 import { type Cluster, noKubernetes, startCluster } from '../rig/kubernetes/cluster.ts';
 import { installCrds } from '../rig/kubernetes/crds.ts';
+import { testdir } from '../rig/testdir.ts';
 
 const document = (more = '', name = 'dashcam') => `apiVersion: layby.dev/v1alpha1
 kind: Destination
@@ -16,7 +17,7 @@ spec:
 `;
 
 t.test('the custom resources on a real API server', { skip: noKubernetes }, async (t) => {
-  const cluster: Cluster = await startCluster({ dir: join(t.testdir(), 'cluster') });
+  const cluster: Cluster = await startCluster({ dir: join(testdir(t), 'cluster') });
   t.teardown(() => cluster.close());
   await installCrds(cluster);
   const apply = (text: string) => cluster.kubectl(['apply', '-f', '-'], text);

@@ -9,13 +9,14 @@ import { Reflector } from '../../src/policy/sources/kubernetes/reflector.ts';
 import type { LaybyError } from '../../src/telemetry/error.ts';
 import { noKubernetes, writeKubeconfig } from '../rig/kubernetes/cluster.ts';
 import { type Way, wayTo } from '../rig/kubernetes/way.ts';
+import { testdir } from '../rig/testdir.ts';
 import { untilEvent } from '../rig/until-event.ts';
 import { apply, document, policyCluster } from './mesh.ts';
 
 t.setTimeout(120_000);
 
 t.test('objects are followed', { skip: noKubernetes }, async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const { cluster } = await policyCluster(t, dir);
   const token = await cluster.tokenOf('default', 'layby');
   const url = 'http://127.0.0.1:9';

@@ -4,12 +4,13 @@ import t from 'tap';
 import { httpServer, sidecar } from '../control-plane/sidecar.ts';
 import { MODES } from '../control-plane/xds-client.ts';
 import { noKubernetes } from '../rig/kubernetes/cluster.ts';
+import { testdir } from '../rig/testdir.ts';
 import { apply, clusterPlane, conditionOf, document, policyCluster, seen, until } from './mesh.ts';
 
 t.setTimeout(180_000);
 
 t.test('policy from a cluster', { skip: noKubernetes }, async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const { cluster, kubeconfig } = await policyCluster(t, dir);
   const port = await httpServer(t, (_, response) => response.end('upstream'));
   const url = `http://localhost:${port}`;

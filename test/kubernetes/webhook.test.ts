@@ -3,6 +3,7 @@
 import { join } from 'node:path';
 import t from 'tap';
 import { noKubernetes } from '../rig/kubernetes/cluster.ts';
+import { testdir } from '../rig/testdir.ts';
 import { writeCertificate } from './certificate.ts';
 import { apply, clusterPlane, conditionOf, document, policyCluster, until } from './mesh.ts';
 
@@ -34,7 +35,7 @@ const configuration = (url: string, ca: string): object => ({
 });
 
 t.test('the validating webhook', { skip: noKubernetes }, async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const { cluster, kubeconfig } = await policyCluster(t, dir);
   const ca = await writeCertificate(dir);
   const control = await clusterPlane(t, dir, {
