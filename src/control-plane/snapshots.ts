@@ -125,7 +125,11 @@ export class Snapshots implements Catalog {
   refusal(destination: Destination): string | undefined {
     if (!destination.envoy) return undefined;
     const encoder = new Encoder(this.#xds);
-    const { clusters, routes } = resourcesFor(policyOf([destination]), ANY_SIDECAR, this.#queue);
+    const { clusters, routes } = resourcesFor(
+      policyOf({ destinations: [destination] }),
+      ANY_SIDECAR,
+      this.#queue,
+    );
     try {
       for (const resource of [...clusters, ...routes]) encoder.encode(resource);
       return undefined;

@@ -6,7 +6,7 @@ import { type Path, type PolicyDocument, type PolicyFile, pathText, readDocument
 import { canonicalHost } from './host.ts';
 import type { Policy } from './policy.ts';
 import { PolicyError, type PolicyProblem } from './problem.ts';
-import { resolve, resolveService } from './resolve.ts';
+import { resolve, resolveMesh, resolveService } from './resolve.ts';
 import { MESH_KIND, type MeshDocument } from './schema/mesh.ts';
 import { SERVICE_KIND, type ServiceDocument } from './schema/service.ts';
 import { type DestinationDocument, KIND } from './schema.ts';
@@ -110,6 +110,6 @@ export const parsePolicy = (files: readonly PolicyFile[]): Policy => {
   return policyOf({
     destinations: ofKind<DestinationDocument>(KIND).map(resolve),
     services: ofKind<ServiceDocument>(SERVICE_KIND).map(resolveService),
-    ...(mesh?.spec.passthrough === 'allow' && { passthrough: 'allow' as const }),
+    ...(mesh && resolveMesh(mesh)),
   });
 };

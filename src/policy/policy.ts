@@ -168,5 +168,5 @@ export interface Policy {
   /** Sorted by name; left out where there is none. */
   services?: Service[];
   /** Calls to hosts that nothing here names go to them. Default: they are refused. */
-  passthrough?: 'allow';
+  passthrough?: 'allow' | undefined;
 }

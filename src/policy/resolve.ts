@@ -9,12 +9,14 @@ import type {
   Destination,
   HeaderEdit,
   PathMatch,
+  Policy,
   Rule,
   Segmenting,
   Service,
   Treatment,
   Upstream,
 } from './policy.ts';
+import type { MeshDocument } from './schema/mesh.ts';
 import type { ServiceDocument } from './schema/service.ts';
 import { type DestinationDocument, DestinationSchema } from './schema.ts';
 import { parseDuration, parseRate, parseSize } from './units.ts';
@@ -190,3 +192,7 @@ export const resolveService = ({ metadata, spec }: ServiceDocument): Service => 
   ...(spec.tunnel === 'allow' && { tunnel: 'allow' as const }),
   allow: [...new Set(spec.allow)].sort(),
 });
+
+/** `document`: one that the check found right. */
+export const resolveMesh = ({ spec }: MeshDocument): Pick<Policy, 'passthrough'> =>
+  spec.passthrough === 'allow' ? { passthrough: 'allow' } : {};

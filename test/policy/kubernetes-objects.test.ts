@@ -127,3 +127,23 @@ t.test('a review says what would be wrong, and leaves nothing behind', async (t)
   t.same(objects.review(object({ name: 'b' }), [mine], policy), []);
   t.same(textOf(objects.judge([object({ name: 'a', generation: 2 })], policy).verdicts), []);
 });
+
+t.test('of several meshes the oldest counts, and a wrong one leaves it as it was', async (t) => {
+  const mesh = (name: string, born: number, passthrough: string, generation = 1): PolicyObject => ({
+    ...object({ name, born, generation }),
+    kind: 'Mesh',
+    spec: { passthrough },
+  });
+  const objects = fresh();
+  const first = objects.judge([mesh('new', 2, 'deny'), mesh('old', 1, 'allow')], undefined);
+  t.equal(first.policy.passthrough, 'allow');
+  t.same(textOf(first.verdicts), [
+    'mesh default/new: kind: the one object of kind Mesh is already mesh default/old',
+  ]);
+  const wrong = objects.judge([mesh('old', 1, 'alow', 2)], first.policy);
+  t.equal(wrong.policy.passthrough, 'allow');
+  t.match(textOf(wrong.verdicts), [/spec\.passthrough/]);
+  const edited = objects.judge([mesh('new', 2, 'allow'), mesh('old', 1, 'deny', 3)], first.policy);
+  t.equal(edited.policy.passthrough, undefined, 'the younger does not take over');
+  t.equal(objects.judge([], first.policy).policy.passthrough, undefined);
+});

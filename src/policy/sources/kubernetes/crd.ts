@@ -1,8 +1,15 @@
 // The custom resources of the policy, made of the schema of its documents: what Kubernetes refuses itself, fills in, and shows in a list. The
 // words of `layby policy check` come later, from the webhook and in the status.
 
+import { MESH_KIND } from '../../schema/mesh.ts';
 import { SERVICE_KIND } from '../../schema/service.ts';
-import { DESTINATION_JSON_SCHEMA, type JsonSchema, KIND, SERVICE_JSON_SCHEMA } from '../../schema.ts';
+import {
+  DESTINATION_JSON_SCHEMA,
+  type JsonSchema,
+  KIND,
+  MESH_JSON_SCHEMA,
+  SERVICE_JSON_SCHEMA,
+} from '../../schema.ts';
 import { GROUP, PLURALS, VERSION } from './names.ts';
 import { CONDITIONS, type ConditionType } from './status.ts';
 
@@ -208,5 +215,8 @@ export const CRDS: Readonly<Record<string, ReturnType<typeof crd>>> = {
     column('Hosts', 'hosts'),
     column('Node', 'node'),
     column('Address', 'address'),
+  ]),
+  [`${GROUP}_${PLURALS[MESH_KIND]}.yaml`]: crd(MESH_KIND, MESH_JSON_SCHEMA, 'lmesh', [
+    column('Passthrough', 'passthrough'),
   ]),
 };

@@ -1,6 +1,7 @@
 // What the documents of the policy are called in the API of Kubernetes.
 
 import { API_VERSION } from '../../schema/forms.ts';
+import { MESH_KIND } from '../../schema/mesh.ts';
 import { SERVICE_KIND } from '../../schema/service.ts';
 import { KIND } from '../../schema.ts';
 
@@ -10,4 +11,5 @@ export const [GROUP = '', VERSION = ''] = API_VERSION.split('/');
 export const PLURALS: Readonly<Record<string, string>> = {
   [KIND]: 'destinations',
   [SERVICE_KIND]: 'services',
+  [MESH_KIND]: 'meshes',
 };

@@ -9,10 +9,11 @@ import { checkDocument } from '../../check.ts';
 import { pathText } from '../../documents.ts';
 import { canonicalHost } from '../../host.ts';
 import type { Destination, Policy, Service } from '../../policy.ts';
-import { resolve, resolveService } from '../../resolve.ts';
+import { resolve, resolveMesh, resolveService } from '../../resolve.ts';
 import { API_VERSION } from '../../schema/forms.ts';
+import { MESH_KIND, type MeshDocument } from '../../schema/mesh.ts';
 import { SERVICE_KIND, type ServiceDocument } from '../../schema/service.ts';
-import type { DestinationDocument } from '../../schema.ts';
+import { type DestinationDocument, KIND } from '../../schema.ts';
 import { policyOf } from '../../version.ts';
 import type { Status } from './status.ts';
 
@@ -44,7 +45,14 @@ export interface Verdict {
   findings: readonly Finding[];
 }
 
-type Part = Destination | Service;
+/** Of which there is one at most. */
+interface Mesh {
+  name: string;
+  hosts: readonly string[];
+  passthrough?: Policy['passthrough'];
+}
+
+type Part = Destination | Service | Mesh;
 
 interface Checked {
   generation: number;
@@ -53,7 +61,7 @@ interface Checked {
   findings: readonly Finding[];
 }
 
-const isService = (kind: string): boolean => kind === SERVICE_KIND;
+const meshOf = (name: string, said: Pick<Policy, 'passthrough'> = {}): Mesh => ({ name, hosts: [], ...said });
 
 /** `default/dashcam` */
 export const keyOf = ({ metadata }: PolicyObject): string => `${metadata.namespace}/${metadata.name}`;
@@ -119,7 +127,13 @@ export class Objects {
     const found = new Map<PolicyObject, readonly Finding[]>();
     const chosen = new Map<PolicyObject, Part>();
 
+    let mesh: PolicyObject | undefined;
     const claim = (object: PolicyObject, part: Part): Finding[] => {
+      if (object.kind === MESH_KIND) {
+        if (mesh && mesh !== object)
+          return [{ path: 'kind', message: `the one object of kind Mesh is already ${titleOf(mesh)}` }];
+        mesh = object;
+      }
       const taken = part.hosts.filter((host) => owners.has(host));
       if (taken.length === 0) {
         for (const host of part.hosts) owners.set(host, object);
@@ -145,7 +159,10 @@ export class Objects {
       const own = this.#check(object);
       if (object.metadata.uid) checked.set(object.metadata.uid, own);
       const old = before.get(`${object.kind} ${name}`);
-      const part = own.part ?? old;
+      const part =
+        own.part ??
+        old ??
+        (object.kind === MESH_KIND ? meshOf(name, { passthrough: inForce?.passthrough }) : undefined);
       found.set(object, own.findings);
       if (!part) continue;
       if (old && (part === old || isDeepStrictEqual(part, old))) claim(object, old);
@@ -157,10 +174,14 @@ export class Objects {
       found.set(object, findings);
       if (old) claim(object, old);
     }
-    const parts = (services: boolean) =>
-      [...chosen].flatMap(([{ kind }, part]) => (isService(kind) === services ? [part] : []));
+    const parts = <P extends Part>(wanted: string): P[] =>
+      [...chosen].flatMap(([{ kind }, part]) => (kind === wanted ? [part as P] : []));
     return {
-      policy: policyOf(parts(false) as Destination[], parts(true) as Service[]),
+      policy: policyOf({
+        destinations: parts<Destination>(KIND),
+        services: parts<Service>(SERVICE_KIND),
+        passthrough: parts<Mesh>(MESH_KIND)[0]?.passthrough,
+      }),
       verdicts: [...found].map(([object, findings]) => ({ object, findings })),
       checked,
     };
@@ -177,8 +198,14 @@ export class Objects {
       message,
     }));
     if (findings.length > 0) return { generation, findings };
-    if (isService(object.kind))
+    if (object.kind === SERVICE_KIND)
       return { generation, findings, part: resolveService(document as unknown as ServiceDocument) };
+    if (object.kind === MESH_KIND)
+      return {
+        generation,
+        findings,
+        part: meshOf(name, resolveMesh(document as unknown as MeshDocument)),
+      };
     const part = resolve(document as unknown as DestinationDocument);
     const refusal = this.#refusal(part);
     return refusal === undefined

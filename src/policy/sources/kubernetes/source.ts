@@ -3,10 +3,9 @@
 
 import { LaybyError } from '../../../telemetry/error.ts';
 import type { Destination, Policy } from '../../policy.ts';
-import { SERVICE_KIND } from '../../schema/service.ts';
-import { KIND } from '../../schema.ts';
 import { kubeconfigAccess, podAccess } from './access.ts';
 import { Api } from './api.ts';
+import { PLURALS } from './names.ts';
 import { type Finding, Objects, type PolicyObject, type Verdict, verdictText } from './objects.ts';
 import { Reflector } from './reflector.ts';
 import { type Standing, StatusWriter } from './status-writer.ts';
@@ -56,7 +55,7 @@ export class KubernetesSource {
     const { kubeconfig, namespace, node, refusal, standings } = options;
     this.#api = new Api(() => (kubeconfig === undefined ? podAccess() : kubeconfigAccess(kubeconfig)));
     this.#objects = new Objects(refusal);
-    this.#reflectors = [KIND, SERVICE_KIND].map(
+    this.#reflectors = Object.keys(PLURALS).map(
       (kind) =>
         new Reflector(this.#api, {
           kind,
