@@ -1,3 +1,4 @@
+import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Command } from 'commander';
 import type { BootstrapOptions } from '../embedded/bootstrap.ts';
@@ -15,6 +16,8 @@ interface Options {
   queue?: string;
   queueNode: string;
   admin: string;
+  ready?: string;
+  out?: string;
   identity?: string;
   ownCertificates?: true;
   trustDomain: string;
@@ -35,6 +38,8 @@ export const bootstrapCommand = () =>
     .option('--queue <host:port>', 'where that is, on another machine')
     .option('--queue-node <node>', 'the node id of the sidecar there', 'local')
     .option('--admin <host:port>', "Envoy's own admin listener", '127.0.0.1:15000')
+    .option('--ready <host:port>', 'where it answers GET /ready with 200 once it has its configuration')
+    .option('--out <file>', 'write it there instead of printing it')
     .addOption(labelOption())
     .option(
       '--identity <source>',
@@ -66,7 +71,7 @@ function certificatesOf(
 
 async function print(node: string, options: Options): Promise<void> {
   const { bootstrap } = await import('../embedded/bootstrap.ts');
-  const { identity, outboundTls, egress, inbound, queue, queueNode, trustedCa } = options;
+  const { identity, outboundTls, egress, inbound, queue, queueNode, ready, trustedCa } = options;
   if (options.ownCertificates && !identity) {
     throw new LaybyError('LAYBY_IDENTITY_INVALID', '--own-certificates says nothing without --identity', {
       remedy: 'name the directory with its certificate, key and roots with --identity DIR',
@@ -83,6 +88,7 @@ async function print(node: string, options: Options): Promise<void> {
     ...(outboundTls && { outboundTls: parseAddress(outboundTls, '--outbound-tls') }),
     ...(egress && { egress: parseAddress(egress, '--egress') }),
     ...(inbound && { inbound: parseAddress(inbound, '--inbound') }),
+    ...(ready && { ready: parseAddress(ready, '--ready') }),
     ...(queue && {
       queue: { address: parseAddress(queue, '--queue'), id: sidecarId(trustDomain, queueNode) },
     }),
@@ -90,5 +96,7 @@ async function print(node: string, options: Options): Promise<void> {
     trustDomain,
     trustedCa,
   });
-  console.log(JSON.stringify(made, undefined, 2));
+  const text = JSON.stringify(made, undefined, 2);
+  if (options.out) await writeFile(options.out, `${text}\n`);
+  else console.log(text);
 }

@@ -2,10 +2,17 @@ import { join } from 'node:path';
 import { Command } from 'commander';
 import { checkTrustDomain, DEFAULT_TRUST_DOMAIN, sidecarId } from '../identity/spiffe.ts';
 import { parseDuration } from '../policy/units.ts';
+import { LaybyError } from '../telemetry/error.ts';
 
 interface Options {
   data: string;
   trustDomain: string;
+}
+
+interface IssueOptions extends Options {
+  out?: string;
+  secret?: string;
+  life: string;
 }
 
 /** `layby identity`: the built-in certificate authority. */
@@ -16,7 +23,11 @@ export const identityCommand = () =>
       withData('issue')
         .description('write a certificate for a sidecar, with which it reaches the control plane over TLS')
         .argument('<node>', 'its node id')
-        .requiredOption('--out <dir>', 'where the files go; Envoy reads them again when they are replaced')
+        .option('--out <dir>', 'where the files go; Envoy reads them again when they are replaced')
+        .option(
+          '--secret <namespace/name>',
+          'print them as a Secret of Kubernetes, for sidecars that are injected',
+        )
         .option('--life <duration>', 'how long it is good for', '8760h')
         .action(issue),
     )
@@ -39,14 +50,25 @@ async function open({ data, trustDomain }: Options) {
   return Authority.open(join(data, 'control-plane', 'identity'), checkTrustDomain(trustDomain));
 }
 
-async function issue(node: string, options: Options & { out: string; life: string }): Promise<void> {
+async function issue(node: string, options: IssueOptions): Promise<void> {
+  const { out, secret } = options;
+  if ((out === undefined) === (secret === undefined)) {
+    throw new LaybyError('LAYBY_IDENTITY_INVALID', 'nothing says where the certificate is to go', {
+      remedy: 'name a directory with --out DIR, or a Secret with --secret NAMESPACE/NAME',
+    });
+  }
   const { writeCredential } = await import('../identity/files.ts');
   const id = sidecarId(options.trustDomain, node);
   const life = parseDuration(options.life);
   const authority = await open(options);
   const credential = await authority.issue(id, life);
-  await writeCredential(options.out, credential, authority.bundle);
-  console.log(`${id}, good until ${new Date(credential.expiresAt).toISOString()}, is in ${options.out}`);
+  if (secret !== undefined) {
+    const { identitySecret } = await import('../inject/identity-secret.ts');
+    process.stdout.write(identitySecret(secret, id, credential, authority.bundle));
+    return;
+  }
+  await writeCredential(out!, credential, authority.bundle);
+  console.log(`${id}, good until ${new Date(credential.expiresAt).toISOString()}, is in ${out}`);
 }
 
 async function rotate(options: Options): Promise<void> {

@@ -7,12 +7,14 @@ import { bootstrapCommand } from './bootstrap.ts';
 import { controlPlaneCommand } from './control-plane.ts';
 import { drainCommand } from './drain.ts';
 import { identityCommand } from './identity.ts';
+import { injectCommand } from './inject.ts';
 import { linkCommand } from './link.ts';
 import { policyCommand } from './policy.ts';
 import { queueCommand } from './queue.ts';
 import { statusCommand } from './status.ts';
 import { storeCommand } from './store.ts';
 import { upCommand } from './up.ts';
+import { webhookCommand } from './webhook.ts';
 import { whyCommand } from './why.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
@@ -33,7 +35,9 @@ const program = new Command('layby')
   .addCommand(storeCommand())
   .addCommand(controlPlaneCommand())
   .addCommand(identityCommand())
-  .addCommand(bootstrapCommand());
+  .addCommand(bootstrapCommand())
+  .addCommand(injectCommand())
+  .addCommand(webhookCommand());
 
 /** What commander says of a wrong command line, as one line with a remedy, like every other error. */
 function oneLine(command: Command, path: string): void {

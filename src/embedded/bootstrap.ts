@@ -41,6 +41,8 @@ export interface BootstrapOptions {
   inbound?: Address;
   /** On another machine: where that is, and whom to expect there (a SPIFFE id). */
   queue?: { address: Address; id: string };
+  /** Where it answers `GET /ready` with 200 once it has its configuration, listeners and routes, and not before. */
+  ready?: Address;
   /** Of the mesh, where it is not the default. */
   trustDomain?: string;
   trustedCa: string;
@@ -59,7 +61,9 @@ interface Cluster {
 interface Template {
   node: { id: string; metadata: { layby: object } };
   admin: { address: unknown };
+  dynamic_resources: Record<'cds_config' | 'lds_config', { initial_fetch_timeout?: string }>;
   static_resources: {
+    listeners?: object[];
     clusters: Cluster[];
   };
 }
@@ -87,6 +91,12 @@ export function bootstrap(options: BootstrapOptions): object {
     const { certificates, controlPlane: expected } = options.tls;
     controlPlane.transport_socket = connectingTls(ownSecrets(certificates), expected);
   }
+  if (options.ready) {
+    const { cds_config, lds_config } = template.dynamic_resources;
+    // Envoy would give up after 15 s, and begin to serve with what it has: nothing.
+    for (const config of [cds_config, lds_config]) config.initial_fetch_timeout = '0s';
+    template.static_resources.listeners = [readyListener(options.ready)];
+  }
   return template;
 }
 
@@ -101,6 +111,44 @@ const agentOf = (controlPlane: Cluster, address: Address): Cluster => ({
     cluster_name: SPIRE_CLUSTER,
     endpoints: [{ lb_endpoints: [{ endpoint: { address: envoyAddress(address) } }] }],
   },
+});
+
+/** Its workers accept nothing before the first configuration is there, whole: an answer says that it is. */
+const readyListener = (address: Address): object => ({
+  name: 'layby-ready',
+  address: envoyAddress(address),
+  ignore_global_conn_limit: true,
+  filter_chains: [
+    {
+      filters: [
+        {
+          name: 'envoy.filters.network.http_connection_manager',
+          typed_config: {
+            '@type':
+              'type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager',
+            stat_prefix: 'ready',
+            route_config: {
+              virtual_hosts: [
+                {
+                  name: 'ready',
+                  domains: ['*'],
+                  routes: [{ match: { path: '/ready' }, direct_response: { status: 200 } }],
+                },
+              ],
+            },
+            http_filters: [
+              {
+                name: 'envoy.filters.http.router',
+                typed_config: {
+                  '@type': 'type.googleapis.com/envoy.extensions.filters.http.router.v3.Router',
+                },
+              },
+            ],
+          },
+        },
+      ],
+    },
+  ],
 });
 
 const labelsOf = (labels: readonly string[]): Record<string, string> =>

@@ -16,14 +16,17 @@ const ROOTS = 'roots.pem';
 
 const SECRET = 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret';
 
-/** `roots`: PEM. Each file is replaced whole; the key before the certificate that needs it. Errors: LAYBY_IDENTITY_UNWRITABLE. */
-export async function writeCredential(dir: string, credential: Credential, roots: string): Promise<void> {
-  const at = resolve(dir);
+/** The files, as Envoy finds them in the directory `at` (absolute): the key before the certificate that needs it. `roots`: PEM. */
+export function credentialFiles(
+  at: string,
+  credential: Credential,
+  roots: string,
+): [name: string, text: string][] {
   const watched_directory = { path: at };
   const file = (name: string) => ({ filename: join(at, name) });
   const sds = (secret: object): string =>
     `${JSON.stringify({ resources: [{ '@type': SECRET, ...secret }] })}\n`;
-  const files: [name: string, text: string][] = [
+  return [
     [ROOTS, roots],
     [KEY, credential.key],
     [CERTIFICATE, credential.certificate],
@@ -39,6 +42,12 @@ export async function writeCredential(dir: string, credential: Credential, roots
       sds({ name: ROOTS_SECRET, validation_context: { trusted_ca: file(ROOTS), watched_directory } }),
     ],
   ];
+}
+
+/** `roots`: PEM. Each file is replaced whole. Errors: LAYBY_IDENTITY_UNWRITABLE. */
+export async function writeCredential(dir: string, credential: Credential, roots: string): Promise<void> {
+  const at = resolve(dir);
+  const files = credentialFiles(at, credential, roots);
   try {
     await mkdir(at, { recursive: true, mode: 0o700 });
     for (const [name, text] of files) {
