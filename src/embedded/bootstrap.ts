@@ -58,10 +58,15 @@ interface Cluster {
   transport_socket?: object;
 }
 
+interface Patient {
+  initial_fetch_timeout?: string;
+}
+
 interface Template {
   node: { id: string; metadata: { layby: object } };
   admin: { address: unknown };
-  dynamic_resources: Record<'cds_config' | 'lds_config', { initial_fetch_timeout?: string }>;
+  dynamic_resources: Record<'cds_config' | 'lds_config', Patient>;
+  layered_runtime: { layers: { rtds_layer: { rtds_config: Patient } }[] };
   static_resources: {
     listeners?: object[];
     clusters: Cluster[];
@@ -93,8 +98,9 @@ export function bootstrap(options: BootstrapOptions): object {
   }
   if (options.ready) {
     const { cds_config, lds_config } = template.dynamic_resources;
-    // Envoy would give up after 15 s, and begin to serve with what it has: nothing.
-    for (const config of [cds_config, lds_config]) config.initial_fetch_timeout = '0s';
+    const holds = template.layered_runtime.layers.map(({ rtds_layer }) => rtds_layer.rtds_config);
+    // Envoy would give up after 15 s, and begin to serve with what it has: nothing, or no holds.
+    for (const config of [cds_config, lds_config, ...holds]) config.initial_fetch_timeout = '0s';
     template.static_resources.listeners = [readyListener(options.ready)];
   }
   return template;
