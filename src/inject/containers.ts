@@ -41,7 +41,10 @@ function sidecarBootstrap(
     node,
     labels: Object.entries(labels).map(([name, value]) => `${name}=${value}`),
     xds: { host: edge, port: xdsPort },
-    tls: { dir: IDENTITY_DIR, controlPlane: partId(trustDomain, 'control-plane') },
+    tls: {
+      certificates: { dir: IDENTITY_DIR },
+      controlPlane: partId(trustDomain, 'control-plane'),
+    },
     queue: { address: { host: edge, port: queuePort }, id: sidecarId(trustDomain, queueNode) },
     // Not a port: the app shares the pod's loopback, and could end the sidecar there.
     admin: { unix: `${RUN_DIR}/admin.sock` },

@@ -11,6 +11,7 @@ import { injectReviewer } from '../../src/inject/review.ts';
 import { DEFAULT_SETTINGS } from '../../src/inject/settings.ts';
 import { logger } from '../../src/telemetry/log.ts';
 import { run } from '../rig/run.ts';
+import { testdir } from '../rig/testdir.ts';
 
 const certificate = async (dir: string): Promise<void> => {
   await mkdir(dir, { recursive: true });
@@ -32,7 +33,7 @@ const certificate = async (dir: string): Promise<void> => {
   ]);
 };
 
-const dir = t.testdir();
+const dir = testdir(t);
 await certificate(dir);
 const files = { certificate: join(dir, 'tls.crt'), key: join(dir, 'tls.key') };
 const serve = (): Promise<Admission> =>

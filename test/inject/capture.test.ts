@@ -22,6 +22,7 @@ import { endsWithTheRig } from '../rig/lifetime.ts';
 import { makeRoad, noRoad, type Road } from '../rig/namespaces.ts';
 import { Oracle } from '../rig/oracle.ts';
 import { run } from '../rig/run.ts';
+import { testdir } from '../rig/testdir.ts';
 
 t.setTimeout(240_000);
 
@@ -51,7 +52,7 @@ interface Scene {
 }
 
 async function scene(t: Test, annotations: (nodeAddress: string) => Record<string, string>): Promise<Scene> {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const road = await makeRoad();
   t.teardown(() => road.remove());
   const node = road.vehicle.address;

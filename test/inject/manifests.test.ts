@@ -6,6 +6,7 @@ import t, { type Test } from 'tap';
 import { parse, parseAllDocuments } from 'yaml';
 import type { Pod } from '../../src/inject/pod.ts';
 import { layby } from '../cli/layby-process.ts';
+import { testdir } from '../rig/testdir.ts';
 
 const MANIFESTS = `# what belongs to the camera
 apiVersion: v1
@@ -110,7 +111,7 @@ t.test('what gets no sidecar is said, and what is wrong names file and document'
 });
 
 t.test('options and a file of settings say what the webhook is told by its own', async (t) => {
-  const settings = join(t.testdir(), 'settings.yaml');
+  const settings = join(testdir(t), 'settings.yaml');
   await writeFile(
     settings,
     'image: registry.example/layby-envoy:2\nedge: edge.example\ncapturePorts: "80,8080"\n',
@@ -124,7 +125,7 @@ t.test('options and a file of settings say what the webhook is told by its own',
 });
 
 t.test('a certificate for injected sidecars is printed as a Secret with all that Envoy reads', async (t) => {
-  const data = t.testdir();
+  const data = testdir(t);
   const secret = ['--secret', 'apps/layby-camera'];
   const { code, stdout } = await layby(['identity', 'issue', 'apps.camera', '--data', data, ...secret]);
   t.equal(code, 0);

@@ -15,6 +15,7 @@ import { helm, noHelm } from '../rig/helm.ts';
 import { type Cluster, noKubernetes, startCluster } from '../rig/kubernetes/cluster.ts';
 import { kubernetesProgram } from '../rig/kubernetes/programs.ts';
 import { run } from '../rig/run.ts';
+import { testdir } from '../rig/testdir.ts';
 
 t.setTimeout(300_000);
 
@@ -161,7 +162,7 @@ async function isTrusted(
 const pem = (base64: string): string => Buffer.from(base64, 'base64').toString();
 
 async function installed(t: Test): Promise<Cluster> {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const cluster = await startCluster({
     dir: join(dir, 'cluster'),
     with: ['kube-controller-manager', 'kube-scheduler'],

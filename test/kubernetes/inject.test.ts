@@ -13,6 +13,7 @@ import { type Cluster, noKubernetes, startCluster } from '../rig/kubernetes/clus
 import { endsWithTheRig } from '../rig/lifetime.ts';
 import { freePort } from '../rig/ports.ts';
 import { run } from '../rig/run.ts';
+import { testdir } from '../rig/testdir.ts';
 
 t.setTimeout(300_000);
 
@@ -109,7 +110,7 @@ const podNamed = (name: string, more: object = {}, spec: object = {}): string =>
   });
 
 t.test('who asks for a sidecar gets one, who does not is not even asked about', { skip }, async (t) => {
-  const dir = t.testdir();
+  const dir = testdir(t);
   const cluster = await startCluster({ dir: join(dir, 'cluster'), with: ['kube-controller-manager'] });
   t.teardown(() => cluster.close());
   const { kubectl } = cluster;
