@@ -159,7 +159,7 @@ export const queueListener = (address: Address, secrets: SecretSource): Resource
   '@type': 'type.googleapis.com/envoy.config.listener.v3.Listener',
   name: 'layby-queue',
   address: envoyAddress(address),
-  per_connection_buffer_limit_bytes: bounds.RETRY_BUFFER,
+  per_connection_buffer_limit_bytes: bounds.READ_AHEAD,
   filter_chains: [
     {
       transport_socket: acceptingTls(secrets),

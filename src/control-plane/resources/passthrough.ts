@@ -144,6 +144,7 @@ const cluster = (name: string, { ms, probes }: bounds.Patience): Resource => ({
   '@type': 'type.googleapis.com/envoy.config.cluster.v3.Cluster',
   name,
   connect_timeout: bounds.CONNECT_TIMEOUT,
+  per_connection_buffer_limit_bytes: bounds.READ_AHEAD,
   lb_policy: 'CLUSTER_PROVIDED',
   cluster_type: {
     name: 'envoy.clusters.dynamic_forward_proxy',

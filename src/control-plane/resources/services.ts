@@ -37,6 +37,7 @@ function cluster(name: string, address: Address, { protocol }: Service, tls?: ob
     type: named ? 'STRICT_DNS' : 'STATIC',
     ...(named && { wait_for_warm_on_init: false }),
     connect_timeout: bounds.CONNECT_TIMEOUT,
+    per_connection_buffer_limit_bytes: bounds.READ_AHEAD,
     load_assignment: assignment(name, envoyAddress(address)),
     circuit_breakers: bounds.CIRCUIT,
     typed_extension_protocol_options: httpOptions(protocol),
@@ -97,7 +98,7 @@ export const serviceListeners = ({ services = [] }: Policy, sidecar: Sidecar): R
       '@type': 'type.googleapis.com/envoy.config.listener.v3.Listener',
       name: listenerName(service),
       address: envoyAddress(service.address),
-      per_connection_buffer_limit_bytes: bounds.RETRY_BUFFER,
+      per_connection_buffer_limit_bytes: bounds.READ_AHEAD,
       filter_chains: [
         {
           transport_socket: acceptingTls(secretsOf(sidecar)),

@@ -46,7 +46,7 @@ export function tlsListeners(address: Address, { destinations }: Policy): Resour
       '@type': 'type.googleapis.com/envoy.config.listener.v3.Listener',
       name: 'outbound-tls',
       address: envoyAddress(address),
-      per_connection_buffer_limit_bytes: bounds.RETRY_BUFFER,
+      per_connection_buffer_limit_bytes: bounds.READ_AHEAD,
       listener_filters_timeout: bounds.HEAD_PATIENCE,
       listener_filters: [
         {
