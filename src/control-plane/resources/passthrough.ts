@@ -22,7 +22,9 @@ const dnsCache = {
   dns_lookup_family: 'ALL',
   // Names that nobody calls are not asked for again and again: a question costs bytes.
   host_ttl: '60s',
-  // Else a name that was asked for without a link would stay unknown for a minute after it is back.
+  // Else a name that was asked for without a link would stay unknown for a minute after it is back: one that nobody answered for, and
+  // one that was said not to exist. Of others the answer's own life counts.
+  dns_refresh_rate: '5s',
   dns_failure_refresh_rate: { base_interval: '0.5s', max_interval: '2s' },
 };
 
