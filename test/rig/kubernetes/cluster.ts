@@ -9,6 +9,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { request } from 'node:https';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { onPath } from '../../../src/parts/executable.ts';
 import { noGo } from '../go.ts';
 import { endsWithTheRig } from '../lifetime.ts';
 import { freePort } from '../ports.ts';
@@ -90,7 +91,10 @@ class Program implements Component {
   async start(): Promise<void> {
     const path = await kubernetesProgram(this.#name);
     const fd = openSync(this.#log, 'a');
-    const child = spawn(path, this.#args, { stdio: ['ignore', fd, fd] });
+    // They die with the test also where that is killed, where there is a setpriv.
+    const setpriv = await onPath('setpriv');
+    const argv = [...(setpriv ? [setpriv, '--pdeathsig', 'KILL', '--'] : []), path, ...this.#args];
+    const child = spawn(argv[0]!, argv.slice(1), { stdio: ['ignore', fd, fd] });
     closeSync(fd);
     await once(child, 'spawn');
     this.#child = child;

@@ -10,8 +10,10 @@ import { type Finding, Objects, type PolicyObject, type Verdict, verdictText } f
 import { Reflector } from './reflector.ts';
 import { type Standing, StatusWriter } from './status-writer.ts';
 
-/** What `kubectl apply` of many files sends in a row becomes one change, ms. */
-const GATHER_MS = 50;
+/** What `kubectl apply` of many documents sends in a row becomes one change: after so long without another, ms. */
+const QUIET_MS = 30;
+/** Under changes that never stop, ms: each costs every sidecar something. */
+const LONGEST_WAIT_MS = 500;
 
 export interface KubernetesOptions {
   /** Default: as a pod has it. */
@@ -45,6 +47,8 @@ export class KubernetesSource {
   readonly #problems = new Map<string, LaybyError>();
   #verdicts: readonly Verdict[] = [];
   #gathering: NodeJS.Timeout | undefined;
+  /** The first change that is not judged yet, performance.now(). */
+  #changedAt: number | undefined;
   /** By uid and generation, what was judged: status and nothing else changes much more often. */
   #judged: string | undefined;
   /** What was told of each wrong object, by uid. */
@@ -121,10 +125,14 @@ export class KubernetesSource {
   }
 
   #changed(): void {
-    this.#gathering ??= setTimeout(() => {
-      this.#gathering = undefined;
+    const now = performance.now();
+    this.#changedAt ??= now;
+    clearTimeout(this.#gathering);
+    const wait = Math.max(0, Math.min(QUIET_MS, this.#changedAt + LONGEST_WAIT_MS - now));
+    this.#gathering = setTimeout(() => {
+      this.#changedAt = undefined;
       this.#judge();
-    }, GATHER_MS);
+    }, wait);
   }
 
   #known(): PolicyObject[] {
