@@ -106,7 +106,7 @@ export async function until(
   status: string,
   also: (condition: Condition) => boolean = () => true,
 ): Promise<Seen> {
-  for (const deadline = Date.now() + 20_000; ; ) {
+  for (const deadline = Date.now() + 60_000; ; ) {
     const object = (await cluster.api(
       'GET',
       `/apis/layby.dev/v1alpha1/namespaces/default/destinations/${name}`,
@@ -116,6 +116,6 @@ export async function until(
     if (condition?.status === status && condition.observedGeneration === generation && also(condition))
       return object;
     if (Date.now() > deadline)
-      throw new Error(`${name} is not ${type}=${status} within 20 s: ${JSON.stringify(object.status)}`);
+      throw new Error(`${name} is not ${type}=${status} within a minute: ${JSON.stringify(object.status)}`);
   }
 }

@@ -31,6 +31,7 @@ t.test('objects are followed', { skip: noKubernetes }, async (t) => {
     const problems: LaybyError[] = [];
     const reflector = new Reflector(api, {
       kind: 'Destination',
+      longestPause: 500,
       ...(watchSeconds !== undefined && { watchSeconds }),
       onChange: () => events.emit('change'),
       onProblem: (problem) => {

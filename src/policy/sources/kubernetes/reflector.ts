@@ -41,6 +41,8 @@ export interface ReflectorOptions {
   namespace?: string | undefined;
   /** The server ends a watch after one to two times so long, s; default 300. */
   watchSeconds?: number;
+  /** ms; default a minute. */
+  longestPause?: number;
   onChange: () => void;
   /** It goes on by itself; undefined: it is over. */
   onProblem: (problem: LaybyError | undefined) => void;
@@ -122,7 +124,8 @@ export class Reflector {
       }
       if (failures === 0) continue;
       // With full jitter, since all vehicles of a fleet lose and find one server together.
-      const most = Math.min(LONGEST_PAUSE_MS, SHORTEST_PAUSE_MS * 2 ** (failures - 1));
+      const { longestPause = LONGEST_PAUSE_MS } = this.#options;
+      const most = Math.min(longestPause, SHORTEST_PAUSE_MS * 2 ** (failures - 1));
       await sleep(Math.random() * most, undefined, { signal }).catch(() => {});
     }
   }
