@@ -9,7 +9,7 @@ import { labelOption } from './label-option.ts';
 
 interface Options {
   xds: string;
-  outbound: string;
+  outbound: string | false;
   outboundTls?: string;
   egress?: string;
   inbound?: string;
@@ -33,6 +33,7 @@ export const bootstrapCommand = () =>
     .requiredOption('--xds <address>', 'where the control plane is, HOST:PORT or unix:PATH')
     .option('--outbound <host:port>', 'where apps call', '127.0.0.1:15001')
     .option('--outbound-tls <host:port>', 'where TLS connections of apps are led to')
+    .option('--no-outbound', 'no app calls this one')
     .option('--egress <address>', 'where the queue sends; only beside the queue')
     .option('--inbound <host:port>', 'where other machines reach the queue over TLS; only beside the queue')
     .option('--queue <host:port>', 'where that is, on another machine')
@@ -71,7 +72,7 @@ function certificatesOf(
 
 async function print(node: string, options: Options): Promise<void> {
   const { bootstrap } = await import('../embedded/bootstrap.ts');
-  const { identity, outboundTls, egress, inbound, queue, queueNode, ready, trustedCa } = options;
+  const { identity, outbound, outboundTls, egress, inbound, queue, queueNode, ready, trustedCa } = options;
   if (options.ownCertificates && !identity) {
     throw new LaybyError('LAYBY_IDENTITY_INVALID', '--own-certificates says nothing without --identity', {
       remedy: 'name the directory with its certificate, key and roots with --identity DIR',
@@ -84,7 +85,7 @@ async function print(node: string, options: Options): Promise<void> {
     labels: options.label,
     xds: parseAddress(options.xds, '--xds'),
     admin: parseAddress(options.admin, '--admin'),
-    outbound: parseAddress(options.outbound, '--outbound'),
+    ...(outbound && { outbound: parseAddress(outbound, '--outbound') }),
     ...(outboundTls && { outboundTls: parseAddress(outboundTls, '--outbound-tls') }),
     ...(egress && { egress: parseAddress(egress, '--egress') }),
     ...(inbound && { inbound: parseAddress(inbound, '--inbound') }),

@@ -173,9 +173,11 @@ t.test(
     }
     const ready = async () =>
       (await fetch(`http://127.0.0.1:${admin}/readyz`).then((answer) => answer.text(), String)).trim();
+    const deadline = Date.now() + 60_000;
     for (let said = ''; said !== 'ready'; said = await ready()) {
       for (const [name, child] of children)
         if (child.exitCode !== null) throw new Error(`${name} ended; ${said}`);
+      if (Date.now() > deadline) throw new Error(`not ready: ${said}`);
       await sleep(100);
     }
     const sidecars = async () => {
