@@ -72,6 +72,15 @@ t.test('a sidecar says who it is as its certificate does, and what it stands bes
   t.match(out.spec!.volumes, [{ secret: { secretName: 'layby-camera' } }, { emptyDir: {} }]);
 });
 
+t.test('a sidecar begins to serve with its whole configuration, however long that takes', async (t) => {
+  const args = container(inject(pod()).pod, SIDECAR_CONTAINER)!.args as string[];
+  const made = JSON.parse(args[args.indexOf('--config-yaml') + 1]!);
+  const { cds_config, lds_config } = made.dynamic_resources;
+  const holds = made.layered_runtime.layers[0].rtds_layer.rtds_config;
+  for (const config of [cds_config, lds_config, holds]) t.equal(config.initial_fetch_timeout, '0s');
+  t.match(made.static_resources.listeners, [{ address: { socket_address: { port_value: 15021 } } }]);
+});
+
 t.test('injected twice is injected once', async (t) => {
   for (const annotations of [{}, { 'layby.dev/capture': 'proxy' }, { 'layby.dev/resolve': 'a.example' }]) {
     const once = inject(pod(annotations)).pod;
