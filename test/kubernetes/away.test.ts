@@ -2,6 +2,10 @@
 
 import { join } from 'node:path';
 import t from 'tap';
+import { kubeconfigAccess } from '../../src/policy/sources/kubernetes/access.ts';
+import { Api, type KubernetesError } from '../../src/policy/sources/kubernetes/api.ts';
+import type { PolicyObject } from '../../src/policy/sources/kubernetes/objects.ts';
+import { StatusWriter } from '../../src/policy/sources/kubernetes/status-writer.ts';
 import { httpServer, sidecar } from '../control-plane/sidecar.ts';
 import { MODES } from '../control-plane/xds-client.ts';
 import { noKubernetes } from '../rig/kubernetes/cluster.ts';
@@ -91,5 +95,40 @@ t.test('two control planes say their words in one status', { skip: noKubernetes 
     const object = await until(cluster, 'last', 'Programmed', 'False');
     t.match(conditionOf(object, 'Programmed')?.message, /not seen yet by edge-2$/);
     t.equal(conditionOf(object, 'Accepted')?.status, 'True');
+  });
+
+  await t.test('a word that is said of an older status is not taken, and the other one stays', async (t) => {
+    const path = '/apis/layby.dev/v1alpha1/namespaces/default/destinations/last';
+    const old = (await cluster.api('GET', path)) as PolicyObject;
+    await cluster.kubectl(['label', 'destination', 'last', 'newer=true']);
+    const answered = new Promise<number | undefined>((resolve) => {
+      class Heard extends Api {
+        override patch(path: string, patch: unknown): Promise<unknown> {
+          const answer = super.patch(path, patch);
+          answer.then(
+            () => resolve(200),
+            (error: KubernetesError) => resolve(error.status),
+          );
+          return answer;
+        }
+      }
+      const api = new Heard(() => kubeconfigAccess(kubeconfig));
+      const writer = new StatusWriter({
+        api,
+        node: 'edge-3',
+        verdicts: () => [{ object: old, findings: [] }],
+        standings: () => () => ({ sidecars: 0, programmed: 0 }),
+        current: () => old,
+        path: () => `${path}/status`,
+        onWritten: () => {},
+        onProblem: (problem) => t.fail(problem.message),
+      });
+      t.teardown(async () => {
+        writer.close();
+        await api.close();
+      });
+      writer.soon();
+    });
+    t.equal(await answered, 409);
   });
 });
