@@ -16,6 +16,7 @@ const FILES_LOOK = 10_000;
 /** https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/ */
 export interface AdmissionRequest {
   uid: string;
+  kind: { kind: string };
   operation: string;
   namespace?: string;
   object: unknown;
@@ -72,7 +73,7 @@ export async function serveAdmission(options: AdmissionOptions): Promise<Admissi
     throw new LaybyError(
       'LAYBY_ADDRESS_IN_USE',
       `cannot listen on ${formatAddress(options.listen)}: ${messageOf(cause)}`,
-      { remedy: 'end what uses it, or choose another address with --listen HOST:PORT', cause },
+      { remedy: 'end what uses it, or choose another address for the webhook', cause },
     );
   }
   const stopWatching = watchPair(options, files, server);
@@ -100,7 +101,7 @@ const unusable = ({ certificate }: AdmissionOptions, cause: unknown): LaybyError
     'LAYBY_IDENTITY_INVALID',
     `the certificate in ${certificate} cannot be used: ${messageOf(cause)}`,
     {
-      remedy: 'name a certificate and its key, PEM, with --tls-certificate and --tls-key',
+      remedy: 'name a certificate and its key, both PEM, of the address that the API server calls',
       cause,
     },
   );

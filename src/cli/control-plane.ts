@@ -112,8 +112,8 @@ function webhookOf({ webhook, webhookCertificate, webhookKey }: Partial<RunOptio
       remedy: 'name its certificate and key with --webhook-certificate FILE and --webhook-key FILE',
     });
   }
-  const address = parseAddress(webhook, '--webhook');
-  return { webhook: { address, files: { certificate: webhookCertificate, key: webhookKey } } };
+  const listen = parseAddress(webhook, '--webhook');
+  return { webhook: { listen, certificate: webhookCertificate, key: webhookKey } };
 }
 
 function tlsOf({ tlsCertificate: certificate, tlsKey: key, tlsRoots: roots }: RunOptions) {

@@ -3,17 +3,18 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import * as grpc from '@grpc/grpc-js';
+import { type Admission, type AdmissionOptions, serveAdmission } from '../admission/server.ts';
 import { Identities } from '../identity/identities.ts';
 import { DEFAULT_TRUST_DOMAIN, partId } from '../identity/spiffe.ts';
 import { loadLastGood } from '../policy/last-good.ts';
 import type { Policy } from '../policy/policy.ts';
+import { policyReviewer } from '../policy/sources/kubernetes/review.ts';
 import type { KubernetesOptions } from '../policy/sources/kubernetes/source.ts';
 import { LaybyError } from '../telemetry/error.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { type Address, formatAddress, isLocal } from '../wire/address.ts';
 import { edgeService } from '../wire/edge-service.ts';
 import { serveAdmin } from './admin.ts';
-import { serveAdmission, type Webhook, type WebhookFiles } from './admission.ts';
 import { edgeHandlers } from './attach.ts';
 import { Edge } from './edge.ts';
 import { Links, type ProbeTarget } from './links.ts';
@@ -34,7 +35,7 @@ export interface ControlPlaneOptions {
   /** Instead of files. */
   kubernetes?: KubernetesOptions;
   /** Where the API server asks what is right; only with `kubernetes`. */
-  webhook?: { address: Address; files: WebhookFiles };
+  webhook?: Pick<AdmissionOptions, 'listen' | 'certificate' | 'key'>;
   /** The last good policy is kept here. */
   dir: string;
   /** Where sidecars and the queue of this machine attach (gRPC): a Unix socket, or on the loopback. */
@@ -102,11 +103,11 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       ? await fileSource(options.policy, into)
       : noSource(into);
   links.look();
-  let webhook: Webhook | undefined;
+  let webhook: Admission | undefined;
   if (options.webhook && policy.cluster) {
     const { cluster } = policy;
-    const { address, files } = options.webhook;
-    webhook = await serveAdmission(address, files, (object) => cluster.review(object), log);
+    const reviewers = { '/validate': policyReviewer((object) => cluster.review(object)) };
+    webhook = await serveAdmission({ ...options.webhook, reviewers, log });
   }
 
   const server = new grpc.Server({

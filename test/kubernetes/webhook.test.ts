@@ -26,7 +26,7 @@ const configuration = (url: string, ca: string): object => ({
           apiGroups: ['layby.dev'],
           apiVersions: ['v1alpha1'],
           operations: ['CREATE', 'UPDATE'],
-          resources: ['destinations', 'services'],
+          resources: ['destinations', 'services', 'meshes'],
         },
       ],
       clientConfig: { url, caBundle: Buffer.from(ca).toString('base64') },
@@ -41,8 +41,9 @@ t.test('the validating webhook', { skip: noKubernetes }, async (t) => {
   const control = await clusterPlane(t, dir, {
     kubeconfig,
     webhook: {
-      address: { host: '127.0.0.1', port: 0 },
-      files: { certificate: join(dir, 'tls.crt'), key: join(dir, 'tls.key') },
+      listen: { host: '127.0.0.1', port: 0 },
+      certificate: join(dir, 'tls.crt'),
+      key: join(dir, 'tls.key'),
     },
   });
   const { port } = control.control.webhook as { port: number };
