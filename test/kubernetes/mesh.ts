@@ -18,8 +18,8 @@ apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: { name: layby }
 rules:
-  - { apiGroups: [layby.dev], resources: [destinations, services], verbs: [get, list, watch] }
-  - { apiGroups: [layby.dev], resources: [destinations/status, services/status], verbs: [patch] }
+  - { apiGroups: [layby.dev], resources: [destinations, services, meshes], verbs: [get, list, watch] }
+  - { apiGroups: [layby.dev], resources: [destinations/status, services/status, meshes/status], verbs: [patch] }
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding

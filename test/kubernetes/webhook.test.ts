@@ -91,6 +91,20 @@ t.test('the validating webhook', { skip: noKubernetes }, async (t) => {
     await cluster.kubectl(['delete', 'destination', 'other']);
   });
 
+  await t.test('of meshes there is one', async (t) => {
+    const mesh = (name: string) =>
+      JSON.stringify({
+        ...{ apiVersion: 'layby.dev/v1alpha1', kind: 'Mesh', metadata: { name } },
+        spec: { passthrough: 'allow' },
+      });
+    await apply(cluster, mesh('fleet'));
+    await cluster.kubectl(['wait', '--for=condition=Accepted', '--timeout=60s', 'mesh/fleet']);
+    await t.rejects(
+      apply(cluster, mesh('other')),
+      /the one object of kind Mesh is already mesh default\/fleet/,
+    );
+  });
+
   await t.test('a status is written past it, and metadata alone is no reason to refuse', async (t) => {
     const patch = '{"metadata":{"labels":{"team":"video"}}}';
     await cluster.kubectl(['patch', 'destination', 'api', '--type=merge', '-p', patch]);
