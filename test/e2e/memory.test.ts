@@ -88,7 +88,7 @@ t.test(
     const base = rssAnon(envoy);
     await oracle.answer({ path: '/stall', stall: 1000 });
     let count = 0;
-    const begun = oracle.begins(({ path }) => path.startsWith('/stall') && ++count === 256);
+    const begun = oracle.begins(({ path }) => path.startsWith('/stall') && ++count === 256, 120_000);
     const plan = { host: 'api.example', prefix: '/stall', requests: 256, keys: 256, concurrency: 256 };
     const loaded = load({ ...plan, bytes: [2 * MIB, 2 * MIB] });
     await begun;
