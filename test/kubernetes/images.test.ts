@@ -44,12 +44,9 @@ interface Images {
 
 async function build(dir: string): Promise<Images> {
   const built = join(dir, 'built');
-  // tap's loader in NODE_OPTIONS would be in every Node below.
-  const env = { ...process.env, NODE_OPTIONS: '' };
-  await run([process.execPath, join(ROOT, 'scripts/build-images.ts'), '--out', built], {
-    env,
-    timeout: 600_000,
-  });
+  // tap has every Node below it load a hook, however the environment is given; tsc does not bear it.
+  const build = ['env', '-u', 'NODE_OPTIONS', process.execPath, join(ROOT, 'scripts/build-images.ts')];
+  await run([...build, '--out', built], { timeout: 600_000 });
   const roots = new Map<string, string>();
   for (const name of ['layby', 'layby-envoy']) {
     const root = join(dir, name);
