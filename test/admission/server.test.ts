@@ -10,31 +10,11 @@ import { type Admission, serveAdmission } from '../../src/admission/server.ts';
 import { injectReviewer } from '../../src/inject/review.ts';
 import { DEFAULT_SETTINGS } from '../../src/inject/settings.ts';
 import { logger } from '../../src/telemetry/log.ts';
-import { run } from '../rig/run.ts';
+import { writeCertificate } from '../rig/certificate.ts';
 import { testdir } from '../rig/testdir.ts';
 
-const certificate = async (dir: string): Promise<void> => {
-  await mkdir(dir, { recursive: true });
-  await run([
-    ...[
-      'openssl',
-      'req',
-      '-x509',
-      '-newkey',
-      'ec',
-      '-pkeyopt',
-      'ec_paramgen_curve:P-256',
-      '-nodes',
-      '-days',
-      '2',
-    ],
-    ...['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost'],
-    ...['-keyout', join(dir, 'tls.key'), '-out', join(dir, 'tls.crt')],
-  ]);
-};
-
 const dir = testdir(t);
-await certificate(dir);
+await writeCertificate(dir);
 const files = { certificate: join(dir, 'tls.crt'), key: join(dir, 'tls.key') };
 const serve = (): Promise<Admission> =>
   serveAdmission({
@@ -118,7 +98,8 @@ t.test('a certificate that is replaced is in use soon, without a restart', async
   const admission = await serve();
   t.teardown(() => admission.close());
   const newer = join(dir, 'newer');
-  await certificate(newer);
+  await mkdir(newer, { recursive: true });
+  await writeCertificate(newer);
   await copyFile(join(newer, 'tls.key'), files.key);
   await copyFile(join(newer, 'tls.crt'), files.certificate);
   for (;;) {

@@ -2,12 +2,12 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 import { PROGRAM } from '../cli/layby-process.ts';
+import { writeCertificate } from '../rig/certificate.ts';
 import { helm, noHelm } from '../rig/helm.ts';
 import { type Cluster, noKubernetes, startCluster } from '../rig/kubernetes/cluster.ts';
 import { endsWithTheRig } from '../rig/lifetime.ts';
@@ -39,31 +39,8 @@ interface Webhook {
 async function webhookOf(t: Test, cluster: Cluster, dir: string): Promise<Webhook> {
   const port = await freePort();
   const [certificate, key] = [join(dir, 'tls.crt'), join(dir, 'tls.key')];
-  await run([
-    ...[
-      'openssl',
-      'req',
-      '-x509',
-      '-newkey',
-      'ec',
-      '-pkeyopt',
-      'ec_paramgen_curve:P-256',
-      '-nodes',
-      '-days',
-      '2',
-    ],
-    ...[
-      '-subj',
-      '/CN=webhook',
-      '-addext',
-      'subjectAltName=IP:127.0.0.1',
-      '-keyout',
-      key,
-      '-out',
-      certificate,
-    ],
-  ]);
-  const caBundle = (await readFile(certificate)).toString('base64');
+  const ca = await writeCertificate(dir);
+  const caBundle = Buffer.from(ca).toString('base64');
   const configuration = (await cluster.api('GET', CONFIGURATION)) as Configuration;
   for (const each of configuration.webhooks)
     each.clientConfig = { url: `https://127.0.0.1:${port}/inject`, caBundle };

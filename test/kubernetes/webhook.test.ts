@@ -2,9 +2,9 @@
 
 import { join } from 'node:path';
 import t from 'tap';
+import { writeCertificate } from '../rig/certificate.ts';
 import { noKubernetes } from '../rig/kubernetes/cluster.ts';
 import { testdir } from '../rig/testdir.ts';
-import { writeCertificate } from './certificate.ts';
 import { apply, clusterPlane, conditionOf, document, policyCluster, until } from './mesh.ts';
 
 t.setTimeout(120_000);

@@ -1,4 +1,4 @@
-// A certificate for 127.0.0.1 that is its own authority, for a webhook on the loopback.
+// A certificate for 127.0.0.1 and localhost that is its own authority, for a webhook on the loopback.
 
 import 'reflect-metadata'; // what @peculiar/x509 is wired with expects it
 import { webcrypto } from 'node:crypto';
@@ -19,7 +19,10 @@ export async function writeCertificate(dir: string): Promise<string> {
     notBefore: new Date(Date.now() - DAY_MS),
     notAfter: new Date(Date.now() + DAY_MS),
     extensions: [
-      new x509.SubjectAlternativeNameExtension([{ type: 'ip', value: '127.0.0.1' }]),
+      new x509.SubjectAlternativeNameExtension([
+        { type: 'ip', value: '127.0.0.1' },
+        { type: 'dns', value: 'localhost' },
+      ]),
       new x509.BasicConstraintsExtension(true, undefined, true),
     ],
   });
