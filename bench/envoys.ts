@@ -10,11 +10,10 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import type { ClientStatus } from '../src/control-plane/server/client.ts';
-import { bootstrap } from '../src/embedded/bootstrap.ts';
 import { LEAN } from '../src/embedded/lean.ts';
-import { findEnvoy } from '../src/parts/envoy.ts';
 import { poolTo } from '../src/wire/http.ts';
 import { machine } from './machine.ts';
+import { allUpToDate, startSidecars } from './sidecars.ts';
 
 const { values } = parseArgs({
   options: {
@@ -87,21 +86,8 @@ async function until(is: (now: Awaited<ReturnType<typeof status>>) => boolean): 
   throw new Error('not within two minutes');
 }
 
-const envoy = await findEnvoy();
-for (let n = 0; n < envoys; n += 1) {
-  const file = at(`envoy-${n}.json`);
-  const json = bootstrap({
-    node: `sidecar-${n}`,
-    xds,
-    admin: { unix: at(`envoy-${n}.sock`) },
-    outbound: { unix: at(`outbound-${n}.sock`) },
-    trustedCa: '/etc/ssl/certs/ca-certificates.crt',
-  });
-  await writeFile(file, JSON.stringify(json));
-  start(envoy, ['-c', file, '--disable-hot-restart', '--log-level', 'error', '--concurrency', '1']);
-}
-const all = (sidecars: ClientStatus[]) =>
-  sidecars.length === envoys && sidecars.every(({ upToDate }) => upToDate);
+await startSidecars(envoys, dir, xds, start);
+const all = (sidecars: ClientStatus[]) => allUpToDate(sidecars, envoys);
 await until(({ sidecars }) => all(sidecars));
 
 const figures: Record<string, number[]> = { 'policy saved': [], 'link event': [] };

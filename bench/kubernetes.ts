@@ -5,22 +5,21 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import type { ClientStatus } from '../src/control-plane/server/client.ts';
-import { bootstrap } from '../src/embedded/bootstrap.ts';
 import { LEAN } from '../src/embedded/lean.ts';
-import { findEnvoy } from '../src/parts/envoy.ts';
 import { KubernetesSource } from '../src/policy/sources/kubernetes/source.ts';
 import { poolTo } from '../src/wire/http.ts';
 import { startCluster } from '../test/rig/kubernetes/cluster.ts';
 import { installCrds } from '../test/rig/kubernetes/crds.ts';
 import { endsWithTheRig } from '../test/rig/lifetime.ts';
 import { machine } from './machine.ts';
+import { allUpToDate, startSidecars } from './sidecars.ts';
 
 const { values } = parseArgs({
   options: {
@@ -104,21 +103,8 @@ await sleep(5_000); // what the start leaves behind is collected
 row('memory (RSS) with nothing, MiB', [rss()]);
 
 await cluster.kubectl(['apply', '-f', '-'], JSON.stringify(document('api', 9000)));
-const envoy = await findEnvoy();
-for (let n = 0; n < envoys; n += 1) {
-  const file = at(`envoy-${n}.json`);
-  const json = bootstrap({
-    node: `sidecar-${n}`,
-    xds,
-    admin: { unix: at(`envoy-${n}.sock`) },
-    outbound: { unix: at(`outbound-${n}.sock`) },
-    trustedCa: '/etc/ssl/certs/ca-certificates.crt',
-  });
-  await writeFile(file, JSON.stringify(json));
-  start(envoy, ['-c', file, '--disable-hot-restart', '--log-level', 'error', '--concurrency', '1']);
-}
-const all = (sidecars: ClientStatus[]) =>
-  sidecars.length === envoys && sidecars.every(({ upToDate }) => upToDate);
+await startSidecars(envoys, dir, xds, start);
+const all = (sidecars: ClientStatus[]) => allUpToDate(sidecars, envoys);
 await until(({ sidecars }) => all(sidecars));
 
 const applied: number[] = [];
