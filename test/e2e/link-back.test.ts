@@ -1,6 +1,7 @@
 // The link is back: what was stored arrives, whole, once, in its order, with a signature made anew where one is asked for.
 
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { checkObjects } from '../rig/check-objects.ts';
 import { check } from '../rig/checker.ts';
@@ -45,7 +46,7 @@ for (const [kind, cutOf] of Object.entries(cuts))
               road,
               port,
               dir: join(t.testdirName, server),
-              buckets: [BUCKET],
+              buckets: [BUCKET, `${BUCKET}/clips`],
             });
             t.teardown(() => servers[server]!.stop());
             return servers[server]!.url;
@@ -119,6 +120,8 @@ for (const [kind, cutOf] of Object.entries(cuts))
         `${expected} entries sent ${Math.round(performance.now() - started)} ms after the link was back`,
       );
       await untilDirect(layby);
+      // Envoy leaves a destination alone for 2 to 3 s after a loss of its own, also where the link is back sooner.
+      while ((await scene.call('http://api.example/tried')).status !== 200) await sleep(100);
       await round(3000);
       t.same(await layby.queue(), [], 'and then calls go straight again');
 

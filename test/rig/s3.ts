@@ -28,7 +28,7 @@ export interface S3Options {
   server?: 'rclone' | 'versitygw';
   /** The backend's directory; a bucket is a directory in it. */
   dir: string;
-  /** Made before the start. */
+  /** Made before the start; also directories in one (`bucket/dir`): rclone answers 500 where two requests at once are the first in one. */
   buckets?: readonly string[];
   /** Without one: on loopback. */
   road?: Road;
