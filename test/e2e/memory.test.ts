@@ -88,17 +88,24 @@ t.test(
     const base = rssAnon(envoy);
     await oracle.answer({ path: '/stall', stall: 1000 });
     let count = 0;
-    const begun = oracle.begins(({ path }) => path.startsWith('/stall') && ++count === 256, 120_000);
+    let over = false;
+    // On a busy machine those that began first have stalled for so long that they, and all that come then, are stored instead.
+    void oracle
+      .begins(({ path }) => path.startsWith('/stall') && ++count === 256, 20_000)
+      .catch(() => undefined)
+      .then(() => {
+        over = true;
+      });
     const plan = { host: 'api.example', prefix: '/stall', requests: 256, keys: 256, concurrency: 256 };
     const loaded = load({ ...plan, bytes: [2 * MIB, 2 * MIB] });
-    await begun;
-    let peak = rssAnon(envoy);
-    for (let still = 0; still < 20; still += 1) {
+    let peak = base;
+    for (let still = 0; !over || still < 20; still += 1) {
       await sleep(50); // The kernel does not tell: a second without growth is all there is.
       const now = rssAnon(envoy);
       if (now > peak) still = 0;
       peak = Math.max(peak, now);
     }
+    t.comment(`${count} began at the destination`);
     t.comment(`Envoy ${Math.round((peak - base) / MIB)} MiB on top of ${Math.round(base / MIB)}`);
     t.ok(peak - base < ENVOY_BOUND, `${peak - base} bytes`);
     await oracle.reset();

@@ -2,7 +2,7 @@
 // after the signature, and would break it.
 
 import type { Destination, HeaderEdit } from '../../policy/policy.ts';
-import { TRAILER_FILTER } from './trailers.ts';
+import { HEADER_FILTER } from './header-filter.ts';
 
 const mutations = ({ set, remove }: HeaderEdit): object[] => [
   ...remove.map((name) => ({ remove: name })),
@@ -23,7 +23,7 @@ export function headerEdits({ headers }: Destination, { request }: { request: bo
     response_mutations: mutations(headers.response),
   };
   return {
-    [TRAILER_FILTER]: {
+    [HEADER_FILTER]: {
       '@type': 'type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute',
       mutations: edits,
     },

@@ -5,6 +5,7 @@ import { CONNECTIONS_HEADER, NO_LINK_HEADER } from '../../wire/names.ts';
 import * as bounds from './bounds.ts';
 import { QUEUE_CLUSTER } from './clusters.ts';
 import { envoyAddress } from './envoy-address.ts';
+import { headerFilter } from './header-filter.ts';
 import { GRPC } from './matches.ts';
 import { inOurWords } from './own-answers.ts';
 import { notOutside, passthroughFilters } from './passthrough.ts';
@@ -14,7 +15,6 @@ import { EGRESS_ROUTES, OUTBOUND_ROUTES } from './routes.ts';
 import type { SecretSource } from './secret-source.ts';
 import { signingFilters } from './signing.ts';
 import { acceptingTls } from './tls.ts';
-import { trailerFilter } from './trailers.ts';
 
 export type Discovery = 'aggregated' | 'separate' | 'separate-delta';
 
@@ -79,7 +79,7 @@ export function connectionManager(
       },
       http_filters: [
         ...filters,
-        trailerFilter,
+        headerFilter,
         ...signingFilters(),
         ...lastFilters,
         {

@@ -36,7 +36,7 @@ export const connect = (headers: object[] = []): Match => ({ connect_matcher: {}
 
 export const oneOf = (methods: readonly string[]) => ({
   name: ':method',
-  string_match: { safe_regex: { regex: methods.join('|') } },
+  string_match: methods.length === 1 ? { exact: methods[0] } : { safe_regex: { regex: methods.join('|') } },
 });
 
 /** HTTP/1.1's handshake, and HTTP/2's, of which Envoy makes the same (RFC 6455 section 4.1, RFC 8441). What only looks like one has

@@ -8,7 +8,6 @@ import {
   APPS_HEADER,
   HOST_HEADER,
   NOT_IDEMPOTENT,
-  OWN_HEADERS,
   PREFIX_HEADER,
   REQUEST_HEADER,
   STATUS_PREFIX,
@@ -43,11 +42,9 @@ const added = (name: string, value: string) => ({
   append_action: 'OVERWRITE_IF_EXISTS_OR_ADD',
 });
 
-/** Ours are set by the sidecar or taken off: an app sets none. */
-const ownHeaders = (headers: Readonly<Record<string, string>>) => ({
-  request_headers_to_remove: OWN_HEADERS.filter((name) => !(name in headers)),
-  request_headers_to_add: Object.entries(headers).map(([name, value]) => added(name, value)),
-});
+/** Ours: what an app had put there is gone by now (header-filter.ts). */
+const ownHeaders = (headers: Readonly<Record<string, string>>) =>
+  Object.entries(headers).map(([name, value]) => added(name, value));
 
 const appsHeader = (apps: readonly string[]): Record<string, string> =>
   apps.length > 0 ? { [APPS_HEADER]: apps.join() } : {};
@@ -68,7 +65,7 @@ const toQueue = (
   const filters = headerEdits(destination, { request: false });
   return {
     match,
-    ...ownHeaders({ [REQUEST_HEADER]: '%UNIQUE_ID%', ...appsHeader(apps) }),
+    request_headers_to_add: ownHeaders({ [REQUEST_HEADER]: '%UNIQUE_ID%', ...appsHeader(apps) }),
     ...(Object.keys(filters).length > 0 ? { typed_per_filter_config: filters } : {}),
     request_body_buffer_limit: String(kept),
     route: {
@@ -81,12 +78,12 @@ const toQueue = (
 };
 
 /** They are Layby's own: the policy changes nothing of them. */
-const statusPages = {
+const statusPages = (destination: Destination) => ({
   match: { prefix: STATUS_PREFIX },
-  ...ownHeaders({ [REQUEST_HEADER]: '%UNIQUE_ID%' }),
-  ...unlimited,
+  request_headers_to_add: ownHeaders({ [REQUEST_HEADER]: '%UNIQUE_ID%' }),
+  ...unlimited(destination),
   route: { cluster: QUEUE_CLUSTER, timeout: '0s', retry_policy: waitForQueue },
-};
+});
 
 /** Copies of a request. */
 export function mirrored(destination: Destination): object {
@@ -148,7 +145,6 @@ const direct = (destination: Destination, { rule }: Scope, match: Match) => {
   const retries = again(destination);
   return patched(destination.envoy?.route, {
     match,
-    request_headers_to_remove: OWN_HEADERS,
     ...filtersOf(destination),
     // For retries and copies.
     request_body_buffer_limit: String(bounds.RETRY_BUFFER),
@@ -170,7 +166,6 @@ const streams = (destination: Destination, { where, rule }: Scope): object[] => 
   const conversation = (headers: object[], more: object) =>
     patched(destination.envoy?.route, {
       match: where({ headers }),
-      request_headers_to_remove: OWN_HEADERS,
       ...filtersOf(destination),
       route: { ...upstreams(to, egressCluster), timeout: '0s', ...bucketOf(destination, rule), ...more },
     });
@@ -215,20 +210,15 @@ const directThenQueue = (destination: Destination, scope: Scope, match: Match, f
     ...((path || bucket) && { [PREFIX_HEADER]: path.replaceAll('%', '%%') }),
   };
   const toldBefore = bucket || destination.upstream.sign !== undefined;
-  const { request_headers_to_remove, request_headers_to_add } = ownHeaders({
-    ...told,
-    ...appsHeader(scope.apps),
-  });
   const { frequency, ...policy } = retriesOf(destination, failover);
   return patched(destination.envoy?.route, {
     match,
     ...filtersOf(destination),
-    request_headers_to_remove,
     request_headers_to_add: [
       ...(failover.idempotencyKey
         ? [{ header: { key: 'idempotency-key', value: '%UNIQUE_ID%' }, append_action: 'ADD_IF_ABSENT' }]
         : []),
-      ...request_headers_to_add.filter(({ header: { key } }) => !(toldBefore && key in told)),
+      ...ownHeaders({ ...(!toldBefore && told), ...appsHeader(scope.apps) }),
     ],
     request_body_buffer_limit: String(bounds.RETRY_BUFFER),
     route: {
@@ -353,7 +343,7 @@ export function outboundRoutes(destination: Destination, apps: readonly string[]
     ({ match }) => !match.apps || apps.includes(appsKey(match.apps)),
   );
   return [
-    statusPages,
+    statusPages(destination),
     ...ruled.flatMap((rule) => routesIn({ where: whereOf(rule), rule, apps }, withRule(destination, rule))),
     ...routesIn({ where: anyPath, rule: undefined, apps }, destination),
   ];

@@ -1,14 +1,14 @@
 // Calls to hosts that nothing in the policy names, where it lets them pass: they go to the host that the app called, by Envoy's dynamic
 // forward proxy. Only apps' calls do: nothing of them is stored, and the queue's way out knows no such hosts.
 
-import { OWN_HEADERS, PASSED_HEADER } from '../../wire/names.ts';
+import { PASSED_HEADER } from '../../wire/names.ts';
 import * as bounds from './bounds.ts';
 import { socketOptions } from './clusters.ts';
+import { HEADER_FILTER } from './header-filter.ts';
 import { anyPath, connect, GRPC, type Match, WEBSOCKET, withPort } from './matches.ts';
 import { inOurWords, refuse } from './own-answers.ts';
 import { rbacFilter, rbacRule } from './rbac.ts';
 import type { Resource } from './resource.ts';
-import { TRAILER_FILTER } from './trailers.ts';
 import { ENDS_HERE } from './tunnels.ts';
 
 const REQUESTS_CLUSTER = 'layby/passthrough';
@@ -96,10 +96,9 @@ export const notOutside = inOurWords(
 
 const passes = (match: Match, cluster: string, more: object = {}) => ({
   match,
-  request_headers_to_remove: OWN_HEADERS.filter((name) => name !== PASSED_HEADER),
   typed_per_filter_config: {
     [DNS_FILTER]: { '@type': 'type.googleapis.com/envoy.config.route.v3.FilterConfig', config: {} },
-    [TRAILER_FILTER]: marked,
+    [HEADER_FILTER]: marked,
     ...outsideOnly,
   },
   route: { cluster, timeout: '0s', ...more },

@@ -10,9 +10,10 @@ const TYPE = 'type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.
 
 const always = { default_value: { numerator: 100, denominator: 'HUNDRED' } };
 
-/** In the listener. It does nothing unless a virtual host has buckets. */
+/** In the listener; a virtual host with buckets enables it. */
 export const rateLimitFilter = {
   name: RATE_LIMIT_FILTER,
+  disabled: true,
   typed_config: { '@type': TYPE, stat_prefix: 'rate_limit' },
 };
 
@@ -65,12 +66,15 @@ export function bucketOf({ rules = [] }: Destination, rule: Rule | undefined): o
   return { rate_limits: [{ actions: [{ generic_key: { descriptor_key: KEY, descriptor_value: value } }] }] };
 }
 
-/** On a route whose requests are not counted. */
-export const unlimited = {
-  typed_per_filter_config: {
-    [RATE_LIMIT_FILTER]: {
-      '@type': 'type.googleapis.com/envoy.config.route.v3.FilterConfig',
-      disabled: true,
-    },
-  },
-};
+/** On a route of this destination whose requests are not counted. */
+export const unlimited = (destination: Destination): object =>
+  Object.keys(rateLimits(destination)).length === 0
+    ? {}
+    : {
+        typed_per_filter_config: {
+          [RATE_LIMIT_FILTER]: {
+            '@type': 'type.googleapis.com/envoy.config.route.v3.FilterConfig',
+            disabled: true,
+          },
+        },
+      };

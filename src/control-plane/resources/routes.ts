@@ -5,7 +5,7 @@ import type { App } from '../../policy/in-force.ts';
 import { keysOf, upstreamsOf } from '../../policy/in-force.ts';
 import type { Destination, Policy } from '../../policy/policy.ts';
 import { upstreamName } from '../../policy/upstream.ts';
-import { DESTINATION_HEADER, IMPATIENT, OWN_HEADERS, PATIENCE_HEADER } from '../../wire/names.ts';
+import { DESTINATION_HEADER, IMPATIENT, PATIENCE_HEADER } from '../../wire/names.ts';
 import * as bounds from './bounds.ts';
 import { directCluster, egressCluster, upstreamOf } from './clusters.ts';
 import { AUTHORITY, anyPath, connect } from './matches.ts';
@@ -96,7 +96,6 @@ function egressRoutes(destination: Destination): object[] {
   ].map(({ headers, cluster }) =>
     patched(destination.envoy?.route, {
       match: anyPath({ headers }),
-      request_headers_to_remove: OWN_HEADERS,
       ...(config ? { typed_per_filter_config: config } : {}),
       // For copies.
       ...(destination.upstream.mirror && { request_body_buffer_limit: String(bounds.RETRY_BUFFER) }),

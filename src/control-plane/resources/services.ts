@@ -5,7 +5,6 @@ import { isIP } from 'node:net';
 import { DEFAULT_TRUST_DOMAIN, sidecarId } from '../../identity/spiffe.ts';
 import type { Policy, Service } from '../../policy/policy.ts';
 import type { Address } from '../../wire/address.ts';
-import { OWN_HEADERS } from '../../wire/names.ts';
 import * as bounds from './bounds.ts';
 import { assignment, httpOptions } from './clusters.ts';
 import { envoyAddress } from './envoy-address.ts';
@@ -67,7 +66,6 @@ const callsTo = (cluster: string, more: object = {}): object[] =>
     { headers: undefined, also: more },
   ].map(({ headers, also }) => ({
     match: anyPath(headers && { headers }),
-    request_headers_to_remove: OWN_HEADERS,
     route: { cluster, timeout: '0s', ...also },
   }));
 
