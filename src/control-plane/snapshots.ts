@@ -9,7 +9,7 @@ import { messageOf } from '../telemetry/error.ts';
 import type { Address } from '../wire/address.ts';
 import { holdsLayer } from './resources/holds.ts';
 import { namedResource } from './resources/proxyless.ts';
-import { resourcesFor, type Sidecar } from './resources/resources.ts';
+import { listenersFor, type Sidecar, sharedResources, wherever } from './resources/resources.ts';
 import { secrets } from './resources/secrets.ts';
 import {
   type Catalog,
@@ -22,12 +22,17 @@ import {
 import type { TypeName } from './types.ts';
 import type { Xds } from './xds/registry.ts';
 
-type OfPolicy = ReadonlyMap<TypeName, TypeSnapshot>;
-
-/** What sidecars share whom the policy does not tell apart. */
+/** What sidecars share whom the policy does not tell apart, wherever they listen. */
 interface Group {
-  ofPolicy: OfPolicy;
+  clusters: TypeSnapshot;
+  routes: TypeSnapshot;
   kinds: number;
+}
+
+/** All that is made of a policy for one kind of sidecars. */
+interface OfPolicy {
+  group: Group;
+  listeners: TypeSnapshot;
 }
 
 /** It gets all that is made of a destination. */
@@ -38,16 +43,16 @@ const ANY_SIDECAR: Sidecar = {
   discovery: 'aggregated',
 };
 
-const NO_GROUP: Group = { ofPolicy: new Map(), kinds: 0 };
+const NOTHING: OfPolicy = { group: { clusters: EMPTY, routes: EMPTY, kinds: 0 }, listeners: EMPTY };
 
-/** Sidecars with one key get the same of this policy, whoever they are. */
+/** Sidecars with one key share a group, whoever they are. */
 function groupKey(policy: Policy, { app, ...sidecar }: Sidecar): string {
   const apps = policy.destinations.flatMap((destination) => {
     const keys = app && destination.rules ? keysOf(destination, app) : [];
     return keys.length > 0 ? [[destination.name, ...keys]] : [];
   });
   const beside = policy.services?.filter(({ node }) => node === app?.node).map(({ name }) => name) ?? [];
-  return JSON.stringify([sidecar, apps, beside]);
+  return JSON.stringify([wherever(sidecar), apps, beside]);
 }
 
 /** What sidecars have in common that say the same of themselves. */
@@ -55,7 +60,7 @@ class Kind {
   readonly sidecar: Sidecar;
   readonly #holds: () => TypeSnapshot;
   leases = 0;
-  group: Group = NO_GROUP;
+  ofPolicy: OfPolicy = NOTHING;
 
   constructor(sidecar: Sidecar, holds: () => TypeSnapshot) {
     this.sidecar = sidecar;
@@ -63,7 +68,18 @@ class Kind {
   }
 
   get(type: TypeName): TypeSnapshot {
-    return type === 'runtime' ? this.#holds() : (this.group.ofPolicy.get(type) ?? EMPTY);
+    switch (type) {
+      case 'runtime':
+        return this.#holds();
+      case 'cluster':
+        return this.ofPolicy.group.clusters;
+      case 'route':
+        return this.ofPolicy.group.routes;
+      case 'listener':
+        return this.ofPolicy.listeners;
+      default:
+        return EMPTY;
+    }
   }
 }
 
@@ -125,7 +141,7 @@ export class Snapshots implements Catalog {
   refusal(destination: Destination): string | undefined {
     if (!destination.envoy) return undefined;
     const encoder = new Encoder(this.#xds);
-    const { clusters, routes } = resourcesFor(
+    const { clusters, routes } = sharedResources(
       policyOf({ destinations: [destination] }),
       ANY_SIDECAR,
       this.#queue,
@@ -141,13 +157,13 @@ export class Snapshots implements Catalog {
   /** Errors: LAYBY_XDS_INVALID; the policy before stays. */
   setPolicy(policy: Policy): void {
     const groups = new Map<string, Group>();
-    const next = [...this.#kinds.values()].map((kind): [Kind, Group] => [
+    const next = [...this.#kinds.values()].map((kind): [Kind, OfPolicy] => [
       kind,
-      this.#join(groups, policy, kind.sidecar),
+      this.#make(groups, policy, kind.sidecar),
     ]);
     this.#policy = policy;
     this.#groups = groups;
-    for (const [kind, group] of next) kind.group = group;
+    for (const [kind, ofPolicy] of next) kind.ofPolicy = ofPolicy;
     this.#encoder.forget();
   }
 
@@ -167,7 +183,7 @@ export class Snapshots implements Catalog {
     let kind = this.#kinds.get(key);
     if (!kind) {
       kind = new Kind(sidecar, () => this.#holds);
-      if (this.#policy) kind.group = this.#join(this.#groups, this.#policy, sidecar);
+      if (this.#policy) kind.ofPolicy = this.#make(this.#groups, this.#policy, sidecar);
       this.#kinds.set(key, kind);
     }
     kind.leases += 1;
@@ -182,19 +198,44 @@ export class Snapshots implements Catalog {
     if (kind.leases > 0) return;
     this.#kinds.delete(JSON.stringify(kind.sidecar));
     if (!this.#policy) return;
-    kind.group.kinds -= 1;
-    if (kind.group.kinds === 0) this.#groups.delete(groupKey(this.#policy, kind.sidecar));
+    const { group } = kind.ofPolicy;
+    group.kinds -= 1;
+    if (group.kinds === 0) this.#groups.delete(groupKey(this.#policy, kind.sidecar));
   }
 
-  #join(groups: Map<string, Group>, policy: Policy, sidecar: Sidecar): Group {
+  #make(groups: Map<string, Group>, policy: Policy, sidecar: Sidecar): OfPolicy {
+    const listeners = this.#encoder.snapshot(listenersFor(policy, sidecar), this.#byName(policy, 'listener'));
     const key = groupKey(policy, sidecar);
     let group = groups.get(key);
     if (!group) {
-      group = { ofPolicy: this.#encode(policy, sidecar), kinds: 0 };
+      group = { ...this.#share(policy, sidecar), kinds: 0 };
       groups.set(key, group);
     }
     group.kinds += 1;
-    return group;
+    return { group, listeners };
+  }
+
+  #share(policy: Policy, sidecar: Sidecar): Omit<Group, 'kinds'> {
+    const { clusters, routes } = sharedResources(policy, sidecar, this.#queue);
+    return {
+      clusters: this.#encoder.snapshot(clusters, this.#byName(policy, 'cluster')),
+      routes: this.#encoder.snapshot(routes),
+    };
+  }
+
+  /** What is served to those that name it. */
+  #byName(policy: Policy, type: TypeName): (name: string) => ServedResource | undefined {
+    // Names are what the policy has, so this does not grow with what clients ask for.
+    const made = new Map<string, ServedResource>();
+    return (name) => {
+      const known = made.get(name);
+      if (known) return known;
+      const resource = namedResource(policy, type, name);
+      if (!resource) return undefined;
+      const encoded = this.#encoder.encode(resource);
+      made.set(name, encoded);
+      return encoded;
+    };
   }
 
   #secretsOf(identities: Identities, node: string): UseSecrets {
@@ -208,27 +249,5 @@ export class Snapshots implements Catalog {
       asking = false;
       return end;
     };
-  }
-
-  #encode(policy: Policy, sidecar: Sidecar): OfPolicy {
-    const { clusters, listeners, routes } = resourcesFor(policy, sidecar, this.#queue);
-    const named = (type: TypeName) => {
-      // Names are what the policy has, so this does not grow with what clients ask for.
-      const made = new Map<string, ServedResource>();
-      return (name: string) => {
-        const known = made.get(name);
-        if (known) return known;
-        const resource = namedResource(policy, type, name);
-        if (!resource) return undefined;
-        const encoded = this.#encoder.encode(resource);
-        made.set(name, encoded);
-        return encoded;
-      };
-    };
-    return new Map<TypeName, TypeSnapshot>([
-      ['cluster', this.#encoder.snapshot(clusters, named('cluster'))],
-      ['listener', this.#encoder.snapshot(listeners, named('listener'))],
-      ['route', this.#encoder.snapshot(routes)],
-    ]);
   }
 }

@@ -23,7 +23,11 @@ export const anyPath: Where = (more = {}) => ({ prefix: '/', ...more });
 /** As the queue reads an authority (policy/match.ts), a trailing dot apart. Envoy would let a user, an empty label or any port
  *  pass under a wildcard: with a link they would work, and without one be refused. */
 const HOST = '(\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*)';
-export const AUTHORITY = `${HOST}(:[0-9]*)?`;
+const PORT = '(:[0-9]*)?';
+
+/** An authority that is a host and a port. `names`: the virtual host's own, which the host is one of then. */
+export const authority = (names: readonly string[]): string =>
+  names.every((name) => /^[a-z0-9_.-]+$/.test(name)) ? `[^:]+${PORT}` : HOST + PORT;
 
 /** An authority with this port. */
 export const withPort = (port: number | string) => ({
@@ -34,6 +38,7 @@ export const withPort = (port: number | string) => ({
 /** No other match is for CONNECT. */
 export const connect = (headers: object[] = []): Match => ({ connect_matcher: {}, headers });
 
+/** Behind other headers of a match: a request is compared with many routes, and a pattern costs it most. */
 export const oneOf = (methods: readonly string[]) => ({
   name: ':method',
   string_match: methods.length === 1 ? { exact: methods[0] } : { safe_regex: { regex: methods.join('|') } },
@@ -42,8 +47,8 @@ export const oneOf = (methods: readonly string[]) => ({
 /** HTTP/1.1's handshake, and HTTP/2's, of which Envoy makes the same (RFC 6455 section 4.1, RFC 8441). What only looks like one has
  *  lost its `upgrade` before routes are looked at. */
 export const WEBSOCKET = [
-  oneOf(['GET']),
   { name: 'upgrade', string_match: { exact: 'websocket', ignore_case: true } },
+  oneOf(['GET']),
 ];
 
 /** gRPC-Web too: its answers are as much a conversation. */

@@ -247,11 +247,11 @@ const directThenQueue = (destination: Destination, scope: Scope, match: Match, f
 const tooLong = (where: Where, methods: string[]): Match =>
   where({
     headers: [
-      oneOf(methods),
       {
         name: 'content-length',
         range_match: { start: String(bounds.RETRY_BUFFER), end: String(Number.MAX_SAFE_INTEGER) },
       },
+      oneOf(methods),
     ],
   });
 
@@ -259,11 +259,11 @@ const tooLong = (where: Where, methods: string[]): Match =>
 function ofUnknownLength(where: Where, methods: string[]): Match[] {
   const withBody = methods.filter((method) => method !== 'DELETE');
   return [
-    where({ headers: [oneOf(methods), { name: 'transfer-encoding', present_match: true }] }),
+    where({ headers: [{ name: 'transfer-encoding', present_match: true }, oneOf(methods)] }),
     ...(withBody.length > 0
       ? [
           where({
-            headers: [oneOf(withBody), { name: 'content-length', present_match: true, invert_match: true }],
+            headers: [{ name: 'content-length', present_match: true, invert_match: true }, oneOf(withBody)],
           }),
         ]
       : []),

@@ -47,31 +47,56 @@ export interface Resources {
 
 const NOBODY: App = { node: '', labels: [] };
 
-/** `queue`: where a sidecar of this machine reaches the queue. */
-export function resourcesFor(policy: Policy, sidecar: Sidecar, queue: Address): Resources {
+const clustersFor = (policy: Policy, sidecar: Sidecar, queue: Address): Resource[] => [
+  sidecar.queue
+    ? queueCluster(sidecar.queue.address, connectingTls(secretsOf(sidecar), sidecar.queue.id))
+    : queueCluster(queue),
+  ...policy.destinations.flatMap((destination) => destinationClusters(destination, sidecar.trustedCa)),
+  ...serviceClusters(policy, sidecar),
+  ...(policy.passthrough === 'allow' ? passthroughClusters : []),
+];
+
+const routesFor = (policy: Policy, sidecar: Sidecar): Resource[] => [
+  ...(sidecar.outbound
+    ? [outboundRouteConfiguration(policy, sidecar.app ?? NOBODY, serviceHosts(policy, sidecar))]
+    : []),
+  ...(sidecar.egress ? [egressRouteConfiguration(policy)] : []),
+  ...serviceRoutes(policy, sidecar),
+];
+
+export function listenersFor(policy: Policy, sidecar: Sidecar): Resource[] {
   const interim = policy.destinations.some(({ replay }) => replay.resume === 'ietf');
-  return {
-    clusters: [
-      sidecar.queue
-        ? queueCluster(sidecar.queue.address, connectingTls(secretsOf(sidecar), sidecar.queue.id))
-        : queueCluster(queue),
-      ...policy.destinations.flatMap((destination) => destinationClusters(destination, sidecar.trustedCa)),
-      ...serviceClusters(policy, sidecar),
-      ...(policy.passthrough === 'allow' ? passthroughClusters : []),
-    ],
-    listeners: [
-      ...(sidecar.outbound ? [outboundListener(sidecar.outbound, sidecar.discovery)] : []),
-      ...(sidecar.outboundTls ? tlsListeners(sidecar.outboundTls, policy) : []),
-      ...(sidecar.egress ? [egressListener(sidecar.egress, sidecar.discovery, interim)] : []),
-      ...(sidecar.inbound ? [queueListener(sidecar.inbound, secretsOf(sidecar))] : []),
-      ...serviceListeners(policy, sidecar),
-    ],
-    routes: [
-      ...(sidecar.outbound
-        ? [outboundRouteConfiguration(policy, sidecar.app ?? NOBODY, serviceHosts(policy, sidecar))]
-        : []),
-      ...(sidecar.egress ? [egressRouteConfiguration(policy)] : []),
-      ...serviceRoutes(policy, sidecar),
-    ],
-  };
+  return [
+    ...(sidecar.outbound ? [outboundListener(sidecar.outbound, sidecar.discovery)] : []),
+    ...(sidecar.outboundTls ? tlsListeners(sidecar.outboundTls, policy) : []),
+    ...(sidecar.egress ? [egressListener(sidecar.egress, sidecar.discovery, interim)] : []),
+    ...(sidecar.inbound ? [queueListener(sidecar.inbound, secretsOf(sidecar))] : []),
+    ...serviceListeners(policy, sidecar),
+  ];
 }
+
+/** What is the same for sidecars that differ only in where they listen: nearly all of it. */
+export const sharedResources = (
+  policy: Policy,
+  sidecar: Sidecar,
+  queue: Address,
+): Omit<Resources, 'listeners'> => ({
+  clusters: clustersFor(policy, sidecar, queue),
+  routes: routesFor(policy, sidecar),
+});
+
+const ANYWHERE: Address = { unix: '' };
+
+/** Sidecars that have this in common share those. */
+export const wherever = ({ outboundTls: _, inbound: __, ...sidecar }: Sidecar): Sidecar => ({
+  ...sidecar,
+  ...(sidecar.outbound && { outbound: ANYWHERE }),
+  ...(sidecar.egress && { egress: ANYWHERE }),
+});
+
+/** `queue`: where a sidecar of this machine reaches the queue. */
+export const resourcesFor = (policy: Policy, sidecar: Sidecar, queue: Address): Resources => ({
+  clusters: clustersFor(policy, sidecar, queue),
+  listeners: listenersFor(policy, sidecar),
+  routes: routesFor(policy, sidecar),
+});

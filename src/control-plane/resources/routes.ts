@@ -8,7 +8,7 @@ import { upstreamName } from '../../policy/upstream.ts';
 import { DESTINATION_HEADER, IMPATIENT, PATIENCE_HEADER } from '../../wire/names.ts';
 import * as bounds from './bounds.ts';
 import { directCluster, egressCluster, upstreamOf } from './clusters.ts';
-import { AUTHORITY, anyPath, connect } from './matches.ts';
+import { anyPath, authority, connect } from './matches.ts';
 import { mirrored, outboundRoutes } from './outbound.ts';
 import { refuse } from './own-answers.ts';
 import { passthroughRoutes } from './passthrough.ts';
@@ -26,20 +26,28 @@ const ROUTES = 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration';
 /** `*.example` and `dashcam.example` as Envoy's domains; the port is ignored by the route configuration. */
 const domains = (destination: Destination): string[] => destination.hosts;
 
-const badAuthority = refuse(
-  { status: 400, title: 'Layby: the Host header or the authority of the URL is not a host and a port' },
-  anyPath({
-    headers: [{ name: ':authority', string_match: { safe_regex: { regex: AUTHORITY } }, invert_match: true }],
-  }),
-);
+const PETABYTE = 1e15;
 
-/** A petabyte. No route compares longer numbers, and no body has such a length. */
-const absurdLength = refuse(
-  { status: 413, title: 'Layby: the Content-Length is that of no body' },
-  anyPath({
-    headers: [{ name: 'content-length', string_match: { safe_regex: { regex: '0*[1-9][0-9]{15,}' } } }],
-  }),
-);
+/** What no destination takes. `hosts`: of the virtual host. */
+const refusals = (hosts: readonly string[]): object[] => [
+  refuse(
+    { status: 400, title: 'Layby: the Host header or the authority of the URL is not a host and a port' },
+    anyPath({
+      headers: [
+        { name: ':authority', string_match: { safe_regex: { regex: authority(hosts) } }, invert_match: true },
+      ],
+    }),
+  ),
+  // Of a number that is too long to be one, too.
+  refuse(
+    { status: 413, title: 'Layby: the Content-Length is that of no body' },
+    anyPath({
+      headers: [
+        { name: 'content-length', range_match: { start: '0', end: String(PETABYTE) }, invert_match: true },
+      ],
+    }),
+  ),
+];
 
 /** The calls of an app to a destination. */
 function virtualHost(destination: Destination, app: App): object {
@@ -50,8 +58,7 @@ function virtualHost(destination: Destination, app: App): object {
     ...(Object.keys(filters).length > 0 ? { typed_per_filter_config: filters } : {}),
     routes: [
       ...connectRoutes(destination),
-      badAuthority,
-      absurdLength,
+      ...refusals(destination.hosts),
       ...outboundRoutes(destination, keysOf(destination, app)),
     ],
   });
@@ -68,7 +75,7 @@ const hostUnknown = {
 /** Calls to hosts that nothing in the policy names. */
 const unnamed = ({ passthrough }: Policy): object[] =>
   passthrough === 'allow'
-    ? passthroughRoutes([badAuthority, absurdLength])
+    ? passthroughRoutes(refusals(['*']))
     : [refuse(hostUnknown, connect()), refuse(hostUnknown)];
 
 /** `more`: other virtual hosts. */
