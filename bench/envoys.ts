@@ -7,6 +7,7 @@ import { once } from 'node:events';
 import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import type { ClientStatus } from '../src/control-plane/server/client.ts';
@@ -73,6 +74,9 @@ const status = async () => {
   return (await body.json()) as { policy: { version: string }; sidecars: ClientStatus[] };
 };
 
+/** Between two questions, ms: asked without a pause, the control plane would do little else. */
+const PAUSE = 5;
+
 /** Until this is true of the control plane; ms. The question itself takes one or two. */
 async function until(is: (now: Awaited<ReturnType<typeof status>>) => boolean): Promise<number> {
   const from = performance.now();
@@ -80,8 +84,9 @@ async function until(is: (now: Awaited<ReturnType<typeof status>>) => boolean): 
     try {
       if (is(await status())) return performance.now() - from;
     } catch {
-      await new Promise((done) => setTimeout(done, 50)); // it is starting
+      // It is starting.
     }
+    await sleep(PAUSE);
   }
   throw new Error('not within two minutes');
 }

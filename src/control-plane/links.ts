@@ -3,7 +3,7 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { isOwn, type KernelWatch, watchKernel } from '../link/kernel.ts';
+import { isOwn, type KernelWatch, type Reachable, watchKernel } from '../link/kernel.ts';
 import { type Network, networkWord } from '../link/network.ts';
 import { type NetworkWatch, watchNetwork } from '../link/network-watch.ts';
 import { watchProbe } from '../link/probe.ts';
@@ -52,6 +52,8 @@ export class Links {
   #reached = new Map<string, number>();
   #settling: NodeJS.Timeout | undefined;
   #kernel: KernelWatch;
+  /** By host, as the kernel last said. */
+  #reachable: Reachable = new Map();
   #networks: NetworkWatch;
   #network: Network | undefined;
   #probe: Word | undefined;
@@ -69,9 +71,8 @@ export class Links {
       log,
       targets: () => this.#destinations().map((destination) => upstreamOf(destination).host),
       onChange: (reachable) => {
-        for (const destination of this.#destinations()) {
-          this.#say(destination.name, { kernel: reachable.get(upstreamOf(destination).host) });
-        }
+        this.#reachable = reachable;
+        this.#sayKernel();
         this.#networks.look();
         this.#sayNetwork();
         this.#publish();
@@ -93,6 +94,12 @@ export class Links {
           },
         })
       : () => {};
+  }
+
+  #sayKernel(): void {
+    for (const destination of this.#destinations()) {
+      this.#say(destination.name, { kernel: this.#reachable.get(upstreamOf(destination).host) });
+    }
   }
 
   /** What is said of all ways out at once; this machine itself is reached without any. */
@@ -174,6 +181,9 @@ export class Links {
 
   /** Looks again, after the policy has changed. */
   look(): void {
+    this.#sayKernel();
+    this.#sayNetwork();
+    this.#publish();
     this.#kernel.look();
   }
 

@@ -41,7 +41,7 @@ export interface KernelWatchOptions extends KernelOptions {
 }
 
 export interface KernelWatch {
-  /** Looks now, for example after the policy has changed. */
+  /** Looks now, where there are targets of which nothing is known yet: of others the kernel tells by itself. */
   look(): void;
   /** Resolves when the processes it started have ended. */
   close(): Promise<void>;
@@ -225,6 +225,7 @@ export const watchKernel = ({
 
   return {
     look() {
+      if (targets().every((target) => last?.get(target) !== undefined)) return;
       look();
       void lookUp();
     },
