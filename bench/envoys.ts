@@ -75,7 +75,7 @@ const status = async () => {
 };
 
 /** Between two questions, ms: asked without a pause, the control plane would do little else. */
-const PAUSE = 5;
+const PAUSE = 10;
 
 /** Until this is true of the control plane; ms. The question itself takes one or two. */
 async function until(is: (now: Awaited<ReturnType<typeof status>>) => boolean): Promise<number> {
