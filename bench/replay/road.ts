@@ -15,6 +15,8 @@ const PATIENCE_MS = 45 * 60_000;
 
 export interface Way {
   mbit: number;
+  /** From end to end, ms; twice that is a round trip. */
+  delay?: number;
   /** ms with and without the way, over and over. */
   flap?: { up: number; down: number };
   /** The sender is killed so often, ms. */
@@ -77,8 +79,8 @@ export async function measure(
   count: number,
   bytes: number,
 ): Promise<Measured> {
-  const { mbit, flap, killEvery } = way;
-  const road = await makeRoad();
+  const { mbit, delay = 0, flap, killEvery } = way;
+  const road = await makeRoad({ delay });
   const s3 = await startS3({ server: 'versitygw', dir: join(dir, 's3'), buckets: [BUCKET], road });
   const place = { road, s3, dir };
   const cut = blackhole(road);

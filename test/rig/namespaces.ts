@@ -1,22 +1,26 @@
-// The road: a vehicle and a cloud, each a network namespace, joined by a veth pair. What goes wrong on it is in faults/.
+// The road: a vehicle and a cloud, each a network namespace, joined by a veth pair, or by a wire of some length. What goes wrong on it is
+// in faults/.
 // Names and addresses carry the pid, so that runs side by side do not meet.
 
-import { spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { readdirSync, rmSync } from 'node:fs';
+import { once } from 'node:events';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { endsWithTheRig } from './lifetime.ts';
 import { gone, isAlive, sigkill } from './processes.ts';
 import { run } from './run.ts';
 
-/** The veth device, the same name in both namespaces. */
+/** The device of the road, the same name in both namespaces. */
 export const DEVICE = 'road';
 
 const NAMES = '/var/run/netns';
 /** `ip netns exec` shows a program the files of its namespace's directory here instead of those in /etc. */
 const FILES = '/etc/netns';
 const PREFIX = 'layby';
+const WIRE = fileURLToPath(new URL('delayed-wire.py', import.meta.url));
 
 /** One end of the road. */
 export interface End {
@@ -50,6 +54,10 @@ export const noRoad: string | false =
       : spawnSync('ip', ['-V']).status !== 0
         ? 'network namespaces need ip (iproute2)'
         : false;
+
+/** The same for one with a delay. */
+export const noDelay: string | false =
+  noRoad || (existsSync('/dev/net/tun') ? false : 'a road of some length needs /dev/net/tun');
 
 const namespaces = (): string[] => {
   try {
@@ -101,19 +109,42 @@ const macOf = async (namespace: string): Promise<string> => {
   return link.match(/link\/ether ([0-9a-f:]{17})/)![1]!;
 };
 
+/** A device in each of the two namespaces, with a wire between them that takes `delay` ms each way. */
+const delayedWire = async (v: string, c: string, delay: number): Promise<ChildProcess> => {
+  const id = randomBytes(4).toString('hex');
+  const ends = [`layby${id}v`, `layby${id}c`];
+  const wire = spawn('python3', [WIRE, ...ends, String(delay)], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const ended = once(wire, 'exit').then(([code]) => {
+    throw new Error(`the wire of the road ended with ${code}`);
+  });
+  ended.catch(() => {}); // Afterwards whoever uses the road will see.
+  await Promise.race([once(wire.stdout!, 'data'), ended]);
+  for (const [at, namespace] of [v, c].entries())
+    await run(['ip', 'link', 'set', ends[at]!, 'netns', namespace, 'name', DEVICE]);
+  return wire;
+};
+
+export interface RoadOptions {
+  /** One way, ms; default: none. */
+  delay?: number;
+}
+
 /** Two namespaces, joined, with loopback up in both; the vehicle's default route leads to the cloud. Needs root (`noRoad`).
  *  Takes about 0.1 s. */
-export const makeRoad = async (): Promise<Road> => {
+export const makeRoad = async ({ delay = 0 }: RoadOptions = {}): Promise<Road> => {
   sweep();
   const id = `${PREFIX}-${process.pid}-${randomBytes(3).toString('hex')}`;
   const [v, c] = [`${id}-v`, `${id}-c`];
   const [vehicleAddress, cloudAddress] = addresses();
+  let wire: ChildProcess | undefined;
   const forget = endsWithTheRig(() => {
     removeNow(v);
     removeNow(c);
+    wire?.kill('SIGKILL');
   });
   const remove = async () => {
-    const pids = [...removeNow(v), ...removeNow(c)];
+    const pids = [...removeNow(v), ...removeNow(c), ...(wire?.pid ? [wire.pid] : [])];
+    wire?.kill('SIGKILL');
     forget();
     await gone(pids);
   };
@@ -127,7 +158,9 @@ export const makeRoad = async (): Promise<Road> => {
   try {
     await run(['ip', 'netns', 'add', v]);
     await run(['ip', 'netns', 'add', c]);
-    await run(['ip', '-n', v, 'link', 'add', DEVICE, 'type', 'veth', 'peer', 'name', DEVICE, 'netns', c]);
+    if (delay > 0) wire = await delayedWire(v, c, delay);
+    else
+      await run(['ip', '-n', v, 'link', 'add', DEVICE, 'type', 'veth', 'peer', 'name', DEVICE, 'netns', c]);
     for (const [namespace, address] of [
       [v, vehicleAddress],
       [c, cloudAddress],

@@ -12,7 +12,7 @@ import { flap } from './faults/flap.ts';
 import { interfaceDown } from './faults/interface-down.ts';
 import { kill } from './faults/kill.ts';
 import { rate } from './faults/rate.ts';
-import { makeRoad, noRoad, type Road, sweep } from './namespaces.ts';
+import { makeRoad, noDelay, noRoad, type Road, sweep } from './namespaces.ts';
 import { Oracle } from './oracle.ts';
 import { isAlive } from './processes.ts';
 import { testdir } from './testdir.ts';
@@ -185,3 +185,29 @@ t.test('a seed repeats a flap', async (t) => {
   t.notSame(await intervals(2), first);
   t.ok(first.every((ms, at) => (at % 2 === 0 ? ms >= 1000 && ms <= 9000 : ms >= 100 && ms <= 900)));
 });
+
+t.test(
+  'a road of some length takes its time, and can be cut and shaped like another',
+  { skip: noDelay },
+  async (t) => {
+    const road = await makeRoad({ delay: 30 });
+    t.teardown(() => road.remove());
+    const oracle = await Oracle.start({ road, file: join(testdir(t), 'oracle.jsonl') });
+    t.teardown(() => oracle.stop());
+    const put = (maxTime: number, bytes = 4) =>
+      curl(`${oracle.url}/a`, { road, maxTime, body: Buffer.alloc(bytes), method: 'PUT' });
+    const answer = await put(5);
+    t.match(answer, { exitCode: 0, status: 200 });
+    t.ok(answer.ms >= 120, `two round trips: ${answer.ms} ms`);
+    for (const cut of [blackhole(road), interfaceDown(road)]) {
+      await cut.inject();
+      t.not((await put(1)).exitCode, 0, cut.name);
+      await cut.clear();
+      t.match(await put(10), { exitCode: 0, status: 200 }, `${cut.name} is over`);
+    }
+    await rate(road, { up: 8 }).inject();
+    const shaped = await put(20, 2_000_000);
+    t.match(shaped, { exitCode: 0, status: 200 });
+    t.ok(shaped.ms > 1_900, `2 MB at 8 Mbit/s: ${shaped.ms} ms`);
+  },
+);
