@@ -4,7 +4,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { noGo } from '../test/rig/go.ts';
-import { noRoad } from '../test/rig/namespaces.ts';
+import { noDelay } from '../test/rig/namespaces.ts';
 import { type Case, planFromArguments, runBench, type Subject } from './harness.ts';
 import { type Measured, measure, type Way } from './replay/road.ts';
 import { SENDERS } from './replay/senders.ts';
@@ -14,6 +14,9 @@ const MIB = 1024 * 1024;
 const SMALL_BYTES = 16 * 1024;
 
 // --full: the sizes of the goals, and 5 Mbit/s too: an hour and a half. Without it, or with --quick: twenty minutes.
+/** From end to end, ms: a round trip is twice that, as on LTE. */
+const DELAY = 30;
+
 const plan = planFromArguments(['full'], ['mib', 'small', 'senders']);
 const full = plan.flags.has('full');
 const largeBytes = Number(plan.options.mib ?? (full ? 256 : 64)) * MIB;
@@ -56,18 +59,18 @@ const drained = (mbit: number): Case[] => [
   {
     case: `${mib(largeBytes)} at ${mbit} Mbit/s`,
     once: true,
-    subjects: subjects({ mbit }, 1, largeBytes, ['goodput', 'used']),
+    subjects: subjects({ mbit, delay: DELAY }, 1, largeBytes, ['goodput', 'used']),
   },
   {
     case: `${small} × 16 KiB at ${mbit} Mbit/s`,
     once: true,
-    subjects: subjects({ mbit }, small, SMALL_BYTES, ['goodput', 'used']),
+    subjects: subjects({ mbit, delay: DELAY }, small, SMALL_BYTES, ['goodput', 'used']),
   },
 ];
-const holed = (words: string, way: Omit<Way, 'mbit'>): Case => ({
+const holed = (words: string, way: Omit<Way, 'mbit' | 'delay'>): Case => ({
   case: `${mib(holedBytes)} at 8 Mbit/s, ${words}`,
   once: true,
-  subjects: subjects({ mbit: 8, ...way }, 1, holedBytes, ['wire']),
+  subjects: subjects({ mbit: 8, delay: DELAY, ...way }, 1, holedBytes, ['wire']),
 });
 
 const cases: Case[] = [
@@ -78,7 +81,7 @@ const cases: Case[] = [
   holed('kill -9 every 20 s', { killEvery: 20_000 }),
 ];
 
-if (noRoad || noGo) throw new Error(`bench:replay needs ${noRoad || noGo}`);
+if (noDelay || noGo) throw new Error(`bench:replay needs ${noDelay || noGo}`);
 try {
   await runBench('replay', cases, plan, { link: 'tbf, both ways', server: 'versitygw' });
 } finally {

@@ -122,7 +122,7 @@ export interface Destination extends Treatment {
   };
   replay: {
     /** Entries under way at once. */
-    concurrency: number;
+    concurrency?: number;
     /** bytes per second */
     rate?: number;
     /** Of all destinations together over a kind of link, bytes per second. */

@@ -34,10 +34,10 @@ export class Lane {
     return WINDOW - this.#slots.length;
   }
 
-  get sending(): number {
-    let count = 0;
-    for (const slot of this.#slots) if (slot.sending) count += 1;
-    return count;
+  /** What is on its way: entries, and their bytes. */
+  get sending(): { entries: number; bytes: number } {
+    const sending = this.#slots.filter((slot) => slot.sending);
+    return { entries: sending.length, bytes: sending.reduce((sum, { entry }) => sum + entry.bytes, 0) };
   }
 
   get empty(): boolean {

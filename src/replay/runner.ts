@@ -20,6 +20,10 @@ import type { LaneView, LinkWord } from './why.ts';
 
 /** A try that moved so many bytes (more than buffers on the way can hide) made progress: pauses start small again. */
 const PROGRESS_BYTES = 1024 * 1024;
+/** Entries under way at once, where the policy does not say how many; and of small ones, since a link would be idle while each waits for
+ *  its answer: so many, as long as they are together no more than a fast link takes in one round trip. */
+const AT_ONCE = 4;
+const SMALL_AT_ONCE = { entries: 32, bytes: 1024 * 1024 };
 /** While the kernel says that there is no way out, one entry is tried so often, ms: the kernel may be wrong. */
 const HINT_PROBE_MS = 15_000;
 /** The pause after a 401 or 403, ms: credentials get fixed by people. */
@@ -169,8 +173,9 @@ export class Runner {
         this.#timer = setTimeout(() => this.#pump(), pausedUntil - now);
       return;
     }
-    while (this.#lane.sending < this.#concurrency) {
-      const entry = this.#lane.next(now, this.#mayGo);
+    for (;;) {
+      const room = this.#room();
+      const entry = room > 0 && this.#lane.next(now, (entry) => entry.bytes <= room && this.#mayGo(entry));
       if (!entry) break;
       this.#lastTry = now;
       const running = this.#try(entry).finally(() => {
@@ -191,7 +196,15 @@ export class Runner {
 
   /** While nothing gets through, one entry is enough to find out. */
   get #concurrency(): number {
-    return this.#isPoor ? 1 : this.#destination.replay.concurrency;
+    return this.#isPoor ? 1 : (this.#destination.replay.concurrency ?? AT_ONCE);
+  }
+
+  /** The most bytes that one more entry may have; 0: none may go. */
+  #room(): number {
+    const { entries, bytes } = this.#lane.sending;
+    if (entries < this.#concurrency) return Number.POSITIVE_INFINITY;
+    const more = !this.#isPoor && this.#destination.replay.concurrency === undefined;
+    return more && entries < SMALL_AT_ONCE.entries ? SMALL_AT_ONCE.bytes - bytes : 0;
   }
 
   get #isPoor(): boolean {
@@ -217,7 +230,7 @@ export class Runner {
         after: this.#pausedAfter,
         failures: this.#failures,
       },
-      underWay: this.#lane.sending,
+      underWay: this.#lane.sending.entries,
       concurrency: this.#concurrency,
       ...(rate !== undefined && { rate }),
       ...(linkRate !== undefined && { linkRate }),
@@ -324,10 +337,15 @@ export class Runner {
   /** All of the destination pauses. */
   #lost(id: string, { moved, words }: Result & { kind: 'no-link' }): void {
     const { log, onOutcome, count } = this.#options;
-    this.#failures = moved >= PROGRESS_BYTES ? 1 : this.#failures + 1;
-    const pause = pauseMs(this.#failures, this.#destination.replay.retry.max);
-    this.#notBefore = performance.now() + pause;
-    this.#pausedAfter = words;
+    const now = performance.now();
+    const progressed = moved >= PROGRESS_BYTES;
+    // Of many that were under way the first counts: it is one loss.
+    if (progressed || now >= this.#notBefore) {
+      this.#failures = progressed ? 1 : this.#failures + 1;
+      this.#notBefore = now + pauseMs(this.#failures, this.#destination.replay.retry.max);
+      this.#pausedAfter = words;
+    }
+    const pause = Math.round(this.#notBefore - now);
     onOutcome(this.name, false);
     count(this.name, 'no_link', moved);
     log.info({ id, destination: this.name, why: words, pause }, 'not sent: no link');

@@ -30,7 +30,7 @@ t.test('a document with only what is required has every default', async (t) => {
       reads: 'stored',
       whenFull: 'refuse',
     },
-    replay: { concurrency: 4, metered: 'allow', roaming: 'allow', resume: 'none', retry: { max: 30_000 } },
+    replay: { metered: 'allow', roaming: 'allow', resume: 'none', retry: { max: 30_000 } },
   });
 });
 

@@ -25,8 +25,8 @@ export const Replay = Type.Object(
       Type.Integer({
         minimum: 1,
         maximum: 64,
-        default: 4,
-        description: 'Entries on their way to this destination at once.',
+        description:
+          'Entries on their way to this destination at once. Left out: 4, and of small ones as many as are 1 MiB together, 32 at most, since each of them takes a round trip.',
       }),
     ),
     rate: Type.Optional(
