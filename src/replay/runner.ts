@@ -23,7 +23,7 @@ const PROGRESS_BYTES = 1024 * 1024;
 /** Entries under way at once, where the policy does not say how many; and of small ones, since a link would be idle while each waits for
  *  its answer: so many, as long as they are together no more than a fast link takes in one round trip. */
 const AT_ONCE = 4;
-const SMALL_AT_ONCE = { entries: 32, bytes: 1024 * 1024 };
+const SMALL_AT_ONCE = { entries: 64, bytes: 1024 * 1024 };
 /** While the kernel says that there is no way out, one entry is tried so often, ms: the kernel may be wrong. */
 const HINT_PROBE_MS = 15_000;
 /** The pause after a 401 or 403, ms: credentials get fixed by people. */

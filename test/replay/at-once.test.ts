@@ -30,7 +30,7 @@ interface Case {
 
 for (const { what, concurrency, entries, expected } of [
   { what: '4 large ones', entries: [[8, 512 * KIB]], expected: 4 },
-  { what: '32 small ones', entries: [[40, 16 * KIB]], expected: 32 },
+  { what: '64 small ones', entries: [[70, 16 * KIB]], expected: 64 },
   { what: 'small ones of 1 MiB together', entries: [[40, 64 * KIB]], expected: 16 },
   {
     what: 'small ones beside large ones, not',

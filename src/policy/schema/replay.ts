@@ -26,7 +26,7 @@ export const Replay = Type.Object(
         minimum: 1,
         maximum: 64,
         description:
-          'Entries on their way to this destination at once. Left out: 4, and of small ones as many as are 1 MiB together, 32 at most, since each of them takes a round trip.',
+          'Entries on their way to this destination at once. Left out: 4, and of small ones as many as are 1 MiB together, 64 at most, since each of them takes a round trip.',
       }),
     ),
     rate: Type.Optional(
