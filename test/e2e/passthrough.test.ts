@@ -7,6 +7,7 @@ import { createServer, type IncomingHttpHeaders, request } from 'node:http';
 import { connect } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { type CurlOptions, curl } from '../rig/app.ts';
 import { interfaceDown } from '../rig/faults/interface-down.ts';
@@ -237,3 +238,29 @@ t.test('a lost link is a 503 for what passes, and no entry', { skip: noRoad }, a
   t.equal((await call(url, { method: 'PUT', body: 'z' })).status, 200);
   t.same(await layby.queue(), []);
 });
+
+t.test(
+  'a name that nobody could resolve without a link is known within seconds of its return',
+  { skip: noRoad },
+  async (t) => {
+    const { road, oracle, call, dir } = await makeScene(t, {
+      before: (road) =>
+        road.resolver({ 'known.example': road.cloud.address, 'asked.example': road.cloud.address }),
+    });
+    const file = join(dir, 'data.policy.yaml');
+    const port = new URL(oracle.url).port;
+    const url = (name: string) => `http://${name}.example:${port}/passed`;
+    await writeFile(file, `${passthrough('allow')}\n---\n${await readFile(file, 'utf8')}`);
+    while ((await call(url('known'))).status === 421);
+    t.equal((await call(url('known'))).status, 200);
+    const fault = interfaceDown(road);
+    await fault.inject();
+    t.equal((await call(url('asked'))).status, 503, 'asked for the first time without a link');
+    await fault.clear();
+    const back = performance.now();
+    while ((await call(url('asked'))).status !== 200) await sleep(200);
+    const took = performance.now() - back;
+    t.comment(`${Math.round(took)} ms after the link was back`);
+    t.ok(took < 15_000, `${took} ms`);
+  },
+);

@@ -60,6 +60,8 @@ export interface Scene {
 export interface SceneOptions extends Partial<Omit<LaybyOptions, 'policy'>> {
   /** Default: one destination, `api`, which is the oracle. */
   destinations?: (oracle: Oracle, road: Road) => Wanted[] | Promise<Wanted[]>;
+  /** What is to be there before Layby is. */
+  before?: (road: Road) => Promise<void>;
 }
 
 /** Of the log, where a test failed. */
@@ -70,10 +72,11 @@ let loads = 0;
 
 /** Everything is torn down with the test. */
 export const makeScene = async (t: Test, options: SceneOptions = {}): Promise<Scene> => {
-  const { destinations = (oracle) => [{ name: 'api', url: oracle.url }], ...rest } = options;
+  const { destinations = (oracle) => [{ name: 'api', url: oracle.url }], before, ...rest } = options;
   const dir = testdir(t);
   const road = await makeRoad();
   t.teardown(() => road.remove());
+  await before?.(road);
   const oracle = await Oracle.start({ road, file: join(dir, 'cloud.jsonl') });
   t.teardown(() => oracle.stop());
   const policy = policyOf(...(await destinations(oracle, road)));

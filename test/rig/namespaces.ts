@@ -20,6 +20,7 @@ const NAMES = '/var/run/netns';
 /** `ip netns exec` shows a program the files of its namespace's directory here instead of those in /etc. */
 const FILES = '/etc/netns';
 const PREFIX = 'layby';
+const RESOLVER = fileURLToPath(new URL('dns-server.ts', import.meta.url));
 const WIRE = fileURLToPath(new URL('delayed-wire.py', import.meta.url));
 
 /** One end of the road. */
@@ -39,6 +40,8 @@ export interface Road {
   inCloud(argv: readonly string[]): string[];
   /** Programs that are started in the vehicle from now on resolve these names, and no others, to its loopback. */
   names(hosts: readonly string[]): Promise<void>;
+  /** Starts a resolver in the cloud that knows these names, by address; programs that are started in the vehicle from now on ask it. */
+  resolver(names: Readonly<Record<string, string>>): Promise<void>;
   /** What the kernel drops with an interface, put back: the vehicle's way out. */
   readdRoutes(): Promise<void>;
   /** Kills what still runs in the two namespaces and removes them. Never rejects for what is gone already. */
@@ -155,6 +158,18 @@ export const makeRoad = async ({ delay = 0 }: RoadOptions = {}): Promise<Road> =
     await mkdir(join(FILES, v), { recursive: true });
     await writeFile(join(FILES, v, 'hosts'), `127.0.0.1 localhost ${hosts.join(' ')}\n`);
   };
+  const resolver = async (known: Readonly<Record<string, string>>) => {
+    const pairs = Object.entries(known).map(([name, address]) => `${name}=${address}`);
+    const [ip = '', ...args] = ['ip', 'netns', 'exec', c, process.execPath, RESOLVER, cloudAddress, ...pairs];
+    // It ends with its namespace.
+    const server = spawn(ip, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    await once(server.stdout, 'data');
+    await mkdir(join(FILES, v), { recursive: true });
+    await writeFile(
+      join(FILES, v, 'resolv.conf'),
+      `nameserver ${cloudAddress}\noptions timeout:1 attempts:2\n`,
+    );
+  };
   try {
     await run(['ip', 'netns', 'add', v]);
     await run(['ip', 'netns', 'add', c]);
@@ -176,6 +191,7 @@ export const makeRoad = async ({ delay = 0 }: RoadOptions = {}): Promise<Road> =
       inVehicle: (argv) => ['ip', 'netns', 'exec', v, ...argv],
       inCloud: (argv) => ['ip', 'netns', 'exec', c, ...argv],
       names,
+      resolver,
       readdRoutes,
       remove,
     };
