@@ -15,6 +15,18 @@ const sidecar = (node: string, ...labels: string[]) => ({
   app: { node, labels },
 });
 
+t.test('sidecars that listen elsewhere share all but their listeners', async (t) => {
+  const snapshots = new Snapshots(await loadXds(), { unix: 'queue.sock' });
+  const [here, there] = [15001, 15002].map((port) =>
+    snapshots.lease({ ...sidecar('1'), outbound: { host: '127.0.0.1', port } }, '1'),
+  );
+  for (const patience of [9000, 9001]) {
+    snapshots.setPolicy(policy(`answerTimeout: ${patience}ms`));
+    for (const type of ['cluster', 'route'] as const) t.equal(there!.get(type), here!.get(type), type);
+    t.not(there!.get('listener').version, here!.get('listener').version);
+  }
+});
+
 t.test(
   'a rule for apps parts sidecars, and its end joins them again, on the leases that they have',
   async (t) => {
