@@ -2,10 +2,11 @@
 // streams. How a transport serves it, and what one client has seen of it, is for server/.
 
 import { hash } from 'node:crypto';
+import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import type { Resource } from './resources/resource.ts';
 import type { Sidecar } from './resources/resources.ts';
 import type { TypeName } from './types.ts';
-import type { WireAny, Xds } from './xds/registry.ts';
+import type { Json, WireAny, Xds } from './xds/registry.ts';
 
 export interface ServedResource {
   name: string;
@@ -65,11 +66,33 @@ export function typeSnapshot(
 
 export const EMPTY: TypeSnapshot = typeSnapshot(new Map());
 
-/** Encodes what it has not seen lately: of a policy's edit only what is new. */
+/** What was made of a text, remembered for as long as it is used. */
+class Memory<Made> {
+  #seen = new Map<string, Made>();
+  #used = new Map<string, Made>();
+
+  get(json: string, make: () => Made): Made {
+    const made = this.#used.get(json) ?? this.#seen.get(json) ?? make();
+    this.#used.set(json, made);
+    return made;
+  }
+
+  /** Forgets what was not asked for since the last call. */
+  forget(): void {
+    this.#seen = this.#used;
+    this.#used = new Map();
+  }
+}
+
+/** The parts that are most of a resource: its field, in JSON and in protobuf, and their type. */
+const PARTS = { field: 'virtual_hosts', number: 2, type: 'envoy.config.route.v3.VirtualHost' };
+
+/** Encodes what it has not seen lately: of a policy's edit only what is new, and of a route configuration only the virtual hosts that
+ *  are. */
 export class Encoder {
   #xds: Xds;
-  #seen = new Map<string, ServedResource>();
-  #used = new Map<string, ServedResource>();
+  #resources = new Memory<ServedResource>();
+  #parts = new Memory<Buffer>();
 
   constructor(xds: Xds) {
     this.#xds = xds;
@@ -77,10 +100,7 @@ export class Encoder {
 
   /** Errors: LAYBY_XDS_INVALID, naming the resource and the field. */
   encode(resource: Resource): ServedResource {
-    const json = JSON.stringify(resource);
-    const served = this.#used.get(json) ?? this.#seen.get(json) ?? this.#make(resource);
-    this.#used.set(json, served);
-    return served;
+    return this.#resources.get(JSON.stringify(resource), () => this.#make(resource));
   }
 
   /** Errors: LAYBY_XDS_INVALID, naming the resource and the field. */
@@ -90,15 +110,35 @@ export class Encoder {
 
   /** Forgets what was not encoded since the last call. */
   forget(): void {
-    this.#seen = this.#used;
-    this.#used = new Map();
+    this.#resources.forget();
+    this.#parts.forget();
   }
 
   #make(resource: Resource): ServedResource {
     // An assignment is known by the name of its cluster, which its message has no `name` beside.
     const { name, ...fields } = resource;
-    const any = this.#xds.any('cluster_name' in resource ? (fields as Resource) : resource);
+    const any = this.#any('cluster_name' in resource ? (fields as Resource) : resource);
     return { name, version: shortHash(any.value), any, ...assignmentOf(resource) };
+  }
+
+  /** A message is its fields one after the other, in whatever order: so those that repeat may be encoded each for itself. */
+  #any(resource: Resource): WireAny {
+    const { [PARTS.field]: parts, ...rest } = resource;
+    if (!Array.isArray(parts)) return this.#xds.any(resource);
+    try {
+      const whole = this.#xds.any(rest as Resource);
+      const writer = new BinaryWriter().raw(whole.value);
+      for (const part of parts as Json[])
+        writer.tag(PARTS.number, WireType.LengthDelimited).bytes(this.#part(part));
+      return { ...whole, value: Buffer.from(writer.finish()) };
+    } catch {
+      // As a whole it says where.
+      return this.#xds.any(resource);
+    }
+  }
+
+  #part(json: Json): Buffer {
+    return this.#parts.get(JSON.stringify(json), () => this.#xds.encode(PARTS.type, json));
   }
 }
 
