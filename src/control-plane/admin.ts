@@ -19,7 +19,8 @@ export interface AdminRoutes {
   notReady(): string | undefined;
   metrics(): Promise<string>;
   /** Errors: LAYBY_DESTINATION_UNKNOWN. */
-  override(to: Override, destinations: string[]): void;
+  /** Resolves when it is in force on the sidecars. */
+  override(to: Override, destinations: string[]): Promise<void>;
   /** The queue's own admin listener. */
   queue: Address;
   /** What a request must bear, health and readiness apart. */
@@ -120,7 +121,7 @@ async function answer(
         state: Override;
         destinations?: string[];
       };
-      routes.override(state, destinations);
+      await routes.override(state, destinations);
       json(response, 200, routes.status(await statusOf(queue)));
       return;
     }

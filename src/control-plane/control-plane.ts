@@ -129,7 +129,10 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     ...(options.adminToken !== undefined && { token: options.adminToken }),
     queue: options.queueAdmin,
     metrics: controlPlaneMetrics(edge, ads, policy.cluster),
-    override: (to, destinations) => links.override(to, destinations),
+    override: async (to, destinations) => {
+      links.override(to, destinations);
+      await edge.holdsInForce();
+    },
     policy: () => ({ policy: edge.policy ?? null, queue: options.queue, sidecars: ads.sidecars() }),
     notReady: () => notReady(edge, ads, options.expectSidecars),
     status: (queue) => {

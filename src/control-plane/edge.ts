@@ -133,7 +133,7 @@ export class Edge {
 
   /** Tells the queue once the holds are in force on every sidecar: its receipts wait for that (law 3). */
   async #confirm(lanes: Lane[]): Promise<void> {
-    if (!(await this.#ads.settled('runtime', HOLD_PATIENCE_MS))) {
+    if (!(await this.holdsInForce())) {
       this.#log.warn(
         { destinations: lanes.map((lane) => lane.destination) },
         'a sidecar does not confirm the hold',
@@ -146,6 +146,11 @@ export class Edge {
       );
     }
     this.#tell({ destinations: this.#destinations(new Set(lanes.map((lane) => lane.destination))) });
+  }
+
+  /** Resolves when every sidecar has the holds that are decided, as far as it answers at all: false where one does not. */
+  holdsInForce(): Promise<boolean> {
+    return this.#ads.settled('runtime', HOLD_PATIENCE_MS);
   }
 
   #inputs(destination: Destination) {

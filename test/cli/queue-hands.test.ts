@@ -23,7 +23,7 @@ const makeScene = async (t: Test) => {
       notReady: () => undefined,
       policy: () => ({}),
       metrics: async () => '',
-      override: () => {},
+      override: async () => {},
     },
   );
   t.teardown(async () => {

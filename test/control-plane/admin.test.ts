@@ -16,7 +16,7 @@ const serve = (address: Address, token?: string) =>
     status: () => ({ destinations: [], sidecars: [] }),
     notReady: () => undefined,
     metrics: async () => 'layby_sidecars 0\n',
-    override: () => {},
+    override: async () => {},
     policy: () => ({}),
     ...(token !== undefined && { token }),
   });

@@ -1,13 +1,16 @@
 // The link is lost, silently or loudly: apps get receipts, soon, and never an error (law 7).
 
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
-import { appRecordsIn } from '../rig/app.ts';
+import { appRecordsIn, curl } from '../rig/app.ts';
 import { blackhole } from '../rig/faults/blackhole.ts';
 import { interfaceDown } from '../rig/faults/interface-down.ts';
+import { startLayby } from '../rig/layby.ts';
 import type { AppRecord } from '../rig/load-plan.ts';
 import { noRoad } from '../rig/namespaces.ts';
-import { makeScene, outcomesAtTheQueue, randomFile, sha256 } from './scene.ts';
+import { testdir } from '../rig/testdir.ts';
+import { makeScene, outcomesAtTheQueue, policyOf, randomFile, sha256, untilSidecar } from './scene.ts';
 
 t.setTimeout(290_000);
 
@@ -240,4 +243,25 @@ t.test('a link that the kernel reports lost', { skip: noRoad }, async (t) => {
       [{ url: 'http://deep.example/x' }],
     );
   });
+});
+
+t.test("an operator's word is in force when it is answered", async (t) => {
+  const layby = await startLayby({
+    data: join(testdir(t), 'data'),
+    policy: policyOf({ name: 'api', url: 'http://127.0.0.1:9' }),
+  });
+  t.teardown(() => layby.kill9('all'));
+  await untilSidecar(layby);
+  const envoy = layby.pidOf('envoy');
+  process.kill(envoy, 'SIGSTOP');
+  let answered = false;
+  const said = curl(`http://${layby.admin}/v1/link`, { method: 'POST', body: '{"state":"down"}' }).finally(
+    () => {
+      answered = true;
+    },
+  );
+  await sleep(250); // That nothing comes cannot be awaited.
+  t.notOk(answered, 'a sidecar that hangs is waited for');
+  process.kill(envoy, 'SIGCONT');
+  t.equal((await said).status, 200);
 });
