@@ -223,6 +223,8 @@ class Upload {
     const { body, goodput, signal } = this.#attempt;
     const { partSize } = begun;
     const running = new Set<Promise<void>>();
+    /** Of those the ones whose body is still on its way out. The others wait for their answer, and the way would be idle meanwhile. */
+    const sending = new Set<Promise<void>>();
     let failure: { error: unknown } | undefined;
     let grown: Promise<void> | undefined;
     for (let number = 1; ; ) {
@@ -234,13 +236,21 @@ class Upload {
       // After a failure what is under way may still arrive, and is then not sent again.
       if (done && running.size === 0) break;
       const end = whole ? Math.min(bytes, start + partSize) : start + partSize;
-      const free = !done && running.size < partsAtOnce(partSize, goodput.rate);
+      const atOnce = partsAtOnce(partSize, goodput.rate);
+      const free = !done && sending.size < atOnce && running.size <= atOnce;
       if (free && end <= bytes) {
-        const sent = this.#sendPart(begun, { number, start, end }, () => running.size - 1)
+        const { promise, resolve: out } = Promise.withResolvers<void>();
+        const isOut = promise.then(() => void sending.delete(isOut));
+        sending.add(isOut);
+        const beside = () => Math.min(running.size, partsAtOnce(partSize, goodput.rate)) - 1;
+        const sent = this.#sendPart(begun, { number, start, end }, beside, out)
           .catch((error: unknown) => {
             failure ??= { error };
           })
-          .finally(() => running.delete(sent));
+          .finally(() => {
+            out();
+            running.delete(sent);
+          });
         running.add(sent);
         number += 1;
         continue;
@@ -254,12 +264,13 @@ class Upload {
           .finally(() => {
             grown = undefined;
           });
-      await Promise.race(free ? [...running, grown] : running);
+      await Promise.race([...running, ...sending, ...(free ? [grown] : [])]);
     }
     if (failure) throw failure.error;
   }
 
-  async #sendPart(begun: Begun, part: PartRange, beside: () => number): Promise<void> {
+  /** `out`: told when all of its body is on its way, at the latest. */
+  async #sendPart(begun: Begun, part: PartRange, beside: () => number, out: () => void): Promise<void> {
     const { goodput, entry } = this.#attempt;
     const { crc, md5 } = await this.#sums(part, !begun.crc32c);
     const outgoing = new OutgoingBody(this.#attempt, part, this.#begin);
@@ -276,7 +287,7 @@ class Upload {
             ? ['x-amz-checksum-crc32c', base64Of(crc)]
             : ['content-md5', Buffer.from(md5, 'hex').toString('base64')]),
         ],
-        body: { bytes, pieces: outgoing.pieces() },
+        body: { bytes, pieces: followedBy(outgoing.pieces(), out) },
       });
     } catch (error) {
       if (outgoing.damage) throw outgoing.damage;
@@ -393,6 +404,11 @@ class Upload {
   #ended(answer: S3Answer): Ended {
     return new Ended(resultOf(answer, this.#moved));
   }
+}
+
+async function* followedBy(pieces: AsyncGenerator<Buffer>, over: () => void): AsyncGenerator<Buffer> {
+  yield* pieces;
+  over();
 }
 
 async function* one(piece: Buffer): AsyncGenerator<Buffer> {
