@@ -13,10 +13,10 @@ import { Scratch } from './scratch.ts';
 const MIB = 1024 * 1024;
 const SMALL_BYTES = 16 * 1024;
 
-// --full: the sizes of the goals, and 5 Mbit/s too: an hour and a half. Without it, or with --quick: twenty minutes.
 /** From end to end, ms: a round trip is twice that, as on LTE. */
 const DELAY = 30;
 
+// --full: the sizes of the goals, and 5 Mbit/s too: two hours. Without it, or with --quick: an hour, most of it for peers that begin anew.
 const plan = planFromArguments(['full'], ['mib', 'small', 'senders']);
 const full = plan.flags.has('full');
 const largeBytes = Number(plan.options.mib ?? (full ? 256 : 64)) * MIB;

@@ -18,8 +18,7 @@ export interface AdminRoutes {
   /** Why traffic cannot flow yet, or undefined when it can. */
   notReady(): string | undefined;
   metrics(): Promise<string>;
-  /** Errors: LAYBY_DESTINATION_UNKNOWN. */
-  /** Resolves when it is in force on the sidecars. */
+  /** Resolves when it is in force on the sidecars. Rejects with LAYBY_LINK_INVALID, LAYBY_DESTINATION_UNKNOWN. */
   override(to: Override, destinations: string[]): Promise<void>;
   /** The queue's own admin listener. */
   queue: Address;
