@@ -1,7 +1,7 @@
 // One sender on a fresh road that is shaped and broken: how long it took, and what went over the way for it.
 
 import { randomFillSync } from 'node:crypto';
-import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { blackhole } from '../../test/rig/faults/blackhole.ts';
@@ -40,10 +40,16 @@ async function sentBy({ road }: Place): Promise<number> {
   return (JSON.parse(said) as { stats64: { tx: { bytes: number } } }[])[0]!.stats64.tx.bytes;
 }
 
-/** Whether the server has so many objects before it is `late`, ms. */
-async function untilThere({ dir }: Place, objects: number, late: number): Promise<boolean> {
-  const there = async () => (await readdir(join(dir, 's3', BUCKET))).filter((name) => name.endsWith('.bin'));
-  while ((await there()).length < objects) {
+/** Whether the server has so many objects, whole, before it is `late`, ms. A sender that was killed may leave a torn one under its name. */
+async function untilThere({ dir }: Place, objects: number, bytes: number, late: number): Promise<boolean> {
+  const bucket = join(dir, 's3', BUCKET);
+  const there = async () => {
+    const names = (await readdir(bucket)).filter((name) => name.endsWith('.bin'));
+    if (names.length < objects) return false;
+    const sizes = await Promise.all(names.map(async (name) => (await stat(join(bucket, name))).size));
+    return sizes.every((size) => size === bytes);
+  };
+  while (!(await there())) {
     if (performance.now() > late) return false;
     await sleep(50); // A directory is asked: it does not tell.
   }
@@ -104,7 +110,8 @@ export async function measure(
     ];
     await one.go();
     const ideal = (count * bytes) / (mbit * 125);
-    const there = await untilThere(place, count, began + Math.max(LEAST_PATIENCE_MS, PATIENCE * ideal));
+    const late = began + Math.max(LEAST_PATIENCE_MS, PATIENCE * ideal);
+    const there = await untilThere(place, count, bytes, late);
     const ms = performance.now() - began;
     const sent = (await sentBy(place)) - before;
     over.abort();
