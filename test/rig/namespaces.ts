@@ -112,16 +112,21 @@ const macOf = async (namespace: string): Promise<string> => {
   return link.match(/link\/ether ([0-9a-f:]{17})/)![1]!;
 };
 
+/** Resolves when a program of the road has said that it is there, rejects where it ends before. */
+const ready = async (program: ChildProcess, what: string): Promise<void> => {
+  const ended = once(program, 'exit').then(([code]) => {
+    throw new Error(`the ${what} of the road ended with ${code}`);
+  });
+  ended.catch(() => {}); // Afterwards whoever uses the road will see.
+  await Promise.race([once(program.stdout!, 'data'), ended]);
+};
+
 /** A device in each of the two namespaces, with a wire between them that takes `delay` ms each way. */
 const delayedWire = async (v: string, c: string, delay: number): Promise<ChildProcess> => {
   const id = randomBytes(4).toString('hex');
   const ends = [`layby${id}v`, `layby${id}c`];
   const wire = spawn('python3', [WIRE, ...ends, String(delay)], { stdio: ['ignore', 'pipe', 'inherit'] });
-  const ended = once(wire, 'exit').then(([code]) => {
-    throw new Error(`the wire of the road ended with ${code}`);
-  });
-  ended.catch(() => {}); // Afterwards whoever uses the road will see.
-  await Promise.race([once(wire.stdout!, 'data'), ended]);
+  await ready(wire, 'wire');
   for (const [at, namespace] of [v, c].entries())
     await run(['ip', 'link', 'set', ends[at]!, 'netns', namespace, 'name', DEVICE]);
   return wire;
@@ -162,8 +167,7 @@ export const makeRoad = async ({ delay = 0 }: RoadOptions = {}): Promise<Road> =
     const pairs = Object.entries(known).map(([name, address]) => `${name}=${address}`);
     const [ip = '', ...args] = ['ip', 'netns', 'exec', c, process.execPath, RESOLVER, cloudAddress, ...pairs];
     // It ends with its namespace.
-    const server = spawn(ip, args, { stdio: ['ignore', 'pipe', 'inherit'] });
-    await once(server.stdout, 'data');
+    await ready(spawn(ip, args, { stdio: ['ignore', 'pipe', 'inherit'] }), 'resolver');
     await mkdir(join(FILES, v), { recursive: true });
     await writeFile(
       join(FILES, v, 'resolv.conf'),
