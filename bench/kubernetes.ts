@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { pino } from 'pino';
 import type { ClientStatus } from '../src/control-plane/server/client.ts';
 import { LEAN } from '../src/embedded/lean.ts';
 import { KubernetesSource } from '../src/policy/sources/kubernetes/source.ts';
@@ -142,6 +143,9 @@ for (let round = 0; round < rounds; round += 1) {
       },
       onVerdict: () => {},
       onProblem: (problem) => console.error(problem.line),
+      onEndpoints: () => {},
+      dir,
+      log: pino({ level: 'silent' }),
     });
     source.start();
   });

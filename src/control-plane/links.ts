@@ -69,7 +69,8 @@ export class Links {
     edge.onLanes = (lanes) => this.#traffic(lanes);
     this.#kernel = watchKernel({
       log,
-      targets: () => this.#destinations().map((destination) => upstreamOf(destination).host),
+      targets: () =>
+        this.#destinations().flatMap((each) => (each.upstream.service ? [] : [upstreamOf(each).host])),
       onChange: (reachable) => {
         this.#reachable = reachable;
         this.#sayKernel();
@@ -102,14 +103,15 @@ export class Links {
     }
   }
 
-  /** What is said of all ways out at once; this machine itself is reached without any. */
+  /** What is said of all ways out at once; this machine itself, and what is in its cluster, is reached without any. */
   #sayNetwork(): void {
     for (const destination of this.#destinations()) {
-      if (isOwn(upstreamOf(destination).host)) continue;
+      const { service } = destination.upstream;
+      const within = service !== undefined || isOwn(upstreamOf(destination).host);
       const route = this.#links.get(destination.name)?.hints.kernel;
       this.#say(destination.name, {
-        network: networkWord(this.#network, route),
-        probe: this.#probe,
+        network: within ? undefined : networkWord(this.#network, route),
+        probe: within ? undefined : this.#probe,
       });
     }
   }

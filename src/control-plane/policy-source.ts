@@ -8,6 +8,7 @@ import type { KubernetesOptions, KubernetesSource } from '../policy/sources/kube
 import { LaybyError } from '../telemetry/error.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Edge } from './edge.ts';
+import { wantedBy } from './resources/endpoints.ts';
 import type { DiscoveryServer } from './server/discovery.ts';
 import type { Snapshots } from './snapshots.ts';
 import { standings } from './standing.ts';
@@ -86,13 +87,22 @@ export async function clusterSource(
   const { KubernetesSource } = await import('../policy/sources/kubernetes/source.ts');
   const { verdictText } = await import('../policy/sources/kubernetes/objects.ts');
   let problem: LaybyError | undefined;
+  const follow = () => cluster.endpoints.follow(edge.policy ? wantedBy(edge.policy).values() : []);
   const cluster = new KubernetesSource({
     ...options,
+    ...{ dir: into.dir, log },
     inForce: () => edge.policy,
     refusal: (destination) => snapshots.refusal(destination),
-    standings: () => standings(ads.clients, edge.policy ?? { destinations: [] }),
+    standings: () => {
+      const policy = edge.policy ?? { destinations: [] };
+      return standings(ads.clients, policy, (wanted) => cluster.endpoints.find(wanted).problem);
+    },
     onPolicy: (policy) => {
       problem = put(policy, into);
+      follow();
+    },
+    onEndpoints: () => {
+      if (snapshots.lookAtEndpoints()) ads.push('endpoint');
     },
     onVerdict: (verdict) =>
       log.error({ problem: verdictText(verdict) }, 'an object is refused; what was in force of it stays'),
@@ -100,6 +110,10 @@ export async function clusterSource(
   });
   const settled = () => cluster.standingChanged();
   ads.on('settled', settled);
+  snapshots.endpointsOf = (wanted) => cluster.endpoints.find(wanted).priorities;
+  // Of the last good policy.
+  snapshots.lookAtEndpoints();
+  follow();
   cluster.start();
   return {
     problem: () => problem ?? cluster.problem,

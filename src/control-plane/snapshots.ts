@@ -2,11 +2,13 @@
 
 import type { Identities } from '../identity/identities.ts';
 import { sidecarId } from '../identity/spiffe.ts';
+import type { Priorities, Wanted } from '../policy/cluster-service.ts';
 import { keysOf } from '../policy/in-force.ts';
 import type { Destination, Policy } from '../policy/policy.ts';
 import { policyOf } from '../policy/version.ts';
 import { messageOf } from '../telemetry/error.ts';
 import type { Address } from '../wire/address.ts';
+import { endpointAssignment, wantedBy } from './resources/endpoints.ts';
 import { holdsLayer } from './resources/holds.ts';
 import { namedResource } from './resources/proxyless.ts';
 import { listenersFor, type Sidecar, sharedResources, wherever } from './resources/resources.ts';
@@ -55,22 +57,29 @@ function groupKey(policy: Policy, { app, ...sidecar }: Sidecar): string {
   return JSON.stringify([wherever(sidecar), apps, beside]);
 }
 
+/** What all sidecars share, and changes apart from the policy. */
+interface OfAll {
+  runtime: TypeSnapshot;
+  endpoint: TypeSnapshot;
+}
+
 /** What sidecars have in common that say the same of themselves. */
 class Kind {
   readonly sidecar: Sidecar;
-  readonly #holds: () => TypeSnapshot;
+  readonly #ofAll: Readonly<OfAll>;
   leases = 0;
   ofPolicy: OfPolicy = NOTHING;
 
-  constructor(sidecar: Sidecar, holds: () => TypeSnapshot) {
+  constructor(sidecar: Sidecar, ofAll: Readonly<OfAll>) {
     this.sidecar = sidecar;
-    this.#holds = holds;
+    this.#ofAll = ofAll;
   }
 
   get(type: TypeName): TypeSnapshot {
     switch (type) {
       case 'runtime':
-        return this.#holds();
+      case 'endpoint':
+        return this.#ofAll[type];
       case 'cluster':
         return this.ofPolicy.group.clusters;
       case 'route':
@@ -117,15 +126,18 @@ export class Snapshots implements Catalog {
   #encoder: Encoder;
   /** Apart, or each hold would make the encoder forget the policy. */
   #holdsEncoder: Encoder;
+  #endpointsEncoder: Encoder;
   #policy: Policy | undefined;
   #held = '';
-  #holds: TypeSnapshot;
+  readonly #ofAll: OfAll;
   /** Sidecars that say the same of themselves are one kind. Without streams it is forgotten. */
   #kinds = new Map<string, Kind>();
   #groups = new Map<string, Group>();
   #identities: Identities | undefined;
   /** Called when a sidecar has newer secrets than it was sent. */
   onSecrets: () => void = () => {};
+  /** What is known of the endpoints that the policy wants. */
+  endpointsOf: (wanted: Wanted) => Priorities = () => [];
 
   /** Without identities there are no secrets to be had. */
   constructor(xds: Xds, queue: Address, identities?: Identities) {
@@ -134,7 +146,8 @@ export class Snapshots implements Catalog {
     this.#identities = identities;
     this.#encoder = new Encoder(xds);
     this.#holdsEncoder = new Encoder(xds);
-    this.#holds = this.#holdsEncoder.snapshot([holdsLayer([])]);
+    this.#endpointsEncoder = new Encoder(xds);
+    this.#ofAll = { runtime: this.#holdsEncoder.snapshot([holdsLayer([])]), endpoint: EMPTY };
   }
 
   /** Why Envoy's words in a destination are none; undefined: they are right, or it has none. */
@@ -165,6 +178,18 @@ export class Snapshots implements Catalog {
     this.#groups = groups;
     for (const [kind, ofPolicy] of next) kind.ofPolicy = ofPolicy;
     this.#encoder.forget();
+    this.lookAtEndpoints();
+  }
+
+  /** Those of which nothing is known are none: to say nothing of them would keep a sidecar waiting. Returns whether that is anything new. */
+  lookAtEndpoints(): boolean {
+    const before = this.#ofAll.endpoint;
+    const wanted = this.#policy ? wantedBy(this.#policy) : new Map<string, Wanted>();
+    this.#ofAll.endpoint = this.#endpointsEncoder.snapshot(
+      [...wanted].map(([name, each]) => endpointAssignment(name, this.endpointsOf(each))),
+    );
+    this.#endpointsEncoder.forget();
+    return this.#ofAll.endpoint.version !== before.version;
   }
 
   /** Returns whether that is anything new. */
@@ -173,7 +198,7 @@ export class Snapshots implements Catalog {
     const key = names.join('\0');
     if (key === this.#held) return false;
     this.#held = key;
-    this.#holds = this.#holdsEncoder.snapshot([holdsLayer(names)]);
+    this.#ofAll.runtime = this.#holdsEncoder.snapshot([holdsLayer(names)]);
     this.#holdsEncoder.forget();
     return true;
   }
@@ -182,7 +207,7 @@ export class Snapshots implements Catalog {
     const key = JSON.stringify(sidecar);
     let kind = this.#kinds.get(key);
     if (!kind) {
-      kind = new Kind(sidecar, () => this.#holds);
+      kind = new Kind(sidecar, this.#ofAll);
       if (this.#policy) kind.ofPolicy = this.#make(this.#groups, this.#policy, sidecar);
       this.#kinds.set(key, kind);
     }

@@ -1,7 +1,9 @@
 // What the connected sidecars have of one destination or service, for its status in Kubernetes. A refusal is of whom the refused resources
 // belong to; of a resource that all share, of those that the words name; else of all.
 
+import type { Wanted } from '../policy/cluster-service.ts';
 import type { Policy } from '../policy/policy.ts';
+import { wantedOf } from './resources/endpoints.ts';
 import type { Client } from './server/client.ts';
 import type { Refusal } from './server/subscription.ts';
 
@@ -12,6 +14,8 @@ export interface Standing {
   programmed: number;
   /** Which sidecar has refused something of it, and its words. */
   nack?: string;
+  /** Services of the cluster that it names and that have no endpoints. */
+  unresolved?: string;
 }
 
 /** Clusters and what belongs to them are called NAME, NAME/WHAT and NAME@WHICH. */
@@ -24,12 +28,14 @@ const concerned = ({ names, message }: Refusal, all: ReadonlySet<string>): Reado
   return said.size > 0 ? said : all;
 };
 
-/** By name. */
+/** By name. `missing`: why a Service has no endpoints; undefined: it has. */
 export const standings = (
   clients: Iterable<Client>,
   { destinations, services = [] }: Pick<Policy, 'destinations' | 'services'>,
+  missing: (wanted: Wanted) => string | undefined,
 ): ((name: string) => Standing) => {
-  const all = new Set([...destinations, ...services].map(({ name }) => name));
+  const parts = new Map([...destinations, ...services].map((part) => [part.name, part]));
+  const all = new Set(parts.keys());
   const each = [...clients].map((client) => ({
     id: client.id,
     answered: client.answered,
@@ -45,6 +51,13 @@ export const standings = (
       if (against) nack ??= `sidecar ${id}: ${against.message}`;
       else if (answered) programmed += 1;
     }
-    return { sidecars: each.length, programmed, ...(nack !== undefined && { nack }) };
+    const part = parts.get(name);
+    const unresolved = [...new Set(part ? wantedOf(part).flatMap((wanted) => missing(wanted) ?? []) : [])];
+    return {
+      sidecars: each.length,
+      programmed,
+      ...(nack !== undefined && { nack }),
+      ...(unresolved.length > 0 && { unresolved: unresolved.join('\n') }),
+    };
   };
 };

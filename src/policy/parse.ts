@@ -108,8 +108,8 @@ export const parsePolicy = (files: readonly PolicyFile[]): Policy => {
     documents.map(({ value }) => value as Value).filter((value) => value.kind === kind);
   const [mesh] = ofKind<MeshDocument>(MESH_KIND);
   return policyOf({
-    destinations: ofKind<DestinationDocument>(KIND).map(resolve),
-    services: ofKind<ServiceDocument>(SERVICE_KIND).map(resolveService),
+    destinations: ofKind<DestinationDocument>(KIND).map((each) => resolve(each)),
+    services: ofKind<ServiceDocument>(SERVICE_KIND).map((each) => resolveService(each)),
     ...(mesh && resolveMesh(mesh)),
   });
 };

@@ -2,6 +2,7 @@
 // source of the operator's document, src/policy/parse.ts turns one into the other.
 
 import type { Address } from '../wire/address.ts';
+import type { ClusterService } from './cluster-service.ts';
 
 export type StoreMode = 'never' | 'failover' | 'always';
 export type ReceiptKind = 'redirect' | 'accepted' | 's3' | 'auto';
@@ -29,6 +30,8 @@ export interface Segmenting {
 export interface Upstream {
   /** http or https, no query, no fragment; a path is put before the app's path. Always without a trailing slash. */
   url: string;
+  /** Whose endpoints it has, by the port of its URL; undefined: what DNS says of its host. */
+  service?: ClusterService;
   /** What clusters and the egress listener know it by; undefined: the name of the destination. */
   name?: string;
   sign?: { aws: { service: string; region: string } };
@@ -39,7 +42,7 @@ export interface Upstream {
   /** The upstreams of a part of the requests, each whole; the rest go to `url`. */
   split?: { percent: number; to: Upstream }[];
   /** Copies of so many requests go there, and nobody waits for their answers. */
-  mirror?: { url: string; percent: number };
+  mirror?: { url: string; percent: number; service?: ClusterService };
 }
 
 export interface HeaderEdit {
@@ -150,6 +153,8 @@ export interface Service {
   node: string;
   /** Where that sidecar takes calls, over TLS. */
   address: Address;
+  /** Each pod behind this Service is one such app, with its sidecar at the port of `address`. */
+  pods?: ClusterService;
   /** Where the app listens. */
   app: Address;
   /** What it speaks; default: http1. */

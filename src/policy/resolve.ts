@@ -4,6 +4,7 @@
 import { createHash } from 'node:crypto';
 import Value from 'typebox/value';
 import { parseAddress } from '../wire/address.ts';
+import { clusterServiceOf } from './cluster-service.ts';
 import { canonicalHost } from './host.ts';
 import type {
   Destination,
@@ -39,9 +40,16 @@ const segmentOf = ({ bytes, time, name }: FilledSegment): Segmenting => ({
   name,
 });
 
-const withoutTrailingSlash = (text: string): string => {
-  const { protocol, host, pathname } = new URL(text);
-  return `${protocol}//${host}${pathname.replace(/\/+$/, '')}`;
+/** Where a document is. */
+export interface Origin {
+  /** In a cluster, whose Services it may name. */
+  inCluster?: boolean;
+}
+
+const targetOf = (text: string, { inCluster }: Origin): Pick<Upstream, 'url' | 'service'> => {
+  const { protocol, host, hostname, pathname } = new URL(text);
+  const service = inCluster ? clusterServiceOf(hostname) : undefined;
+  return { url: `${protocol}//${host}${pathname.replace(/\/+$/, '')}`, ...(service && { service }) };
 };
 
 const mapped = <Key extends string>(
@@ -69,20 +77,22 @@ const upstreamOf = (
   destination: string,
   { url, sign, protocol, connectTimeout, split, mirror }: UpstreamSpec,
   own: boolean,
+  origin: Origin,
 ): Upstream => {
   const whole: Omit<Upstream, 'name' | 'split'> = {
-    url: withoutTrailingSlash(url),
+    ...targetOf(url, origin),
     ...(sign && { sign }),
     ...(protocol === 'http2' && { protocol }),
     ...(connectTimeout !== undefined && { connectTimeout: parseDuration(connectTimeout) }),
-    ...(mirror && { mirror: { url: withoutTrailingSlash(mirror.url), percent: mirror.percent ?? 100 } }),
+    ...(mirror && { mirror: { ...targetOf(mirror.url, origin), percent: mirror.percent ?? 100 } }),
   };
+  const { service: _, ...elsewhere } = whole;
   return {
     ...(own ? whole : named(destination, whole)),
     ...(split && {
       split: split.map((part) => ({
         percent: part.percent,
-        to: named(destination, { ...whole, url: withoutTrailingSlash(part.url) }),
+        to: named(destination, { ...elsewhere, ...targetOf(part.url, origin) }),
       })),
     }),
   };
@@ -119,7 +129,11 @@ const treatmentOf = ({
 const methodsOf = (methods: readonly string[]): string[] =>
   [...new Set(methods.map((method) => method.toUpperCase()))].sort();
 
-const ruleOf = (destination: string, { match, upstream, store, ...treatment }: RuleSpec): Rule => {
+const ruleOf = (
+  destination: string,
+  { match, upstream, store, ...treatment }: RuleSpec,
+  origin: Origin,
+): Rule => {
   const { path, methods, apps } = match;
   const { patience, ttl, ...rest } = store ?? {};
   return {
@@ -134,7 +148,7 @@ const ruleOf = (destination: string, { match, upstream, store, ...treatment }: R
       }),
     },
     changes: {
-      ...(upstream && { upstream: upstreamOf(destination, upstream, false) }),
+      ...(upstream && { upstream: upstreamOf(destination, upstream, false, origin) }),
       ...treatmentOf(treatment),
       ...(store && {
         store: {
@@ -148,7 +162,7 @@ const ruleOf = (destination: string, { match, upstream, store, ...treatment }: R
 };
 
 /** `document`: one that the check found right. */
-export const resolve = (document: DestinationDocument): Destination => {
+export const resolve = (document: DestinationDocument, origin: Origin = {}): Destination => {
   const { metadata, spec } = Value.Default(DestinationSchema, document) as DestinationDocument;
   const { patience, ttl, quota, stream, ...store } = spec.store as FilledStore;
   const { rate, linkRates, links, budget, ...replay } = spec.replay as FilledReplay;
@@ -157,10 +171,10 @@ export const resolve = (document: DestinationDocument): Destination => {
     name,
     // Sorted, since their order says nothing: so it does not change the version either.
     hosts: spec.hosts.map(canonicalHost).sort(),
-    upstream: upstreamOf(name, spec.upstream, true),
+    upstream: upstreamOf(name, spec.upstream, true, origin),
     ...(spec.tunnel === 'allow' && { tunnel: 'allow' as const }),
     ...treatmentOf(spec),
-    ...(spec.rules && { rules: spec.rules.map((rule) => ruleOf(name, rule)) }),
+    ...(spec.rules && { rules: spec.rules.map((rule) => ruleOf(name, rule, origin)) }),
     ...(spec.envoy && { envoy: spec.envoy as Destination['envoy'] & object }),
     store: {
       ...store,
@@ -182,16 +196,21 @@ export const resolve = (document: DestinationDocument): Destination => {
 };
 
 /** `document`: one that the check found right. */
-export const resolveService = ({ metadata, spec }: ServiceDocument): Service => ({
-  name: metadata.name,
-  hosts: spec.hosts.map(canonicalHost).sort(),
-  node: spec.node,
-  address: parseAddress(spec.address),
-  app: parseAddress(spec.app),
-  ...(spec.protocol === 'http2' && { protocol: 'http2' as const }),
-  ...(spec.tunnel === 'allow' && { tunnel: 'allow' as const }),
-  allow: [...new Set(spec.allow)].sort(),
-});
+export const resolveService = ({ metadata, spec }: ServiceDocument, { inCluster }: Origin = {}): Service => {
+  const address = parseAddress(spec.address);
+  const pods = inCluster && 'host' in address ? clusterServiceOf(address.host) : undefined;
+  return {
+    name: metadata.name,
+    hosts: spec.hosts.map(canonicalHost).sort(),
+    node: spec.node,
+    address,
+    ...(pods && { pods }),
+    app: parseAddress(spec.app),
+    ...(spec.protocol === 'http2' && { protocol: 'http2' as const }),
+    ...(spec.tunnel === 'allow' && { tunnel: 'allow' as const }),
+    allow: [...new Set(spec.allow)].sort(),
+  };
+};
 
 /** `document`: one that the check found right. */
 export const resolveMesh = ({ spec }: MeshDocument): Pick<Policy, 'passthrough'> =>

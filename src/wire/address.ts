@@ -5,9 +5,12 @@ import { LaybyError } from '../telemetry/error.ts';
 
 export type Address = { unix: string } | { host: string; port: number };
 
+/** sockaddr_un of Linux, less the byte that ends it. */
+const LONGEST_PATH = 107;
+
 /** Errors: LAYBY_ADDRESS_INVALID. `[::1]:80` is IPv6. */
 export function parseAddress(text: string, what = 'address'): Address {
-  if (text.startsWith('unix:')) return { unix: text.slice(5) };
+  if (text.startsWith('unix:')) return { unix: pathOf(text.slice(5), what) };
   const match = /^(\[[0-9a-fA-F:.]+\]|[^:]*):(\d{1,5})$/.exec(text);
   const port = match ? Number(match[2]) : Number.NaN;
   if (!match || port > 65535) {
@@ -17,6 +20,17 @@ export function parseAddress(text: string, what = 'address'): Address {
   }
   const host = match[1]!.replace(/^\[|\]$/g, '') || '127.0.0.1';
   return { host, port };
+}
+
+function pathOf(path: string, what: string): string {
+  if (path !== '' && Buffer.byteLength(path) <= LONGEST_PATH) return path;
+  const message =
+    path === ''
+      ? 'has no path'
+      : `has a path of ${Buffer.byteLength(path)} bytes: sockets have ${LONGEST_PATH} at most`;
+  throw new LaybyError('LAYBY_ADDRESS_INVALID', `${what} "unix:${path}" ${message}`, {
+    remedy: 'write unix:PATH with a shorter path, like unix:/run/layby/xds.sock',
+  });
 }
 
 export const formatAddress = (address: Address): string =>

@@ -14,7 +14,7 @@ import {
   type ControlPlaneOptions,
   startControlPlane,
 } from '../../src/control-plane/control-plane.ts';
-import { configSource, type Discovery } from '../../src/control-plane/resources/listeners.ts';
+import { configSource, type Discovery } from '../../src/control-plane/resources/config-source.ts';
 import type { ClientStatus } from '../../src/control-plane/server/client.ts';
 import { type BootstrapOptions, bootstrap } from '../../src/embedded/bootstrap.ts';
 import { findEnvoy } from '../../src/parts/envoy.ts';

@@ -119,7 +119,6 @@ t.test('two control planes say their words in one status', { skip: noKubernetes 
         verdicts: () => [{ object: old, findings: [] }],
         standings: () => () => ({ sidecars: 0, programmed: 0 }),
         current: () => old,
-        path: () => `${path}/status`,
         onWritten: () => {},
         onProblem: (problem) => t.fail(problem.message),
       });

@@ -13,6 +13,7 @@ import { parseAllDocuments } from 'yaml';
 import { settingsOf } from '../../src/inject/read-settings.ts';
 import { helm, noHelm } from '../rig/helm.ts';
 import { type Cluster, noKubernetes, startCluster } from '../rig/kubernetes/cluster.ts';
+import { addNode } from '../rig/kubernetes/node.ts';
 import { kubernetesProgram } from '../rig/kubernetes/programs.ts';
 import { run } from '../rig/run.ts';
 import { testdir } from '../rig/testdir.ts';
@@ -107,29 +108,6 @@ interface PodSpec {
   }[];
 }
 
-/** Objects that are as good as nodes for the scheduler. */
-async function addNode(cluster: Cluster, name: string, labels: Record<string, string>): Promise<void> {
-  const node = {
-    apiVersion: 'v1',
-    kind: 'Node',
-    metadata: { name, labels: { 'kubernetes.io/os': 'linux', ...labels } },
-  };
-  await cluster.api('POST', '/api/v1/nodes', node);
-  const status = {
-    capacity: { cpu: '8', memory: '16Gi', pods: '250' },
-    allocatable: { cpu: '8', memory: '16Gi', pods: '250' },
-    conditions: [{ type: 'Ready', status: 'True' }],
-  };
-  await cluster.api('PATCH', `/api/v1/nodes/${name}/status`, { status }, 'application/merge-patch+json');
-  // What a node that is new has until the controllers know it.
-  await cluster.api(
-    'PATCH',
-    `/api/v1/nodes/${name}`,
-    { spec: { taints: null } },
-    'application/merge-patch+json',
-  );
-}
-
 async function until<T>(ask: () => Promise<T | undefined>, timeout = 60_000): Promise<T> {
   for (const deadline = Date.now() + timeout; ; await sleep(100)) {
     const answer = await ask();
@@ -181,8 +159,8 @@ t.test(
     const cluster = await installed(t);
     const { kubectl } = cluster;
     const env = { KUBECONFIG: cluster.kubeconfig };
-    await addNode(cluster, 'cloud', { 'node-role.kubernetes.io/control-plane': '' });
-    await addNode(cluster, 'vehicle', { 'layby.dev/edge': 'true' });
+    await addNode(cluster, 'cloud', { labels: { 'node-role.kubernetes.io/control-plane': '' } });
+    await addNode(cluster, 'vehicle', { labels: { 'layby.dev/edge': 'true' } });
     const places = await until(async () => {
       const form =
         '{range .items[*]}{.metadata.labels.app\\.kubernetes\\.io/component}={.spec.nodeName} {end}';
@@ -203,6 +181,9 @@ t.test(
       ['watch', 'destinations.layby.dev', 'yes'],
       ['patch', 'destinations.layby.dev --subresource=status', 'yes'],
       ['patch', 'destinations.layby.dev', 'no'],
+      ['watch', 'services', 'yes'],
+      ['watch', 'endpointslices.discovery.k8s.io', 'yes'],
+      ['get', 'endpoints', 'no'],
       ['list', 'secrets', 'no'],
       ['list', 'pods', 'no'],
     ] as const)

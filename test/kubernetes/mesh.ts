@@ -5,7 +5,12 @@ import type { Test } from 'tap';
 import type { ControlPlaneOptions } from '../../src/control-plane/control-plane.ts';
 import type { Condition, Status } from '../../src/policy/sources/kubernetes/status.ts';
 import { type Plane, plane } from '../control-plane/sidecar.ts';
-import { type Cluster, startCluster, writeKubeconfig } from '../rig/kubernetes/cluster.ts';
+import {
+  type Cluster,
+  type ClusterOptions,
+  startCluster,
+  writeKubeconfig,
+} from '../rig/kubernetes/cluster.ts';
 import { installCrds } from '../rig/kubernetes/crds.ts';
 import { freePort } from '../rig/ports.ts';
 
@@ -20,6 +25,8 @@ metadata: { name: layby }
 rules:
   - { apiGroups: [layby.dev], resources: [destinations, services, meshes], verbs: [get, list, watch] }
   - { apiGroups: [layby.dev], resources: [destinations/status, services/status, meshes/status], verbs: [patch] }
+  - { apiGroups: [""], resources: [services], verbs: [get, list, watch] }
+  - { apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [get, list, watch] }
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
@@ -29,8 +36,12 @@ subjects: [{ kind: ServiceAccount, name: layby, namespace: default }]
 `;
 
 /** With the custom resources, and a kubeconfig of Layby's own service account. */
-export async function policyCluster(t: Test, dir: string): Promise<{ cluster: Cluster; kubeconfig: string }> {
-  const cluster = await startCluster({ dir: join(dir, 'cluster') });
+export async function policyCluster(
+  t: Test,
+  dir: string,
+  others: ClusterOptions['with'] = [],
+): Promise<{ cluster: Cluster; kubeconfig: string }> {
+  const cluster = await startCluster({ dir: join(dir, 'cluster'), with: others });
   t.teardown(() => cluster.close());
   await installCrds(cluster);
   await cluster.kubectl(['apply', '-f', '-'], RIGHTS);

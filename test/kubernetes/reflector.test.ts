@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { kubeconfigAccess } from '../../src/policy/sources/kubernetes/access.ts';
 import { Api } from '../../src/policy/sources/kubernetes/api.ts';
+import { pathOf } from '../../src/policy/sources/kubernetes/names.ts';
+import { policyObject } from '../../src/policy/sources/kubernetes/objects.ts';
 import { Reflector } from '../../src/policy/sources/kubernetes/reflector.ts';
 import type { LaybyError } from '../../src/telemetry/error.ts';
 import { noKubernetes, writeKubeconfig } from '../rig/kubernetes/cluster.ts';
@@ -30,7 +32,8 @@ t.test('objects are followed', { skip: noKubernetes }, async (t) => {
     const events = new EventEmitter();
     const problems: LaybyError[] = [];
     const reflector = new Reflector(api, {
-      kind: 'Destination',
+      path: pathOf('Destination', undefined),
+      lean: (raw) => policyObject('Destination', raw),
       longestPause: 500,
       ...(watchSeconds !== undefined && { watchSeconds }),
       onChange: () => events.emit('change'),

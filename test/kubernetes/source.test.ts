@@ -35,6 +35,7 @@ t.test('policy from a cluster', { skip: noKubernetes }, async (t) => {
       conditions: [
         { type: 'Accepted', status: 'True', message: 'by 1 control plane' },
         { type: 'Programmed', status: 'True', message: '1 of 1 sidecar on 1 node' },
+        { type: 'ResolvedRefs', status: 'True' },
         { type: 'Nacked', status: 'False' },
       ],
       nodes: [{ node: 'edge-1', accepted: true, sidecars: 1, programmed: 1 }],

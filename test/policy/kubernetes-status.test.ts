@@ -27,6 +27,7 @@ t.test('the words of all nodes are kept, and the conditions follow from all of t
   t.same(said(one), [
     ['Accepted', 'True', 'Accepted', 'by 1 control plane'],
     ['Programmed', 'True', 'Programmed', '2 of 2 sidecars on 1 node'],
+    ['ResolvedRefs', 'True', 'ResolvedRefs', ''],
     ['Nacked', 'False', 'NotNacked', ''],
   ]);
   const two = statusWith(one, report({ node: 'edge-0', sidecars: 1, programmed: 0 }), LATER);
@@ -37,14 +38,14 @@ t.test('the words of all nodes are kept, and the conditions follow from all of t
   );
   t.same(
     two.conditions.map(({ lastTransitionTime }) => lastTransitionTime),
-    [AT, LATER, AT],
+    [AT, LATER, AT, AT],
   );
 });
 
 t.test('whoever says its word last comes to the same conclusion', async (t) => {
   const words = [
     report(),
-    report({ node: 'edge-2', nack: 'sidecar app: no' }),
+    report({ node: 'edge-2', nack: 'sidecar app: no', unresolved: 'there is no Service a/b' }),
     report({ node: 'edge-3', accepted: false, message: 'spec.x: no' }),
   ];
   const all = (order: number[]) =>
@@ -53,6 +54,7 @@ t.test('whoever says its word last comes to the same conclusion', async (t) => {
   t.same(said(all([1, 2, 0])!), [
     ['Accepted', 'False', 'Invalid', 'spec.x: no'],
     ['Programmed', 'False', 'Invalid', 'what was in force before stays in force'],
+    ['ResolvedRefs', 'False', 'NoEndpoints', 'there is no Service a/b'],
     ['Nacked', 'True', 'Nacked', 'edge-2: sidecar app: no'],
   ]);
 });
@@ -62,6 +64,7 @@ t.test('a node that is away does not hide that it has not seen the newest', asyn
   t.same(said(statusWith(old, report({ observedGeneration: 2 }), AT)), [
     ['Accepted', 'True', 'Accepted', 'by 1 control plane'],
     ['Programmed', 'False', 'Waiting', '4 of 4 sidecars on 2 nodes; not seen yet by edge-2'],
+    ['ResolvedRefs', 'True', 'ResolvedRefs', ''],
     ['Nacked', 'False', 'NotNacked', ''],
   ]);
 });

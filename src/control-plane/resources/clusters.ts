@@ -9,6 +9,8 @@ import type { Destination, Upstream } from '../../policy/policy.ts';
 import { upstreamName, upstreamPath } from '../../policy/upstream.ts';
 import type { Address } from '../../wire/address.ts';
 import * as bounds from './bounds.ts';
+import type { Discovery } from './config-source.ts';
+import { discovered, ofUpstream } from './endpoints.ts';
 import { envoyAddress } from './envoy-address.ts';
 import { patched } from './patch.ts';
 import type { Resource } from './resource.ts';
@@ -70,24 +72,41 @@ export const socketOptions = (userTimeoutMs: number, { linger }: { linger: boole
   ],
 });
 
+/** What of a sidecar the clusters of destinations depend on. */
+export interface Side {
+  /** A PEM file on its machine. */
+  trustedCa: string;
+  discovery: Discovery;
+}
+
+/** Where an upstream is: as the control plane knows it, as its URL says, or as DNS does. */
+function placeOf(name: string, destination: Destination, discovery: Discovery): object {
+  const wanted = ofUpstream(destination.upstream);
+  if (wanted) return discovered(wanted, discovery);
+  const { host, port } = upstreamOf(destination);
+  return {
+    type: isIP(host) ? 'STATIC' : 'STRICT_DNS',
+    // Without signal no name resolves; the sidecar must start all the same.
+    ...(isIP(host) ? {} : { wait_for_warm_on_init: false }),
+    load_assignment: assignment(name, envoyAddress({ host, port })),
+  };
+}
+
 function upstreamCluster(
   name: string,
   destination: Destination,
   { ms, probes }: bounds.Patience,
-  trustedCa: string,
+  { trustedCa, discovery }: Side,
   more: object = {},
 ): Resource {
-  const { tls, host, port } = upstreamOf(destination);
+  const { tls, host } = upstreamOf(destination);
   const { connectTimeout, protocol } = destination.upstream;
   return patched(destination.envoy?.cluster, {
     '@type': CLUSTER,
     name,
-    type: isIP(host) ? 'STATIC' : 'STRICT_DNS',
-    // Without signal no name resolves; the sidecar must start all the same.
-    ...(isIP(host) ? {} : { wait_for_warm_on_init: false }),
+    ...placeOf(name, destination, discovery),
     connect_timeout: connectTimeout === undefined ? bounds.CONNECT_TIMEOUT : bounds.seconds(connectTimeout),
     per_connection_buffer_limit_bytes: bounds.READ_AHEAD,
-    load_assignment: assignment(name, envoyAddress({ host, port })),
     circuit_breakers: bounds.CIRCUIT,
     upstream_bind_config: socketOptions(ms, { linger: false }),
     // A peer that went silent while we wait for its answer is found by probes; TCP_USER_TIMEOUT sees only our own bytes.
@@ -117,54 +136,58 @@ function upstreamCluster(
   });
 }
 
-/** The clusters of all upstreams of a destination. `trustedCa`: a PEM file on the sidecar's machine. */
-export const destinationClusters = (destination: Destination, trustedCa: string): Resource[] => [
-  ...upstreamsOf(destination).flatMap((upstream) => clustersOf({ ...destination, upstream }, trustedCa)),
-  ...(destination.tunnel === 'allow' ? [tunnelUpstream(destination, trustedCa)] : []),
+/** The clusters of all upstreams of a destination. */
+export const destinationClusters = (destination: Destination, side: Side): Resource[] => [
+  ...upstreamsOf(destination).flatMap((upstream) => clustersOf({ ...destination, upstream }, side)),
+  ...(destination.tunnel === 'allow' ? [tunnelUpstream(destination, side)] : []),
 ];
 
 /** The app itself speaks TLS with who is there. What it said last is delivered after it has gone: there is no newer request that it
  *  could come behind. */
-function tunnelUpstream(destination: Destination, trustedCa: string): Resource {
+function tunnelUpstream(destination: Destination, side: Side): Resource {
   const { hostname } = new URL(destination.upstream.url);
   const { port } = upstreamOf(destination);
-  const { connectTimeout } = destination.upstream;
+  const { connectTimeout, service } = destination.upstream;
   const upstream = {
     url: `http://${hostname}:${port}`,
+    ...(service && { service }),
     ...(connectTimeout !== undefined && { connectTimeout }),
   };
   return upstreamCluster(
     tunnelCluster(destination),
     { ...destination, upstream },
     bounds.EGRESS_PATIENCE,
-    trustedCa,
+    side,
     { upstream_bind_config: socketOptions(bounds.EGRESS_PATIENCE.ms, { linger: true }) },
   );
 }
 
-function clustersOf(destination: Destination, trustedCa: string): Resource[] {
+/** A host that is lost is left alone for a while, and others have its calls. */
+export const ejecting = {
+  // Or Envoy spreads over hosts that it knows to be dead.
+  common_lb_config: { healthy_panic_threshold: { value: 0 } },
+  // The first loss ejects; answers of the destination, 5xx included, never do.
+  outlier_detection: {
+    split_external_local_origin_errors: true,
+    consecutive_local_origin_failure: 1,
+    enforcing_consecutive_local_origin_failure: 100,
+    enforcing_local_origin_success_rate: 0,
+    enforcing_consecutive_5xx: 0,
+    enforcing_consecutive_gateway_failure: 0,
+    enforcing_success_rate: 0,
+    interval: '1s',
+    base_ejection_time: bounds.EJECTION,
+    max_ejection_time: bounds.EJECTION,
+    max_ejection_percent: 100,
+    always_eject_one_host: true,
+  },
+};
+
+function clustersOf(destination: Destination, side: Side): Resource[] {
   const direct = directCluster(destination);
   const { mirror } = destination.upstream;
   return [
-    upstreamCluster(direct, destination, bounds.DIRECT_PATIENCE, trustedCa, {
-      // Or Envoy spreads over hosts that it knows to be dead.
-      common_lb_config: { healthy_panic_threshold: { value: 0 } },
-      // The first loss ejects; answers of the destination, 5xx included, never do.
-      outlier_detection: {
-        split_external_local_origin_errors: true,
-        consecutive_local_origin_failure: 1,
-        enforcing_consecutive_local_origin_failure: 100,
-        enforcing_local_origin_success_rate: 0,
-        enforcing_consecutive_5xx: 0,
-        enforcing_consecutive_gateway_failure: 0,
-        enforcing_success_rate: 0,
-        interval: '1s',
-        base_ejection_time: bounds.EJECTION,
-        max_ejection_time: bounds.EJECTION,
-        max_ejection_percent: 100,
-        always_eject_one_host: true,
-      },
-    }),
+    upstreamCluster(direct, destination, bounds.DIRECT_PATIENCE, side, ejecting),
     {
       '@type': CLUSTER,
       name: failoverCluster(destination),
@@ -181,14 +204,14 @@ function clustersOf(destination: Destination, trustedCa: string): Resource[] {
         },
       },
     },
-    upstreamCluster(egressCluster(destination), destination, bounds.EGRESS_PATIENCE, trustedCa),
+    upstreamCluster(egressCluster(destination), destination, bounds.EGRESS_PATIENCE, side),
     ...(mirror
       ? [
           upstreamCluster(
             mirrorCluster(destination),
-            { ...destination, upstream: { url: mirror.url } },
+            { ...destination, upstream: mirror },
             bounds.DIRECT_PATIENCE,
-            trustedCa,
+            side,
           ),
         ]
       : []),

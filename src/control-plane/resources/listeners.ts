@@ -4,6 +4,7 @@ import type { Address } from '../../wire/address.ts';
 import { CONNECTIONS_HEADER, NO_LINK_HEADER } from '../../wire/names.ts';
 import * as bounds from './bounds.ts';
 import { QUEUE_CLUSTER } from './clusters.ts';
+import { configSource, type Discovery } from './config-source.ts';
 import { envoyAddress } from './envoy-address.ts';
 import { headerFilter } from './header-filter.ts';
 import { GRPC } from './matches.ts';
@@ -15,31 +16,6 @@ import { EGRESS_ROUTES, OUTBOUND_ROUTES } from './routes.ts';
 import type { SecretSource } from './secret-source.ts';
 import { signingFilters } from './signing.ts';
 import { acceptingTls } from './tls.ts';
-
-export type Discovery = 'aggregated' | 'separate' | 'separate-delta';
-
-/** The cluster of the control plane in a sidecar's bootstrap. No destination's is named like it; and it is the authority of the calls there. */
-export const CONTROL_PLANE_CLUSTER = 'layby.control-plane';
-
-export const configSource = (discovery: Discovery) =>
-  discovery === 'aggregated'
-    ? { ads: {}, resource_api_version: 'V3' }
-    : {
-        api_config_source: {
-          api_type: discovery === 'separate' ? 'GRPC' : 'DELTA_GRPC',
-          transport_api_version: 'V3',
-          set_node_on_first_message_only: true,
-          grpc_services: [
-            {
-              envoy_grpc: {
-                cluster_name: CONTROL_PLANE_CLUSTER,
-                retry_policy: { retry_back_off: { base_interval: '0.2s', max_interval: '1s' } },
-              },
-            },
-          ],
-        },
-        resource_api_version: 'V3',
-      };
 
 /** Byte for byte: no request ids, no forwarded-for, no path normalisation, trailers kept, the server's own name kept. */
 export function connectionManager(

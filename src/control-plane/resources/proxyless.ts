@@ -5,6 +5,7 @@ import type { Policy } from '../../policy/policy.ts';
 import type { TypeName } from '../types.ts';
 import * as bounds from './bounds.ts';
 import { assignment, upstreamOf } from './clusters.ts';
+import { discovered, ofUpstream } from './endpoints.ts';
 import { envoyAddress } from './envoy-address.ts';
 import type { Resource } from './resource.ts';
 
@@ -20,13 +21,16 @@ export function namedResource(policy: Policy, type: TypeName, name: string): Res
   const destination = policy.destinations.find((each) => proxylessCluster(each.name) === name);
   if (!destination) return undefined;
   const { host, port } = upstreamOf(destination);
+  const wanted = ofUpstream(destination.upstream);
+  // Whether to speak TLS is the client's own channel credentials' to say.
   return {
     '@type': 'type.googleapis.com/envoy.config.cluster.v3.Cluster',
     name,
-    // The one that takes names and addresses. Whether to speak TLS is the client's own channel credentials' to say.
-    type: 'LOGICAL_DNS',
     connect_timeout: bounds.CONNECT_TIMEOUT,
-    load_assignment: assignment(name, envoyAddress({ host, port })),
+    ...(wanted
+      ? discovered(wanted, 'aggregated')
+      : // The one that takes names and addresses.
+        { type: 'LOGICAL_DNS', load_assignment: assignment(name, envoyAddress({ host, port })) }),
   };
 }
 

@@ -4,7 +4,8 @@ import type { App } from '../../policy/in-force.ts';
 import type { Policy } from '../../policy/policy.ts';
 import type { Address } from '../../wire/address.ts';
 import { destinationClusters, queueCluster } from './clusters.ts';
-import { type Discovery, egressListener, outboundListener, queueListener } from './listeners.ts';
+import type { Discovery } from './config-source.ts';
+import { egressListener, outboundListener, queueListener } from './listeners.ts';
 import { passthroughClusters } from './passthrough.ts';
 import type { Resource } from './resource.ts';
 import { egressRouteConfiguration, outboundRouteConfiguration } from './routes.ts';
@@ -51,7 +52,7 @@ const clustersFor = (policy: Policy, sidecar: Sidecar, queue: Address): Resource
   sidecar.queue
     ? queueCluster(sidecar.queue.address, connectingTls(secretsOf(sidecar), sidecar.queue.id))
     : queueCluster(queue),
-  ...policy.destinations.flatMap((destination) => destinationClusters(destination, sidecar.trustedCa)),
+  ...policy.destinations.flatMap((destination) => destinationClusters(destination, sidecar)),
   ...serviceClusters(policy, sidecar),
   ...(policy.passthrough === 'allow' ? passthroughClusters : []),
 ];

@@ -4,7 +4,7 @@
 import { join } from 'node:path';
 import { sdsFile } from '../../identity/files.ts';
 import { IDENTITY_SECRET, ROOTS_SECRET } from '../../wire/names.ts';
-import { configSource, type Discovery } from './listeners.ts';
+import { configSource, type Discovery } from './config-source.ts';
 
 /** Of a secret, by its name here: envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig. */
 export type SecretSource = (secret: string) => object;

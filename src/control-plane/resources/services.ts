@@ -6,7 +6,8 @@ import { DEFAULT_TRUST_DOMAIN, sidecarId } from '../../identity/spiffe.ts';
 import type { Policy, Service } from '../../policy/policy.ts';
 import type { Address } from '../../wire/address.ts';
 import * as bounds from './bounds.ts';
-import { assignment, httpOptions } from './clusters.ts';
+import { assignment, ejecting, httpOptions, socketOptions } from './clusters.ts';
+import { discovered, ofService } from './endpoints.ts';
 import { envoyAddress } from './envoy-address.ts';
 import { connectionManager, UPGRADES } from './listeners.ts';
 import { anyPath, WEBSOCKET } from './matches.ts';
@@ -28,36 +29,69 @@ const trustDomainOf = ({ trustDomain = DEFAULT_TRUST_DOMAIN }: Sidecar): string 
 
 const isBeside = (service: Service, { app }: Sidecar): boolean => service.node === app?.node;
 
-function cluster(name: string, address: Address, { protocol }: Service, tls?: object): Resource {
+const placeOf = (name: string, address: Address): object => {
   const named = 'host' in address && !isIP(address.host);
   return {
-    '@type': 'type.googleapis.com/envoy.config.cluster.v3.Cluster',
-    name,
     type: named ? 'STRICT_DNS' : 'STATIC',
     ...(named && { wait_for_warm_on_init: false }),
-    connect_timeout: bounds.CONNECT_TIMEOUT,
-    per_connection_buffer_limit_bytes: bounds.READ_AHEAD,
     load_assignment: assignment(name, envoyAddress(address)),
-    circuit_breakers: bounds.CIRCUIT,
-    typed_extension_protocol_options: httpOptions(protocol),
-    ...(tls && { transport_socket: tls }),
   };
+};
+
+const cluster = (name: string, { protocol }: Service, place: object, more: object = {}): Resource => ({
+  '@type': 'type.googleapis.com/envoy.config.cluster.v3.Cluster',
+  name,
+  ...place,
+  connect_timeout: bounds.CONNECT_TIMEOUT,
+  per_connection_buffer_limit_bytes: bounds.READ_AHEAD,
+  circuit_breakers: bounds.CIRCUIT,
+  typed_extension_protocol_options: httpOptions(protocol),
+  ...more,
+});
+
+/** The sidecar beside the app; where there are several, one that is lost is soon known to be. */
+function callersCluster(service: Service, sidecar: Sidecar): Resource {
+  const name = serviceCluster(service);
+  const wanted = ofService(service);
+  const { ms, probes } = bounds.DIRECT_PATIENCE;
+  return cluster(
+    name,
+    service,
+    wanted ? discovered(wanted, sidecar.discovery) : placeOf(name, service.address),
+    {
+      transport_socket: connectingTls(secretsOf(sidecar), sidecarId(trustDomainOf(sidecar), service.node)),
+      ...(wanted && {
+        ...ejecting,
+        upstream_bind_config: socketOptions(ms, { linger: true }),
+        upstream_connection_options: { tcp_keepalive: probes },
+      }),
+    },
+  );
 }
 
 /** Of all services that this sidecar calls, or stands beside. */
 export const serviceClusters = ({ services = [] }: Policy, sidecar: Sidecar): Resource[] =>
   services.map((service) =>
     isBeside(service, sidecar)
-      ? cluster(appCluster(service), service.app, service)
-      : cluster(
-          serviceCluster(service),
-          service.address,
-          service,
-          connectingTls(secretsOf(sidecar), sidecarId(trustDomainOf(sidecar), service.node)),
-        ),
+      ? cluster(appCluster(service), service, placeOf(appCluster(service), service.app))
+      : callersCluster(service, sidecar),
   );
 
 const portOf = ({ app }: Service): number => ('port' in app ? app.port : 0);
+
+/** The next try is another pod's. */
+const elsewhere = {
+  retry_back_off: bounds.RETRY_PAUSE,
+  retry_host_predicate: [
+    {
+      name: 'envoy.retry_host_predicates.previous_hosts',
+      typed_config: {
+        '@type': 'type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate',
+      },
+    },
+  ],
+  host_selection_retry_max_attempts: '3',
+};
 
 /** Requests and conversations alike, whatever they last. */
 const callsTo = (cluster: string, more: object = {}): object[] =>
@@ -82,11 +116,19 @@ export const serviceHosts = ({ services = [] }: Policy, sidecar: Sidecar): objec
         ...tunnelRoutes(portOf(service), service.tunnel && { cluster, ...tunnel }),
         ...callsTo(cluster, {
           // Only where nothing of it has arrived.
-          retry_policy: { retry_on: 'connect-failure,refused-stream', num_retries: 2 },
+          retry_policy: {
+            retry_on: 'connect-failure,refused-stream',
+            num_retries: 2,
+            ...(service.pods && elsewhere),
+          },
         }),
       ],
     };
   });
+
+/** A pod has no address that a policy could know. */
+const listensAt = ({ pods, address }: Service): Address =>
+  pods && 'port' in address ? { host: '0.0.0.0', port: address.port } : address;
 
 /** Where the sidecar beside a service takes calls. */
 export const serviceListeners = ({ services = [] }: Policy, sidecar: Sidecar): Resource[] =>
@@ -95,7 +137,7 @@ export const serviceListeners = ({ services = [] }: Policy, sidecar: Sidecar): R
     .map((service) => ({
       '@type': 'type.googleapis.com/envoy.config.listener.v3.Listener',
       name: listenerName(service),
-      address: envoyAddress(service.address),
+      address: envoyAddress(listensAt(service)),
       per_connection_buffer_limit_bytes: bounds.READ_AHEAD,
       filter_chains: [
         {

@@ -5,7 +5,7 @@ import { EventEmitter } from 'node:events';
 import * as grpc from '@grpc/grpc-js';
 import { DEFAULT_TRUST_DOMAIN, sidecarId } from '../../identity/spiffe.ts';
 import type { Logger } from '../../telemetry/log.ts';
-import type { Discovery } from '../resources/listeners.ts';
+import type { Discovery } from '../resources/config-source.ts';
 import type { Sidecar } from '../resources/resources.ts';
 import type { Catalog } from '../snapshot.ts';
 import { TYPES, type TypeName, typeOf } from '../types.ts';

@@ -3,7 +3,7 @@
 import { checkTrustDomain } from '../../identity/spiffe.ts';
 import { LaybyError } from '../../telemetry/error.ts';
 import { parseAddress } from '../../wire/address.ts';
-import type { Discovery } from '../resources/listeners.ts';
+import type { Discovery } from '../resources/config-source.ts';
 import type { Sidecar } from '../resources/resources.ts';
 import { plainStruct } from '../xds/struct.ts';
 import type { Node } from './transport.ts';

@@ -87,9 +87,9 @@ export class Api {
       const connect = { ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) };
       return {
         access,
-        // Two watches, and room for the status.
+        // A watch of each kind, and room for the status.
         pool: new Pool(server, {
-          connections: 4,
+          connections: 8,
           connect,
           headersTimeout: ANSWER_MS,
           bodyTimeout: SILENCE_MS,

@@ -102,7 +102,7 @@ const STATUS: Schema = {
         required: ['type', 'status', 'reason', 'message', 'lastTransitionTime'],
         properties: {
           type: text(
-            `${CONDITIONS.join(', ')}: accepted by every control plane, taken by every sidecar, refused by an Envoy.`,
+            `${CONDITIONS.join(', ')}: accepted by every control plane, taken by every sidecar, the Services that it names have endpoints, refused by an Envoy.`,
           ),
           status: { type: 'string', enum: ['True', 'False', 'Unknown'], description: 'Whether it is so.' },
           reason: text('Why, as one word.'),
@@ -128,6 +128,7 @@ const STATUS: Schema = {
           sidecars: count('How many are connected.'),
           programmed: count('How many of them have taken it.'),
           nack: text("A sidecar's words that has refused it."),
+          unresolved: text('Why Services of the cluster that it names have no endpoints.'),
         },
       },
     },

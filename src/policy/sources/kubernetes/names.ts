@@ -13,3 +13,11 @@ export const PLURALS: Readonly<Record<string, string>> = {
   [SERVICE_KIND]: 'services',
   [MESH_KIND]: 'meshes',
 };
+
+/** `namespace`: undefined: all. */
+export const pathIn = (root: string, namespace: string | undefined, plural: string): string =>
+  `${root}${namespace === undefined ? '' : `/namespaces/${encodeURIComponent(namespace)}`}/${plural}`;
+
+/** Of all objects of a kind. */
+export const pathOf = (kind: string, namespace: string | undefined): string =>
+  pathIn(`/apis/${GROUP}/${VERSION}`, namespace, PLURALS[kind] ?? '');

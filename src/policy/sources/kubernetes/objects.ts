@@ -33,6 +33,18 @@ export interface PolicyObject {
   status?: Status | undefined;
 }
 
+/** Of what the API server says. */
+export function policyObject(kind: string, raw: unknown): PolicyObject {
+  const { metadata, spec, status } = raw as PolicyObject;
+  const { namespace, name, uid, resourceVersion, generation, creationTimestamp } = metadata;
+  return {
+    kind,
+    metadata: { namespace, name, uid, resourceVersion, generation, creationTimestamp },
+    spec,
+    ...(status && { status }),
+  };
+}
+
 export interface Finding {
   /** `spec.hosts[1]` */
   path: string;
@@ -60,6 +72,8 @@ interface Checked {
   part?: Part;
   findings: readonly Finding[];
 }
+
+const IN_CLUSTER = { inCluster: true };
 
 const meshOf = (name: string, said: Pick<Policy, 'passthrough'> = {}): Mesh => ({ name, hosts: [], ...said });
 
@@ -199,14 +213,18 @@ export class Objects {
     }));
     if (findings.length > 0) return { generation, findings };
     if (object.kind === SERVICE_KIND)
-      return { generation, findings, part: resolveService(document as unknown as ServiceDocument) };
+      return {
+        generation,
+        findings,
+        part: resolveService(document as unknown as ServiceDocument, IN_CLUSTER),
+      };
     if (object.kind === MESH_KIND)
       return {
         generation,
         findings,
         part: meshOf(name, resolveMesh(document as unknown as MeshDocument)),
       };
-    const part = resolve(document as unknown as DestinationDocument);
+    const part = resolve(document as unknown as DestinationDocument, IN_CLUSTER);
     const refusal = this.#refusal(part);
     return refusal === undefined
       ? { generation, findings, part }

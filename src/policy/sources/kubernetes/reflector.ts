@@ -1,12 +1,10 @@
-// All objects of one kind as the API server has them, kept up to date. States: listing (nothing is known, or what was known is too old),
+// All objects of one collection as the API server has them, kept up to date. States: listing (nothing is known, or what was known is too old),
 // watching (from the version of the list, or of the last event), waiting (after a failure, with what was known before). A watch that
 // ends goes on where it was; what the server has forgotten (410) is listed anew.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LaybyError, messageOf } from '../../../telemetry/error.ts';
 import { type Api, KubernetesError } from './api.ts';
-import { GROUP, PLURALS, VERSION } from './names.ts';
-import type { PolicyObject } from './objects.ts';
 
 /** Objects in one answer. */
 const PAGE = 500;
@@ -23,22 +21,18 @@ interface List {
   items: unknown[];
 }
 
-/** Only what is needed: the rest (managedFields above all) is larger than the policy. */
-const lean = (kind: string, raw: unknown): PolicyObject => {
-  const { metadata, spec, status } = raw as PolicyObject;
-  const { namespace, name, uid, resourceVersion, generation, creationTimestamp } = metadata;
-  return {
-    kind,
-    metadata: { namespace, name, uid, resourceVersion, generation, creationTimestamp },
-    spec,
-    ...(status && { status }),
-  };
-};
+/** What is known of any object. */
+export interface Known {
+  metadata: { namespace: string; name: string; resourceVersion: string };
+}
 
-export interface ReflectorOptions {
-  kind: string;
-  /** Undefined: all. */
-  namespace?: string | undefined;
+export interface ReflectorOptions<Each extends Known> {
+  /** `/apis/layby.dev/v1alpha1/destinations` */
+  path: string;
+  /** Only those. */
+  labelSelector?: string;
+  /** What is kept of an object: what the server says beside it (managedFields above all) is larger. */
+  lean: (raw: unknown) => Each;
   /** The server ends a watch after one to two times so long, s; default 300. */
   watchSeconds?: number;
   /** ms; default a minute. */
@@ -48,13 +42,11 @@ export interface ReflectorOptions {
   onProblem: (problem: LaybyError | undefined) => void;
 }
 
-export class Reflector {
-  readonly kind: string;
+export class Reflector<Each extends Known> {
   readonly #api: Api;
-  readonly #path: string;
-  readonly #options: ReflectorOptions;
+  readonly #options: ReflectorOptions<Each>;
   readonly #end = new AbortController();
-  #objects = new Map<string, PolicyObject>();
+  #objects = new Map<string, Each>();
   #version: string | undefined;
   /** An answer came in this turn. */
   #heard = false;
@@ -65,33 +57,24 @@ export class Reflector {
   /** Watches begun so far. */
   watches = 0;
 
-  constructor(api: Api, options: ReflectorOptions) {
-    const { kind, namespace } = options;
+  constructor(api: Api, options: ReflectorOptions<Each>) {
     this.#api = api;
     this.#options = options;
-    this.kind = kind;
-    const within = namespace === undefined ? '' : `/namespaces/${encodeURIComponent(namespace)}`;
-    this.#path = `/apis/${GROUP}/${VERSION}${within}/${PLURALS[kind]}`;
   }
 
-  get objects(): IterableIterator<PolicyObject> {
+  get objects(): IterableIterator<Each> {
     return this.#objects.values();
   }
 
-  get(namespace: string, name: string): PolicyObject | undefined {
+  get(namespace: string, name: string): Each | undefined {
     return this.#objects.get(`${namespace}/${name}`);
   }
 
   /** What the server has answered to a write, where that is newer than what was known at the time of the write. */
-  put(raw: unknown, before: PolicyObject): void {
-    const object = lean(this.kind, raw);
+  put(raw: unknown, before: Each): void {
+    const object = this.#options.lean(raw);
     const key = `${object.metadata.namespace}/${object.metadata.name}`;
     if (this.#objects.get(key) === before) this.#objects.set(key, object);
-  }
-
-  /** Where the status of an object is written. */
-  statusPath({ metadata: { namespace, name } }: PolicyObject): string {
-    return `/apis/${GROUP}/${VERSION}/namespaces/${namespace}/${PLURALS[this.kind]}/${name}/status`;
   }
 
   /** Until `close`. */
@@ -131,13 +114,15 @@ export class Reflector {
   }
 
   async #list(): Promise<string> {
-    const objects = new Map<string, PolicyObject>();
+    const objects = new Map<string, Each>();
     let next = '';
     for (;;) {
-      const query = `?limit=${PAGE}${next && `&continue=${encodeURIComponent(next)}`}`;
-      const list = (await this.#api.get(`${this.#path}${query}`, this.#end.signal)) as List;
+      const list = (await this.#api.get(
+        this.#url({ limit: String(PAGE), ...(next && { continue: next }) }),
+        this.#end.signal,
+      )) as List;
       for (const raw of list.items) {
-        const object = lean(this.kind, raw);
+        const object = this.#options.lean(raw);
         objects.set(`${object.metadata.namespace}/${object.metadata.name}`, object);
       }
       next = list.metadata.continue ?? '';
@@ -155,10 +140,15 @@ export class Reflector {
     this.watches += 1;
     // Not all at once after a restart of the server.
     const seconds = Math.round((this.#options.watchSeconds ?? WATCH_S) * (1 + Math.random()));
-    const query = `watch=1&allowWatchBookmarks=true&timeoutSeconds=${seconds}&resourceVersion=${from}`;
-    for await (const { type, object } of this.#api.watch(`${this.#path}?${query}`, this.#end.signal)) {
+    const url = this.#url({
+      watch: '1',
+      allowWatchBookmarks: 'true',
+      timeoutSeconds: String(seconds),
+      resourceVersion: from,
+    });
+    for await (const { type, object } of this.#api.watch(url, this.#end.signal)) {
       this.#heard = true;
-      const known = lean(this.kind, object);
+      const known = this.#options.lean(object);
       this.#version = known.metadata.resourceVersion;
       if (type === 'BOOKMARK') continue;
       const key = `${known.metadata.namespace}/${known.metadata.name}`;
@@ -166,6 +156,11 @@ export class Reflector {
       else this.#objects.set(key, known);
       this.#options.onChange();
     }
+  }
+
+  #url(query: Record<string, string>): string {
+    const { path, labelSelector } = this.#options;
+    return `${path}?${new URLSearchParams({ ...query, ...(labelSelector && { labelSelector }) })}`;
   }
 
   close(): void {

@@ -2,18 +2,23 @@
 // likes: nothing is taken back until it says so itself.
 
 import { LaybyError } from '../../../telemetry/error.ts';
+import type { Logger } from '../../../telemetry/log.ts';
 import type { Destination, Policy } from '../../policy.ts';
 import { kubeconfigAccess, podAccess } from './access.ts';
 import { Api } from './api.ts';
-import { PLURALS } from './names.ts';
-import { type Finding, Objects, type PolicyObject, type Verdict, verdictText } from './objects.ts';
+import { Endpoints } from './endpoints.ts';
+import { Gathering } from './gathering.ts';
+import { PLURALS, pathOf } from './names.ts';
+import {
+  type Finding,
+  Objects,
+  type PolicyObject,
+  policyObject,
+  type Verdict,
+  verdictText,
+} from './objects.ts';
 import { Reflector } from './reflector.ts';
 import { type Standing, StatusWriter } from './status-writer.ts';
-
-/** What `kubectl apply` of many documents sends in a row becomes one change: after so long without another, ms. */
-const QUIET_MS = 30;
-/** Under changes that never stop, ms: each costs every sidecar something. */
-const LONGEST_WAIT_MS = 500;
 
 export interface KubernetesOptions {
   /** Default: as a pod has it. */
@@ -36,19 +41,26 @@ export interface KubernetesSourceOptions extends KubernetesOptions {
   /** Wrong objects that were not wrong before, or otherwise. */
   onVerdict: (verdict: Verdict) => void;
   onProblem: (problem: LaybyError) => void;
+  /** The endpoints of a Service that the policy names have changed. */
+  onEndpoints: () => void;
+  /** What must outlive a restart is kept here. */
+  dir: string;
+  log: Logger;
 }
 
 export class KubernetesSource {
   readonly #options: KubernetesSourceOptions;
   readonly #api: Api;
   readonly #objects: Objects;
-  readonly #reflectors: readonly Reflector[];
+  /** By kind. */
+  readonly #reflectors: ReadonlyMap<string, Reflector<PolicyObject>>;
   readonly #writer: StatusWriter;
+  /** Of the Services of the cluster that the policy names. */
+  readonly endpoints: Endpoints;
   readonly #problems = new Map<string, LaybyError>();
   #verdicts: readonly Verdict[] = [];
-  #gathering: NodeJS.Timeout | undefined;
-  /** The first change that is not judged yet, performance.now(). */
-  #changedAt: number | undefined;
+  /** What `kubectl apply` of many documents sends in a row becomes one change. */
+  readonly #gathering = new Gathering(() => this.#judge());
   /** By uid and generation, what was judged: status and nothing else changes much more often. */
   #judged: string | undefined;
   /** What was told of each wrong object, by uid. */
@@ -56,36 +68,41 @@ export class KubernetesSource {
 
   constructor(options: KubernetesSourceOptions) {
     this.#options = options;
-    const { kubeconfig, namespace, node, refusal, standings } = options;
+    const { kubeconfig, namespace, node, refusal, standings, dir, log } = options;
     this.#api = new Api(() => (kubeconfig === undefined ? podAccess() : kubeconfigAccess(kubeconfig)));
     this.#objects = new Objects(refusal);
-    this.#reflectors = Object.keys(PLURALS).map(
-      (kind) =>
+    this.#reflectors = new Map(
+      Object.keys(PLURALS).map((kind) => [
+        kind,
         new Reflector(this.#api, {
-          kind,
-          namespace,
-          onChange: () => this.#changed(),
+          path: pathOf(kind, namespace),
+          lean: (raw) => policyObject(kind, raw),
+          onChange: () => this.#gathering.changed(),
           onProblem: (problem) => this.#problem(kind, problem),
         }),
+      ]),
     );
     this.#writer = new StatusWriter({
       api: this.#api,
       node,
       verdicts: () => this.#verdicts,
       standings,
-      current: (object) => this.#of(object.kind)?.get(object.metadata.namespace, object.metadata.name),
-      path: (object) => this.#of(object.kind)?.statusPath(object) ?? '',
-      onWritten: (answer, before) => this.#of(before.kind)?.put(answer, before),
+      current: ({ kind, metadata }) => this.#reflectors.get(kind)?.get(metadata.namespace, metadata.name),
+      onWritten: (answer, before) => this.#reflectors.get(before.kind)?.put(answer, before),
       onProblem: options.onProblem,
+    });
+    this.endpoints = new Endpoints({
+      ...{ api: this.#api, namespace, node, dir, log },
+      onChange: () => {
+        options.onEndpoints();
+        this.#writer.soon();
+      },
+      onProblem: (of, problem) => this.#problem(of, problem),
     });
   }
 
-  #of(kind: string): Reflector | undefined {
-    return this.#reflectors.find((reflector) => reflector.kind === kind);
-  }
-
   start(): void {
-    for (const reflector of this.#reflectors) void reflector.run();
+    for (const reflector of this.#reflectors.values()) void reflector.run();
   }
 
   /** Why what is known may be old, or else which objects are not in force as they are. */
@@ -105,7 +122,7 @@ export class KubernetesSource {
   /** For metrics: lists and writes so far, and how it is now. */
   get counts(): Record<'lists' | 'writes' | 'refused' | 'away', number> {
     return {
-      lists: this.#reflectors.reduce((sum, { lists }) => sum + lists, 0),
+      lists: [...this.#reflectors.values()].reduce((sum, { lists }) => sum + lists, 0),
       writes: this.#writer.writes,
       refused: this.refused.length,
       away: this.#problems.size > 0 ? 1 : 0,
@@ -124,24 +141,13 @@ export class KubernetesSource {
     if (problem && before?.message !== problem.message) this.#options.onProblem(problem);
   }
 
-  #changed(): void {
-    const now = performance.now();
-    this.#changedAt ??= now;
-    clearTimeout(this.#gathering);
-    const wait = Math.max(0, Math.min(QUIET_MS, this.#changedAt + LONGEST_WAIT_MS - now));
-    this.#gathering = setTimeout(() => {
-      this.#changedAt = undefined;
-      this.#judge();
-    }, wait);
-  }
-
   #known(): PolicyObject[] {
-    return this.#reflectors.flatMap(({ objects }) => [...objects]);
+    return [...this.#reflectors.values()].flatMap(({ objects }) => [...objects]);
   }
 
   #judge(): void {
     // Half of it would be a policy without the other half.
-    if (!this.#reflectors.every(({ synced }) => synced)) return;
+    if (![...this.#reflectors.values()].every(({ synced }) => synced)) return;
     const objects = this.#known();
     const judged = objects.map(({ metadata }) => `${metadata.uid} ${metadata.generation}`).join('\n');
     if (judged !== this.#judged) {
@@ -177,9 +183,10 @@ export class KubernetesSource {
   }
 
   async close(): Promise<void> {
-    clearTimeout(this.#gathering);
+    this.#gathering.close();
     this.#writer.close();
-    for (const reflector of this.#reflectors) reflector.close();
+    for (const reflector of this.#reflectors.values()) reflector.close();
+    await this.endpoints.close();
     await this.#api.close();
   }
 }

@@ -5,6 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { LaybyError } from '../../../telemetry/error.ts';
 import { type Api, KubernetesError } from './api.ts';
+import { pathOf } from './names.ts';
 import { type PolicyObject, type Verdict, words } from './objects.ts';
 import { differs, type NodeReport, statusWith } from './status.ts';
 
@@ -20,7 +21,7 @@ const WRITES_PER_S = 50;
 const FAILED_MS = 15_000;
 
 /** What the sidecars have of a destination or service. */
-export type Standing = Pick<NodeReport, 'sidecars' | 'programmed' | 'nack'>;
+export type Standing = Pick<NodeReport, 'sidecars' | 'programmed' | 'nack' | 'unresolved'>;
 
 export interface StatusWriterOptions {
   api: Api;
@@ -30,10 +31,12 @@ export interface StatusWriterOptions {
   standings: () => (name: string) => Standing;
   /** As it is known by now; undefined: it is gone. */
   current: (object: PolicyObject) => PolicyObject | undefined;
-  path: (object: PolicyObject) => string;
   onWritten: (answer: unknown, before: PolicyObject) => void;
   onProblem: (problem: LaybyError) => void;
 }
+
+const statusPath = ({ kind, metadata: { namespace, name } }: PolicyObject): string =>
+  `${pathOf(kind, namespace)}/${name}/status`;
 
 export class StatusWriter {
   readonly #options: StatusWriterOptions;
@@ -86,7 +89,7 @@ export class StatusWriter {
   }
 
   async #write({ object, findings }: Verdict, standing: (name: string) => Standing): Promise<void> {
-    const { node, current, path, onWritten, api } = this.#options;
+    const { node, current, onWritten, api } = this.#options;
     const now = performance.now();
     const { uid, generation, name } = object.metadata;
     const known = current(object);
@@ -110,7 +113,7 @@ export class StatusWriter {
     if (difference === 'in numbers' && now - writtenAt < NUMBERS_MS) return this.#at(writtenAt + NUMBERS_MS);
     try {
       const { resourceVersion } = known.metadata;
-      const answer = await api.patch(path(known), { metadata: { resourceVersion }, status });
+      const answer = await api.patch(statusPath(known), { metadata: { resourceVersion }, status });
       this.#writtenAt.set(uid, now);
       this.writes += 1;
       onWritten(answer, known);

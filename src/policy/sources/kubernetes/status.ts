@@ -2,7 +2,7 @@
 // control plane writes its own word and the same conclusion of what all have said, so several need no leader: the last one that
 // writes has read the others.
 
-export const CONDITIONS = ['Accepted', 'Programmed', 'Nacked'] as const;
+export const CONDITIONS = ['Accepted', 'Programmed', 'ResolvedRefs', 'Nacked'] as const;
 export type ConditionType = (typeof CONDITIONS)[number];
 
 export interface Condition {
@@ -28,6 +28,8 @@ export interface NodeReport {
   programmed: number;
   /** Which sidecar has refused something of it, and its words. */
   nack?: string;
+  /** Why Services of the cluster that it names have no endpoints. */
+  unresolved?: string;
 }
 
 export interface Status {
@@ -81,6 +83,17 @@ const programmedOf = (generation: number, nodes: readonly NodeReport[]): Standin
   return { status: 'True', reason: 'Programmed', message: counted };
 };
 
+const resolvedOf = (nodes: readonly NodeReport[]): Standing => {
+  const without = nodes.filter(({ unresolved }) => unresolved !== undefined);
+  return without.length > 0
+    ? {
+        status: 'False',
+        reason: 'NoEndpoints',
+        message: saidBy(without, ({ unresolved = '' }) => unresolved),
+      }
+    : { status: 'True', reason: 'ResolvedRefs', message: '' };
+};
+
 const nackedOf = (nodes: readonly NodeReport[]): Standing => {
   const against = nodes.filter(({ nack }) => nack !== undefined);
   return against.length > 0
@@ -101,6 +114,7 @@ export const statusWith = (before: Status | undefined, mine: NodeReport, now: st
   const standings: Record<ConditionType, Standing> = {
     Accepted: acceptedOf(current),
     Programmed: programmedOf(generation, nodes),
+    ResolvedRefs: resolvedOf(current),
     Nacked: nackedOf(current),
   };
   return {
@@ -128,8 +142,8 @@ export const differs = (before: Status | undefined, after: Required<Status>): 'n
         ...[type, status, reason, observedGeneration],
         numbers || type !== 'Programmed' ? message : '',
       ]),
-      nodes.map(({ node, observedGeneration, accepted, message, sidecars, programmed, nack }) => [
-        ...[node, observedGeneration, accepted, message, nack],
+      nodes.map(({ node, observedGeneration, accepted, message, sidecars, programmed, nack, unresolved }) => [
+        ...[node, observedGeneration, accepted, message, nack, unresolved],
         ...(numbers ? [sidecars, programmed] : []),
       ]),
     ]);
