@@ -102,6 +102,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     : options.policy.length > 0
       ? await fileSource(options.policy, into)
       : noSource(into);
+  links.onNetwork = () => policy.cluster?.wake();
   links.look();
   let webhook: Admission | undefined;
   if (options.webhook && policy.cluster) {

@@ -59,6 +59,8 @@ export class Links {
   #probe: Word | undefined;
   #endProbe: () => void;
   #saving: Promise<void> = Promise.resolve();
+  /** The ways out are other ones than before. */
+  onNetwork: () => void = () => {};
 
   constructor(edge: Edge, dir: string, log: Logger, probe?: ProbeTarget) {
     this.#edge = edge;
@@ -73,6 +75,7 @@ export class Links {
         this.#destinations().flatMap((each) => (each.upstream.service ? [] : [upstreamOf(each).host])),
       onChange: (reachable) => {
         this.#reachable = reachable;
+        this.onNetwork();
         this.#sayKernel();
         this.#networks.look();
         this.#sayNetwork();
@@ -81,6 +84,7 @@ export class Links {
     });
     this.#networks = watchNetwork(log, (network) => {
       this.#network = network;
+      this.onNetwork();
       edge.setNetwork(network);
       this.#sayNetwork();
       this.#publish();

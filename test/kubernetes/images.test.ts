@@ -12,6 +12,7 @@ import t from 'tap';
 import { parseAllDocuments } from 'yaml';
 import { policyOf } from '../e2e/scene.ts';
 import { helm, noHelm } from '../rig/helm.ts';
+import { buildImages, inRoot, noImages } from '../rig/kubernetes/images.ts';
 import { endsWithTheRig } from '../rig/lifetime.ts';
 import { freePort } from '../rig/ports.ts';
 import { run } from '../rig/run.ts';
@@ -20,11 +21,7 @@ t.setTimeout(600_000);
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const version: string = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')).version;
-const skip =
-  noHelm ||
-  (process.getuid?.() !== 0
-    ? 'a root of its own needs root'
-    : spawnSync('dpkg-deb', ['--version']).status !== 0 && 'images are built of Debian packages');
+const skip = noHelm || noImages;
 
 interface Container {
   name: string;
@@ -35,55 +32,6 @@ interface Container {
   volumeMounts?: { name: string; mountPath: string; subPath?: string }[];
 }
 
-interface Images {
-  /** Where the tar files are. */
-  built: string;
-  /** By name, what is in it. */
-  roots: Map<string, string>;
-}
-
-async function build(dir: string): Promise<Images> {
-  const built = join(dir, 'built');
-  // tap has every Node below it load a hook, however the environment is given; tsc does not bear it.
-  const build = ['env', '-u', 'NODE_OPTIONS', process.execPath, join(ROOT, 'scripts/build-images.ts')];
-  await run([...build, '--out', built], { timeout: 600_000 });
-  const roots = new Map<string, string>();
-  for (const name of ['layby', 'layby-envoy']) {
-    const root = join(dir, name);
-    await mkdir(root);
-    const unpacked = join(dir, `${name}.oci`);
-    await mkdir(unpacked);
-    await run(['tar', '-xf', join(built, `${name}.tar`), '-C', unpacked]);
-    const [manifest] = JSON.parse(await readFile(join(unpacked, 'manifest.json'), 'utf8'));
-    for (const layer of manifest.Layers)
-      await run(['tar', '-xzf', join(unpacked, layer), '-C', root, '--keep-directory-symlink']);
-    roots.set(name, root);
-  }
-  return { built, roots };
-}
-
-/** In a mount namespace of its own, where `binds` are, and the root can only be read there. */
-function inRoot(
-  root: string,
-  binds: [from: string, to: string][],
-  argv: readonly string[],
-  env: Record<string, string>,
-): string[] {
-  const mounts = binds
-    .map(([from, to]) => `mkdir -p ${root}${to}; mount --bind ${from} ${root}${to};`)
-    .join(' ');
-  const script = `mount --bind ${root} ${root}; ${mounts} mount -o remount,ro,bind ${root}; shift; exec chroot --userspec=1337:1337 ${root} "$@"`;
-  const set = Object.entries(env).map(([name, value]) => `${name}=${value}`);
-  return [
-    'env',
-    '-i',
-    'PATH=/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin',
-    ...set,
-    ...['unshare', '-m', 'sh', '-euc', script, '-', '-'],
-    ...argv,
-  ];
-}
-
 const images = skip ? undefined : await mkdtemp(join(tmpdir(), 'layby-i-'));
 t.teardown(() => images && rm(images, { recursive: true, force: true }));
 
@@ -92,7 +40,7 @@ t.test(
   { skip },
   async (t) => {
     const dir = images!;
-    const { built, roots } = await build(dir);
+    const { built, roots } = await buildImages(dir);
     t.teardown(() => run(['rm', '-rf', dir]));
     for (const name of roots.keys()) {
       const sbom = JSON.parse(await readFile(join(built, `${name}.cdx.json`), 'utf8'));
@@ -149,7 +97,7 @@ t.test(
       const given = Object.fromEntries(
         env.flatMap(({ name, value }) => (value === undefined ? [] : [[name, value]])),
       );
-      return inRoot(root, [['/dev', '/dev'], ['/proc', '/proc'], ...binds], [...command, ...args], given);
+      return inRoot({ root, binds, env: given }, [...command, ...args]);
     };
 
     await run(argv(pod.initContainers.find(({ name }) => name === 'bootstrap')!));

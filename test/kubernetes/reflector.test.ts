@@ -24,7 +24,7 @@ t.test('objects are followed', { skip: noKubernetes }, async (t) => {
   const url = 'http://127.0.0.1:9';
 
   /** Behind a way of its own. */
-  const follow = async (t: Test, watchSeconds?: number) => {
+  const follow = async (t: Test, watchSeconds?: number, pause = 500) => {
     const way: Way = await wayTo(cluster.url);
     const kubeconfig = join(dir, `kubeconfig-${new URL(way.url).port}`);
     await writeKubeconfig(kubeconfig, { url: way.url, ca: cluster.ca }, token);
@@ -34,7 +34,8 @@ t.test('objects are followed', { skip: noKubernetes }, async (t) => {
     const reflector = new Reflector(api, {
       path: pathOf('Destination', undefined),
       lean: (raw) => policyObject('Destination', raw),
-      longestPause: 500,
+      shortestPause: pause,
+      longestPause: pause,
       ...(watchSeconds !== undefined && { watchSeconds }),
       onChange: () => events.emit('change'),
       onProblem: (problem) => {
@@ -72,6 +73,21 @@ t.test('objects are followed', { skip: noKubernetes }, async (t) => {
     t.equal(reflector.lists, 1);
     t.same(problems, []);
     t.ok(way.connections() <= 2, `${way.connections()} connections`);
+  });
+
+  await t.test('told that the way may be there again, it asks soon, however long its pause', async (t) => {
+    const { way, reflector, untilNames, untilProblem } = await follow(t, undefined, 600_000);
+    await untilNames('a', 'c', 'd');
+    const away = untilProblem((problem) => problem?.code === 'LAYBY_KUBERNETES_AWAY');
+    way.cut();
+    await away;
+    await apply(cluster, document('woken', url));
+    way.mend();
+    reflector.wake();
+    await untilNames('a', 'c', 'd', 'woken');
+    await cluster.kubectl(['delete', 'destination', 'woken']);
+    await untilNames('a', 'c', 'd');
+    t.pass();
   });
 
   await t.test('after a cut it goes on from where it was', async (t) => {

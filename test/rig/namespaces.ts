@@ -42,9 +42,18 @@ export interface Road {
   names(hosts: readonly string[]): Promise<void>;
   /** Starts a resolver in the cloud that knows these names, by address; programs that are started in the vehicle from now on ask it. */
   resolver(names: Readonly<Record<string, string>>): Promise<void>;
+  /** A namespace behind one of the two, reached from both by an address of its own: as the network of a cluster has pods. */
+  pod(behind: 'vehicle' | 'cloud', address: string): Promise<Pod>;
   /** What the kernel drops with an interface, put back: the vehicle's way out. */
   readdRoutes(): Promise<void>;
   /** Kills what still runs in the two namespaces and removes them. Never rejects for what is gone already. */
+  remove(): Promise<void>;
+}
+
+export interface Pod {
+  /** Of the namespace. */
+  name: string;
+  address: string;
   remove(): Promise<void>;
 }
 
@@ -88,7 +97,7 @@ const removeNow = (namespace: string): number[] => {
 /** Removes the namespaces of rigs whose process is gone, with what still runs in them. Returns their names. */
 export const sweep = (): string[] => {
   const stale = namespaces().filter((name) => {
-    const pid = name.match(new RegExp(`^${PREFIX}-(\\d+)-[0-9a-f]+-[vc]$`))?.[1];
+    const pid = name.match(new RegExp(`^${PREFIX}-(\\d+)-[0-9a-f]+-(?:[vc]|p\\d+)$`))?.[1];
     return pid !== undefined && !isAlive(Number(pid));
   });
   stale.forEach(removeNow);
@@ -145,13 +154,15 @@ export const makeRoad = async ({ delay = 0 }: RoadOptions = {}): Promise<Road> =
   const [v, c] = [`${id}-v`, `${id}-c`];
   const [vehicleAddress, cloudAddress] = addresses();
   let wire: ChildProcess | undefined;
+  const pods = new Set<string>();
+  let podsMade = 0;
+  const removeAll = (): number[] => [v, c, ...pods].flatMap(removeNow);
   const forget = endsWithTheRig(() => {
-    removeNow(v);
-    removeNow(c);
+    removeAll();
     wire?.kill('SIGKILL');
   });
   const remove = async () => {
-    const pids = [...removeNow(v), ...removeNow(c), ...(wire?.pid ? [wire.pid] : [])];
+    const pids = [...removeAll(), ...(wire?.pid ? [wire.pid] : [])];
     wire?.kill('SIGKILL');
     forget();
     await gone(pids);
@@ -173,6 +184,53 @@ export const makeRoad = async ({ delay = 0 }: RoadOptions = {}): Promise<Road> =
       join(FILES, v, 'resolv.conf'),
       `nameserver ${cloudAddress}\noptions timeout:1 attempts:2\n`,
     );
+  };
+  const pod: Road['pod'] = async (behind, address) => {
+    const inVehicle = behind === 'vehicle';
+    const [node, gateway] = inVehicle ? [v, vehicleAddress] : [c, cloudAddress];
+    podsMade += 1;
+    const name = `${id}-p${podsMade}`;
+    const device = `p${podsMade}`;
+    pods.add(name);
+    await run(['ip', 'netns', 'add', name]);
+    await run([
+      'ip',
+      '-n',
+      node,
+      'link',
+      'add',
+      device,
+      'type',
+      'veth',
+      'peer',
+      'name',
+      'eth0',
+      'netns',
+      name,
+    ]);
+    await run(['ip', '-n', name, 'addr', 'add', `${address}/32`, 'dev', 'eth0']);
+    for (const [where, what] of [
+      [name, 'lo'],
+      [name, 'eth0'],
+      [node, device],
+    ] as const)
+      await run(['ip', '-n', where, 'link', 'set', what, 'up']);
+    await run(['ip', '-n', name, 'route', 'add', gateway, 'dev', 'eth0']);
+    await run(['ip', '-n', name, 'route', 'add', 'default', 'via', gateway, 'dev', 'eth0']);
+    await run(['ip', '-n', node, 'route', 'add', `${address}/32`, 'dev', device]);
+    // The vehicle's default route leads to the cloud anyway.
+    if (inVehicle) await run(['ip', '-n', c, 'route', 'add', `${address}/32`, 'via', gateway, 'dev', DEVICE]);
+    for (const each of [v, c])
+      await run(['ip', 'netns', 'exec', each, 'sh', '-c', 'echo 1 > /proc/sys/net/ipv4/ip_forward']);
+    return {
+      name,
+      address,
+      remove: async () => {
+        pods.delete(name);
+        await gone(removeNow(name));
+        if (inVehicle) await run(['ip', '-n', c, 'route', 'del', `${address}/32`]);
+      },
+    };
   };
   try {
     await run(['ip', 'netns', 'add', v]);
@@ -196,6 +254,7 @@ export const makeRoad = async ({ delay = 0 }: RoadOptions = {}): Promise<Road> =
       inCloud: (argv) => ['ip', 'netns', 'exec', c, ...argv],
       names,
       resolver,
+      pod,
       readdRoutes,
       remove,
     };

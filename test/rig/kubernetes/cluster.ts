@@ -27,6 +27,8 @@ export interface ClusterOptions {
   dir: string;
   /** Beside etcd and the API server. */
   with?: readonly ('kube-controller-manager' | 'kube-scheduler')[];
+  /** A node that has said nothing for so long is given up, s; default: as Kubernetes has it. */
+  patience?: number;
 }
 
 /** A program of the cluster that a test may kill. */
@@ -189,7 +191,7 @@ const kubectl = async (path: string, args: readonly string[], stdin: string): Pr
 };
 
 /** Ready in 3 to 5 s once its programs are built. `close` it, or it ends with the test process. */
-export async function startCluster({ dir, with: others = [] }: ClusterOptions): Promise<Cluster> {
+export async function startCluster({ dir, with: others = [], patience }: ClusterOptions): Promise<Cluster> {
   await mkdir(dir, { recursive: true });
   const [client, peer, secure] = [await freePort(), await freePort(), await freePort()];
   const etcdUrl = `http://127.0.0.1:${client}`;
@@ -247,7 +249,13 @@ export async function startCluster({ dir, with: others = [] }: ClusterOptions): 
       const args = ['--kubeconfig', kubeconfig, '--leader-elect=false', '--secure-port', '0'];
       const own =
         name === 'kube-controller-manager'
-          ? ['--service-account-private-key-file', keyFile, '--root-ca-file', `${certificates}/apiserver.crt`]
+          ? [
+              ...['--service-account-private-key-file', keyFile],
+              ...['--root-ca-file', `${certificates}/apiserver.crt`],
+              ...(patience === undefined
+                ? []
+                : ['--node-monitor-grace-period', `${patience}s`, '--node-monitor-period', '1s']),
+            ]
           : [];
       const part = new Program(name, [...args, ...own], join(dir, `${name}.log`));
       parts.push(part);

@@ -95,6 +95,11 @@ export class Endpoints {
     void following.slices.run();
   }
 
+  wake(): void {
+    this.#following?.services.wake();
+    this.#following?.slices.wake();
+  }
+
   find(wanted: Wanted): Found {
     return find(this.#view, wanted, this.#options.node);
   }

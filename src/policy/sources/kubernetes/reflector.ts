@@ -8,9 +8,11 @@ import { type Api, KubernetesError } from './api.ts';
 
 /** Objects in one answer. */
 const PAGE = 500;
-/** Pauses grow from the first to the second, ms. For days without the server: a try costs a metered link some kB. */
+/** For days without the server: a try costs a metered link some kB. */
 const SHORTEST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 60_000;
+/** Not all of a fleet at once, ms. */
+const WAKING_MS = 1_000;
 /** A watch that ends sooner has failed, ms. */
 const SHORT_MS = 1_000;
 /** s */
@@ -35,7 +37,8 @@ export interface ReflectorOptions<Each extends Known> {
   lean: (raw: unknown) => Each;
   /** The server ends a watch after one to two times so long, s; default 300. */
   watchSeconds?: number;
-  /** ms; default a minute. */
+  /** Pauses grow from the first to the second, ms; default: half a second, a minute. */
+  shortestPause?: number;
   longestPause?: number;
   onChange: () => void;
   /** It goes on by itself; undefined: it is over. */
@@ -46,6 +49,7 @@ export class Reflector<Each extends Known> {
   readonly #api: Api;
   readonly #options: ReflectorOptions<Each>;
   readonly #end = new AbortController();
+  #asleep: AbortController | undefined;
   #objects = new Map<string, Each>();
   #version: string | undefined;
   /** An answer came in this turn. */
@@ -107,10 +111,24 @@ export class Reflector<Each extends Known> {
       }
       if (failures === 0) continue;
       // With full jitter, since all vehicles of a fleet lose and find one server together.
-      const { longestPause = LONGEST_PAUSE_MS } = this.#options;
-      const most = Math.min(longestPause, SHORTEST_PAUSE_MS * 2 ** (failures - 1));
-      await sleep(Math.random() * most, undefined, { signal }).catch(() => {});
+      const { shortestPause = SHORTEST_PAUSE_MS, longestPause = LONGEST_PAUSE_MS } = this.#options;
+      const most = Math.min(longestPause, shortestPause * 2 ** (failures - 1));
+      if (await this.#pause(Math.random() * most)) continue;
+      failures = 0;
+      await this.#pause(Math.random() * WAKING_MS);
     }
+  }
+
+  /** Returns whether it was all of it. */
+  async #pause(ms: number): Promise<boolean> {
+    this.#asleep = new AbortController();
+    const signal = AbortSignal.any([this.#end.signal, this.#asleep.signal]);
+    return sleep(ms, true, { signal }).catch(() => false);
+  }
+
+  /** The server may be there again: it is asked soon, whatever the pause. */
+  wake(): void {
+    this.#asleep?.abort();
   }
 
   async #list(): Promise<string> {

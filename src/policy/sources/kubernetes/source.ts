@@ -114,6 +114,12 @@ export class KubernetesSource {
     });
   }
 
+  /** The API server may be there again. */
+  wake(): void {
+    for (const reflector of this.#reflectors.values()) reflector.wake();
+    this.endpoints.wake();
+  }
+
   /** Objects that are not in force as they are. */
   get refused(): readonly Verdict[] {
     return this.#verdicts.filter(({ findings }) => findings.length > 0);
