@@ -17,7 +17,8 @@ export const ServiceSchema = Type.Object({
         title: 'HOST:PORT, like 10.0.0.2:15008',
         pattern: '^(\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9._-]+):[0-9]{1,5}$',
         maxLength: 263,
-        description: 'Where that sidecar takes calls of the others, over TLS on both sides.',
+        description:
+          'Where that sidecar takes calls of the others, over TLS on both sides. In a cluster NAME.NAMESPACE.svc:PORT is each pod behind that Service of Kubernetes.',
       }),
       app: Type.String({
         title: 'HOST:PORT, like 127.0.0.1:8080',

@@ -40,7 +40,9 @@ const edit = (description: string) =>
 
 export const Upstream = Type.Object(
   {
-    url: httpUrl('Where requests really go. A path is put before the path the app asked for.'),
+    url: httpUrl(
+      'Where requests really go. A path is put before the path the app asked for. In a cluster NAME.NAMESPACE.svc is a Service of Kubernetes.',
+    ),
     sign: Type.Optional(
       Type.Object(
         {
