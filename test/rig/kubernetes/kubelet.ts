@@ -277,7 +277,20 @@ export class RunningPod {
     const root = this.#rootOf(all.find(({ name }) => name === container)!);
     const child = this.#children.get(container);
     return run([
-      ...['nsenter', '-t', String(child?.pid), '-n', '-m', 'chroot', `--userspec=${uid}:${uid}`, root],
+      // Without what the runner of the tests gives to its own.
+      ...[
+        'env',
+        '-i',
+        `PATH=${process.env.PATH}`,
+        'nsenter',
+        '-t',
+        String(child?.pid),
+        '-n',
+        '-m',
+        'chroot',
+        `--userspec=${uid}:${uid}`,
+        root,
+      ],
       ...argv,
     ]);
   }
