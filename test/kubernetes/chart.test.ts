@@ -12,6 +12,7 @@ import t, { type Test } from 'tap';
 import { parseAllDocuments } from 'yaml';
 import { settingsOf } from '../../src/inject/read-settings.ts';
 import { helm, noHelm } from '../rig/helm.ts';
+import { startCertManager } from '../rig/kubernetes/cert-manager.ts';
 import { type Cluster, noKubernetes, startCluster } from '../rig/kubernetes/cluster.ts';
 import { addNode } from '../rig/kubernetes/node.ts';
 import { kubernetesProgram } from '../rig/kubernetes/programs.ts';
@@ -139,18 +140,34 @@ async function isTrusted(
 
 const pem = (base64: string): string => Buffer.from(base64, 'base64').toString();
 
-async function installed(t: Test): Promise<Cluster> {
+async function installed(
+  t: Test,
+  {
+    args = [],
+    before = async () => {},
+  }: { args?: string[]; before?: (cluster: Cluster, dir: string) => Promise<void> } = {},
+): Promise<Cluster> {
   const dir = testdir(t);
   const cluster = await startCluster({
     dir: join(dir, 'cluster'),
     with: ['kube-controller-manager', 'kube-scheduler'],
   });
   t.teardown(() => cluster.close());
-  await helm(['install', 'layby', CHART, '-n', NAMESPACE, '--create-namespace'], {
+  await before(cluster, dir);
+  await helm(['install', 'layby', CHART, '-n', NAMESPACE, '--create-namespace', ...args], {
     KUBECONFIG: cluster.kubeconfig,
   });
   return cluster;
 }
+
+interface Configuration {
+  webhooks: { clientConfig: { caBundle?: string }; failurePolicy: string }[];
+}
+
+const CONFIGURATION = {
+  mutating: '/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/layby-inject',
+  validating: '/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/layby-validate',
+};
 
 t.test(
   'installed, upgraded, uninstalled: pods are where they belong, and keys survive',
@@ -197,14 +214,11 @@ t.test(
       ).data;
     const [token, pair] = [await secret('layby-admin'), await secret('layby-webhooks')];
     t.match(pem(token.token!), /^[A-Za-z0-9]{32}$/);
-    const config = (await cluster.api(
-      'GET',
-      '/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/layby-inject',
-    )) as { webhooks: { clientConfig: { caBundle: string }; failurePolicy: string }[] };
+    const config = (await cluster.api('GET', CONFIGURATION.mutating)) as Configuration;
     for (const { clientConfig, failurePolicy } of config.webhooks) {
       t.equal(failurePolicy, 'Fail');
       const own = { cert: pem(pair['tls.crt']!), key: pem(pair['tls.key']!) };
-      const ca = pem(clientConfig.caBundle);
+      const ca = pem(clientConfig.caBundle ?? '');
       for (const name of ['layby-inject', 'layby-validate'])
         t.ok(await isTrusted(own, ca, `${name}.${NAMESPACE}.svc`), name);
     }
@@ -227,6 +241,34 @@ t.test(
       /destinations\.layby\.dev/,
       "the policy is not the chart's to remove",
     );
+  },
+);
+
+t.test(
+  'with cert-manager the webhooks have its certificate, and the API server trusts it',
+  { skip },
+  async (t) => {
+    const cluster = await installed(t, {
+      args: ['--set', 'webhooks.certificate=cert-manager'],
+      before: (cluster, dir) => startCertManager(t, cluster, dir),
+    });
+    await cluster.kubectl([
+      ...['wait', '-n', NAMESPACE, '--for=condition=Ready', 'certificate', 'layby-webhooks', '--timeout=60s'],
+    ]);
+    const { data } = (await cluster.api('GET', `/api/v1/namespaces/${NAMESPACE}/secrets/layby-webhooks`)) as {
+      data: Record<string, string>;
+    };
+    const pair = { cert: pem(data['tls.crt']!), key: pem(data['tls.key']!) };
+    for (const webhooks of ['mutating', 'validating'] as const) {
+      const bundles = await until(async () => {
+        const config = (await cluster.api('GET', CONFIGURATION[webhooks])) as Configuration;
+        const said = config.webhooks.map(({ clientConfig }) => clientConfig.caBundle);
+        return said.every((each) => each !== undefined) ? said : undefined;
+      });
+      for (const bundle of bundles)
+        for (const name of ['layby-inject', 'layby-validate'])
+          t.ok(await isTrusted(pair, pem(bundle), `${name}.${NAMESPACE}.svc`), `${webhooks}: ${name}`);
+    }
   },
 );
 
