@@ -33,6 +33,7 @@ interface StatusView {
     why: string;
     link: { state: string; by: string; sources: { source: string; says: string; since: number }[] };
   }[];
+  unresolved: { name: string; why: string }[];
   sidecars: SidecarView[];
 }
 
@@ -73,6 +74,7 @@ export const statusCommand = () =>
           `link to ${name}: ${link.state} by ${link.by}${said.length > 0 ? ` (${said.join(', ')})` : ''}`,
         );
       }
+      for (const { name, why } of status.unresolved) console.log(`${name}: ${why}`);
       const { copies, bytes } = status.setAside ?? { copies: 0, bytes: 0 };
       if (copies > 0)
         console.log(`set aside as damaged: ${copies}, ${bytes} bytes; \`layby store check\` says why`);

@@ -148,6 +148,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
         queue: { attached: edge.queueAttached, answers: queue !== undefined, pid: edge.queuePid },
         setAside: queue?.setAside ?? null,
         destinations,
+        unresolved: policy.unresolved?.() ?? [],
         sidecars: ads.status(),
         startedAt: new Date(startedAt).toISOString(),
       };

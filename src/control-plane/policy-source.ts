@@ -1,6 +1,7 @@
 // Where the control plane has its policy from: files, a cluster, or nothing but the disk. Whatever comes is put in force and kept for the
 // next start; what is wrong is told, and what was in force stays.
 
+import type { Wanted } from '../policy/cluster-service.ts';
 import { saveLastGood } from '../policy/last-good.ts';
 import type { Policy } from '../policy/policy.ts';
 import { type PolicyUpdate, watchPolicyFiles } from '../policy/sources/files.ts';
@@ -11,7 +12,7 @@ import type { Edge } from './edge.ts';
 import { wantedBy } from './resources/endpoints.ts';
 import type { DiscoveryServer } from './server/discovery.ts';
 import type { Snapshots } from './snapshots.ts';
-import { standings } from './standing.ts';
+import { partsOf, standings, unresolvedOf } from './standing.ts';
 
 export interface PolicySource {
   /** Why the newest of the source is not in force. */
@@ -19,6 +20,8 @@ export interface PolicySource {
   close(): Promise<void>;
   /** Where it is a cluster. */
   cluster?: KubernetesSource;
+  /** What names Services of the cluster that have no endpoints. */
+  unresolved?(): { name: string; why: string }[];
 }
 
 interface Into {
@@ -88,15 +91,13 @@ export async function clusterSource(
   const { verdictText } = await import('../policy/sources/kubernetes/objects.ts');
   let problem: LaybyError | undefined;
   const follow = () => cluster.endpoints.follow(edge.policy ? wantedBy(edge.policy).values() : []);
+  const missing = (wanted: Wanted) => cluster.endpoints.find(wanted).problem;
   const cluster = new KubernetesSource({
     ...options,
     ...{ dir: into.dir, log },
     inForce: () => edge.policy,
     refusal: (destination) => snapshots.refusal(destination),
-    standings: () => {
-      const policy = edge.policy ?? { destinations: [] };
-      return standings(ads.clients, policy, (wanted) => cluster.endpoints.find(wanted).problem);
-    },
+    standings: () => standings(ads.clients, edge.policy ?? { destinations: [] }, missing),
     onPolicy: (policy) => {
       problem = put(policy, into);
       follow();
@@ -122,5 +123,10 @@ export async function clusterSource(
       await cluster.close();
     },
     cluster,
+    unresolved: () =>
+      partsOf(edge.policy ?? { destinations: [] }).flatMap((part) => {
+        const why = unresolvedOf(part, missing);
+        return why === undefined ? [] : [{ name: part.name, why }];
+      }),
   };
 }

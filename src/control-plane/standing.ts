@@ -2,7 +2,7 @@
 // belong to; of a resource that all share, of those that the words name; else of all.
 
 import type { Wanted } from '../policy/cluster-service.ts';
-import type { Policy } from '../policy/policy.ts';
+import type { Destination, Policy, Service } from '../policy/policy.ts';
 import { wantedOf } from './resources/endpoints.ts';
 import type { Client } from './server/client.ts';
 import type { Refusal } from './server/subscription.ts';
@@ -28,13 +28,29 @@ const concerned = ({ names, message }: Refusal, all: ReadonlySet<string>): Reado
   return said.size > 0 ? said : all;
 };
 
+export type Parts = Pick<Policy, 'destinations' | 'services'>;
+
+export const partsOf = ({ destinations, services = [] }: Parts): (Destination | Service)[] => [
+  ...destinations,
+  ...services,
+];
+
+/** Why Services of the cluster that it names have no endpoints, a line each; undefined: they have. */
+export function unresolvedOf(
+  part: Destination | Service,
+  missing: (wanted: Wanted) => string | undefined,
+): string | undefined {
+  const lines = new Set(wantedOf(part).flatMap((wanted) => missing(wanted) ?? []));
+  return lines.size > 0 ? [...lines].join('\n') : undefined;
+}
+
 /** By name. `missing`: why a Service has no endpoints; undefined: it has. */
 export const standings = (
   clients: Iterable<Client>,
-  { destinations, services = [] }: Pick<Policy, 'destinations' | 'services'>,
+  policy: Parts,
   missing: (wanted: Wanted) => string | undefined,
 ): ((name: string) => Standing) => {
-  const parts = new Map([...destinations, ...services].map((part) => [part.name, part]));
+  const parts = new Map(partsOf(policy).map((part) => [part.name, part]));
   const all = new Set(parts.keys());
   const each = [...clients].map((client) => ({
     id: client.id,
@@ -52,12 +68,12 @@ export const standings = (
       else if (answered) programmed += 1;
     }
     const part = parts.get(name);
-    const unresolved = [...new Set(part ? wantedOf(part).flatMap((wanted) => missing(wanted) ?? []) : [])];
+    const unresolved = part && unresolvedOf(part, missing);
     return {
       sidecars: each.length,
       programmed,
       ...(nack !== undefined && { nack }),
-      ...(unresolved.length > 0 && { unresolved: unresolved.join('\n') }),
+      ...(unresolved !== undefined && { unresolved }),
     };
   };
 };

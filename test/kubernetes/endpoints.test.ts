@@ -1,4 +1,4 @@
-// Services of Kubernetes as upstreams: the slices that its controllers write, real Envoys, and pods that are servers at two ends of a road: one
+// Services of Kubernetes as upstreams: the slices that its controllers write, real Envoys in all modes of xDS, and pods that are servers at two ends of a road: one
 // on the edge node with the app, one on the cloud node. The road is cut, the API server is killed.
 
 import { spawn } from 'node:child_process';
@@ -7,14 +7,16 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { bootstrap } from '../../src/embedded/bootstrap.ts';
+import type { Pool } from 'undici';
 import { findEnvoy } from '../../src/parts/envoy.ts';
+import type { Address } from '../../src/wire/address.ts';
 import { poolTo } from '../../src/wire/http.ts';
-import { plane } from '../control-plane/sidecar.ts';
+import { bootstrapIn, plane } from '../control-plane/sidecar.ts';
+import { MODES, type Mode } from '../control-plane/xds-client.ts';
 import { type Cluster, noKubernetes } from '../rig/kubernetes/cluster.ts';
 import { addNode } from '../rig/kubernetes/node.ts';
 import { endsWithTheRig } from '../rig/lifetime.ts';
-import { makeRoad, noRoad } from '../rig/namespaces.ts';
+import { makeRoad, noRoad, type Road } from '../rig/namespaces.ts';
 import { run } from '../rig/run.ts';
 import { testdir } from '../rig/testdir.ts';
 import { apply, document, policyCluster, until } from './mesh.ts';
@@ -68,6 +70,35 @@ const service = (more: object = {}): string =>
     },
   });
 
+/** On the edge node, with an app. */
+async function envoyIn(
+  t: Test,
+  road: Road,
+  { mode, xds, dir, at }: { mode: Mode; xds: Address; dir: string; at: string },
+): Promise<Pool> {
+  const node = `app-${at.slice(-1)}`;
+  const file = join(dir, `${node}.json`);
+  const outbound = { unix: `${at}.out` };
+  const trustedCa = '/etc/ssl/certs/ca-certificates.crt';
+  const json = bootstrapIn(mode, { node, xds, outbound, trustedCa, admin: { unix: `${at}.admin` } });
+  await writeFile(file, JSON.stringify(json));
+  const [ip = '', ...args] = road.inVehicle([
+    await findEnvoy(),
+    ...['-c', file, '--disable-hot-restart', '--log-level', 'error', '--concurrency', '1'],
+  ]);
+  const envoy = spawn(ip, args, { stdio: ['ignore', 'ignore', 'inherit'] });
+  const forget = endsWithTheRig(() => envoy.kill('SIGKILL'));
+  const app = poolTo(outbound);
+  t.teardown(async () => {
+    await app.close();
+    const ended = envoy.exitCode === null && once(envoy, 'exit');
+    envoy.kill('SIGKILL');
+    await ended;
+    forget();
+  });
+  return app;
+}
+
 async function scene(t: Test) {
   const dir = testdir(t);
   const road = await makeRoad();
@@ -89,38 +120,23 @@ async function scene(t: Test) {
   t.teardown(() => rm(sockets, { recursive: true, force: true }));
   const xds = { unix: join(sockets, 'xds.sock') };
   const kubernetes = { kubeconfig, node: 'edge-1' };
-  const outbound = { unix: join(sockets, 'outbound.sock') };
-  const file = join(dir, 'envoy.json');
-  const trustedCa = '/etc/ssl/certs/ca-certificates.crt';
-  const admin = { unix: join(sockets, 'admin.sock') };
-  await writeFile(file, JSON.stringify(bootstrap({ node: 'app', xds, admin, outbound, trustedCa })));
-  const [ip = '', ...args] = road.inVehicle([
-    await findEnvoy(),
-    ...['-c', file, '--disable-hot-restart', '--log-level', 'warn', '--concurrency', '1'],
-  ]);
-  const envoy = spawn(ip, args, { stdio: ['ignore', 'ignore', 'inherit'] });
-  const forget = endsWithTheRig(() => envoy.kill('SIGKILL'));
-  const app = poolTo(outbound);
-  t.teardown(async () => {
-    await app.close();
-    const ended = envoy.exitCode === null && once(envoy, 'exit');
-    envoy.kill('SIGKILL');
-    await ended;
-    forget();
-  });
-  const call = async (host = 'map.example') => {
-    const { statusCode, body } = await app.request({ path: '/', method: 'GET', headers: { host } });
+  const apps = await Promise.all(
+    MODES.map((mode, n) => envoyIn(t, road, { mode, xds, dir, at: join(sockets, `${n}`) })),
+  );
+  const call = async (app: Pool) => {
+    const headers = { host: 'map.example' };
+    const { statusCode, body } = await app.request({ path: '/', method: 'GET', headers });
     const text = await body.text();
     return statusCode === 200 ? text : String(statusCode);
   };
-  /** Each of several calls in a row. */
+  /** Of several calls in a row by each of them. */
   const calls = async (): Promise<string> => {
     const answers = new Set<string>();
-    for (let i = 0; i < 8; i += 1) answers.add(await call());
+    for (const app of apps) for (let i = 0; i < 8; i += 1) answers.add(await call(app));
     return [...answers].join();
   };
   return {
-    ...{ dir, road, cluster, kubeconfig, edge, cloud, call, calls },
+    ...{ dir, road, cluster, kubeconfig, edge, cloud, calls },
     start: () => plane(t, dir, xds, '', 9, { kubernetes }),
     cut: () => run(['ip', '-n', road.vehicle.name, 'link', 'set', 'road', 'down']),
     mend: async () => {
@@ -155,7 +171,7 @@ t.test('an upstream that is a Service of the cluster', { skip: noKubernetes || n
     t.equal(await s.calls(), 'edge');
   });
 
-  await t.test('what has no endpoints says so in its status, and keeps no sidecar waiting', async () => {
+  await t.test('what has no endpoints says so in its status, and keeps no sidecar waiting', async (t) => {
     await until(
       cluster,
       'wrong-port',
@@ -167,6 +183,11 @@ t.test('an upstream that is a Service of the cluster', { skip: noKubernetes || n
       /there is no Service fleet\/nobody/.test(message),
     );
     await until(cluster, 'nobody', 'Programmed', 'True');
+    const { unresolved } = (await control.status()) as unknown as { unresolved: { name: string }[] };
+    t.same(
+      unresolved.map(({ name }) => name),
+      ['nobody', 'wrong-port'],
+    );
   });
 
   await t.test('a pod that is not ready is left for one that is, of another node', async (t) => {
@@ -187,7 +208,7 @@ t.test('an upstream that is a Service of the cluster', { skip: noKubernetes || n
     await cluster.apiServer.kill9();
     await control.close();
     control = await s.start();
-    await control.until((all) => all.length === 1 && all.every(({ upToDate }) => upToDate));
+    await control.until((all) => all.length === MODES.length && all.every(({ upToDate }) => upToDate));
     t.equal(await s.calls(), 'edge');
     await cluster.apiServer.start();
   });

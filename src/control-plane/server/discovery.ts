@@ -143,7 +143,9 @@ export class DiscoveryServer extends EventEmitter<{ settled: [Client] }> {
         client ??= this.#enter(call, request, variant, only);
         this.#request(client, channel, request, only);
       } catch (error) {
-        this.#log.error({ err: error, node: request.node?.id }, 'xds request failed');
+        const node = request.node?.id;
+        if (client || this.ready()) this.#log.error({ err: error, node }, 'xds request failed');
+        else this.#log.debug({ node }, 'there is no policy yet');
         leave();
         // Not destroy, which would send no status.
         call.emit('error', asRefusal(error));
