@@ -29,6 +29,12 @@ const API_NAME = 'kubernetes.default.svc';
 const API_PORT = 6443;
 /** Answers who it is, and who called. */
 const MAP = `require('node:http').createServer((request, answer) => answer.end(process.env.WHERE + ' ' + request.headers['x-forwarded-client-cert'])).listen(8080, '127.0.0.1')`;
+/** Takes uploads, and says which it has taken. */
+const RECORDER = `const taken = [];
+require('node:http').createServer((request, answer) => {
+  if (request.method === 'PUT') taken.push(request.url);
+  request.resume().on('end', () => answer.end(taken.join()));
+}).listen(8080)`;
 /** Connections of one namespace go on by a socket to another. */
 const RELAY = `const net = require('node:net');
 net.createServer((near) => {
@@ -100,7 +106,7 @@ const mapOn = (node: string): object =>
 
 const app = (name: string, node: string): object =>
   deployment(name, node, {
-    annotations: { 'layby.dev/resolve': 'map.fleet,dashcam.example,later.example' },
+    annotations: { 'layby.dev/resolve': 'map.fleet,dashcam.example,later.example,recorder.example' },
     spec: {
       serviceAccountName: name,
       containers: [
@@ -129,6 +135,11 @@ const SERVICES = [
     },
   },
 ];
+
+/** Without a sidecar: who calls it knows nothing of the mesh's certificates. */
+const RECORDER_POD = deployment('recorder', 'edge', {
+  spec: { containers: [{ name: 'app', image: 'layby', command: ['/usr/bin/node', '-e', RECORDER] }] },
+});
 
 /** A call of a pod's app: its status and its body. */
 async function call(pod: RunningPod, url: string, { method = 'GET', body = '' } = {}): Promise<string> {
@@ -279,6 +290,33 @@ t.test('a vehicle and its cloud', { skip: noKubernetes || noHelm || noImages || 
     await untilCall(camera, 'http://map.fleet/', /^200 edge/);
     t.pass();
   });
+
+  await t.test(
+    'an upstream without a pod: what is sent to it is stored, and arrives when there is one',
+    async (t) => {
+      const url = 'http://recorder.fleet.svc:80';
+      await apply(
+        {
+          apiVersion: 'v1',
+          kind: 'Service',
+          metadata: { name: 'recorder', namespace: 'fleet' },
+          spec: { selector: { pod: 'recorder' }, ports: [{ port: 80, targetPort: 8080 }] },
+        },
+        JSON.parse(document('recorder', url)),
+      );
+      await until(cluster, 'recorder', 'ResolvedRefs', 'False');
+      const put = (name: string) =>
+        call(camera, `http://recorder.example/${name}`, { method: 'PUT', body: name });
+      for (const name of ['a', 'b']) t.match(await put(name), /^307/);
+      await apply(RECORDER_POD);
+      const recorder = await edge.pod('fleet', /^recorder-/);
+      const taken = () => call(camera, `http://${recorder.address}:8080/`);
+      while ((await taken()) !== '200 /a,/b') await sleep(100);
+      await until(cluster, 'recorder', 'ResolvedRefs', 'True');
+      while (!(await put('c')).startsWith('200')) await sleep(100);
+      t.match(await taken(), /^200 \/a,\/b,\/c/);
+    },
+  );
 
   const cut = async () => {
     await run(['ip', '-n', road.vehicle.name, 'link', 'set', 'road', 'down']);

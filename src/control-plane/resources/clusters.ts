@@ -6,7 +6,7 @@
 import { isIP } from 'node:net';
 import { upstreamsOf } from '../../policy/in-force.ts';
 import type { Destination, Upstream } from '../../policy/policy.ts';
-import { upstreamName, upstreamPath } from '../../policy/upstream.ts';
+import { upstreamName, upstreamPath, urlPort } from '../../policy/upstream.ts';
 import type { Address } from '../../wire/address.ts';
 import * as bounds from './bounds.ts';
 import type { Discovery } from './config-source.ts';
@@ -39,7 +39,7 @@ export function upstreamOf(destination: Destination): {
   return {
     tls,
     host: url.hostname.replace(/^\[|\]$/g, ''),
-    port: url.port ? Number(url.port) : tls ? 443 : 80,
+    port: urlPort(url),
     authority: url.host,
     path: upstreamPath(destination),
   };
@@ -79,17 +79,23 @@ export interface Side {
   discovery: Discovery;
 }
 
+/** Of a cluster whose hosts are what an address or DNS says. */
+export const located = (name: string, address: Address): object => {
+  const named = 'host' in address && !isIP(address.host);
+  return {
+    type: named ? 'STRICT_DNS' : 'STATIC',
+    // Without signal no name resolves; the sidecar must start all the same.
+    ...(named && { wait_for_warm_on_init: false }),
+    load_assignment: assignment(name, envoyAddress(address)),
+  };
+};
+
 /** Where an upstream is: as the control plane knows it, as its URL says, or as DNS does. */
 function placeOf(name: string, destination: Destination, discovery: Discovery): object {
   const wanted = ofUpstream(destination.upstream);
   if (wanted) return discovered(wanted, discovery);
   const { host, port } = upstreamOf(destination);
-  return {
-    type: isIP(host) ? 'STATIC' : 'STRICT_DNS',
-    // Without signal no name resolves; the sidecar must start all the same.
-    ...(isIP(host) ? {} : { wait_for_warm_on_init: false }),
-    load_assignment: assignment(name, envoyAddress({ host, port })),
-  };
+  return located(name, { host, port });
 }
 
 function upstreamCluster(

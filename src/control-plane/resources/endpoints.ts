@@ -4,6 +4,7 @@
 import type { Priorities, Wanted } from '../../policy/cluster-service.ts';
 import { upstreamsOf } from '../../policy/in-force.ts';
 import type { Destination, Policy, Service, Upstream } from '../../policy/policy.ts';
+import { urlPort } from '../../policy/upstream.ts';
 import { configSource, type Discovery } from './config-source.ts';
 import { envoyAddress } from './envoy-address.ts';
 import type { Resource } from './resource.ts';
@@ -11,14 +12,9 @@ import type { Resource } from './resource.ts';
 const nameOf = ({ namespace, name, port, of }: Wanted): string =>
   of === 'pods' ? `${namespace}/${name}/pods:${port}` : `${namespace}/${name}:${port}`;
 
-const portOf = (text: string): number => {
-  const { port, protocol } = new URL(text);
-  return port ? Number(port) : protocol === 'https:' ? 443 : 80;
-};
-
 /** Undefined: DNS knows. */
 export const ofUpstream = ({ url, service }: Pick<Upstream, 'url' | 'service'>): Wanted | undefined =>
-  service && { ...service, port: portOf(url), of: 'service' };
+  service && { ...service, port: urlPort(new URL(url)), of: 'service' };
 
 /** Undefined: its address is one. */
 export const ofService = ({ pods, address }: Service): Wanted | undefined =>

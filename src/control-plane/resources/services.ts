@@ -1,12 +1,11 @@
 // Calls between the apps of a vehicle: from the caller's sidecar to the one beside the service, over TLS on both sides. There the
 // caller's certificate says who it is, and whether it may. Nothing of it is stored.
 
-import { isIP } from 'node:net';
 import { DEFAULT_TRUST_DOMAIN, sidecarId } from '../../identity/spiffe.ts';
 import type { Policy, Service } from '../../policy/policy.ts';
 import type { Address } from '../../wire/address.ts';
 import * as bounds from './bounds.ts';
-import { assignment, ejecting, httpOptions, socketOptions } from './clusters.ts';
+import { ejecting, httpOptions, located, socketOptions } from './clusters.ts';
 import { discovered, ofService } from './endpoints.ts';
 import { envoyAddress } from './envoy-address.ts';
 import { connectionManager, UPGRADES } from './listeners.ts';
@@ -29,15 +28,6 @@ const trustDomainOf = ({ trustDomain = DEFAULT_TRUST_DOMAIN }: Sidecar): string 
 
 const isBeside = (service: Service, { app }: Sidecar): boolean => service.node === app?.node;
 
-const placeOf = (name: string, address: Address): object => {
-  const named = 'host' in address && !isIP(address.host);
-  return {
-    type: named ? 'STRICT_DNS' : 'STATIC',
-    ...(named && { wait_for_warm_on_init: false }),
-    load_assignment: assignment(name, envoyAddress(address)),
-  };
-};
-
 const cluster = (name: string, { protocol }: Service, place: object, more: object = {}): Resource => ({
   '@type': 'type.googleapis.com/envoy.config.cluster.v3.Cluster',
   name,
@@ -57,7 +47,7 @@ function callersCluster(service: Service, sidecar: Sidecar): Resource {
   return cluster(
     name,
     service,
-    wanted ? discovered(wanted, sidecar.discovery) : placeOf(name, service.address),
+    wanted ? discovered(wanted, sidecar.discovery) : located(name, service.address),
     {
       transport_socket: connectingTls(secretsOf(sidecar), sidecarId(trustDomainOf(sidecar), service.node)),
       ...(wanted && {
@@ -73,7 +63,7 @@ function callersCluster(service: Service, sidecar: Sidecar): Resource {
 export const serviceClusters = ({ services = [] }: Policy, sidecar: Sidecar): Resource[] =>
   services.map((service) =>
     isBeside(service, sidecar)
-      ? cluster(appCluster(service), service, placeOf(appCluster(service), service.app))
+      ? cluster(appCluster(service), service, located(appCluster(service), service.app))
       : callersCluster(service, sidecar),
   );
 

@@ -55,12 +55,17 @@ export class Endpoints {
   readonly #gathering = new Gathering(() => this.#look());
   #following: Following | undefined;
   #view: ClusterView;
+  /** Of which Services that is, `NAMESPACE/NAME`. */
+  #known: ReadonlySet<string>;
   #saved: string;
   #saving: Promise<void> = Promise.resolve();
 
   constructor(options: EndpointsOptions) {
     this.#options = options;
     this.#view = this.#load();
+    this.#known = new Set(
+      this.#view.services.map(({ metadata }) => `${metadata.namespace}/${metadata.name}`),
+    );
     this.#saved = JSON.stringify(this.#view);
   }
 
@@ -101,7 +106,14 @@ export class Endpoints {
   }
 
   find(wanted: Wanted): Found {
-    return find(this.#view, wanted, this.#options.node);
+    const { node, namespace } = this.#options;
+    const what = `${wanted.namespace}/${wanted.name}`;
+    if (namespace !== undefined && wanted.namespace !== namespace)
+      return { priorities: [], problem: `the Service ${what} is not of the one namespace that is followed` };
+    const found = find(this.#view, wanted, node);
+    return this.#known.has(what)
+      ? found
+      : { ...found, problem: `of the Service ${what} nothing is known yet` };
   }
 
   #look(): void {
@@ -113,6 +125,7 @@ export class Endpoints {
       services: [...services.objects].filter(({ metadata }) => isWanted(metadata.namespace, metadata.name)),
       slices: [...slices.objects].filter(({ metadata, service }) => isWanted(metadata.namespace, service)),
     };
+    this.#known = new Set(of);
     this.#options.onChange();
     this.#save();
   }
