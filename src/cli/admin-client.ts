@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { Option } from 'commander';
 import type { Dispatcher } from 'undici';
-import { LaybyError, messageOf } from '../telemetry/error.ts';
+import { type ErrorView, LaybyError, messageOf } from '../telemetry/error.ts';
 import { formatAddress, parseAddress } from '../wire/address.ts';
 import { poolTo } from '../wire/http.ts';
 
@@ -105,7 +105,7 @@ async function jsonOf<T>(answer: Answer, admin: string): Promise<T> {
     });
   }
   if (answer.statusCode >= 400) {
-    const { code, message, remedy } = said as { code: string; message: string; remedy?: string };
+    const { code, message, remedy } = said as ErrorView;
     throw new LaybyError(code, message, remedy === undefined ? {} : { remedy });
   }
   return said as T;

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { inWords, type Network } from '../link/network.ts';
+import { type ErrorView, LaybyError } from '../telemetry/error.ts';
 import { adminOption, ask } from './admin-client.ts';
 import { table } from './table.ts';
 
@@ -20,7 +21,7 @@ interface SidecarView {
 interface StatusView {
   link: string;
   network: Network | null;
-  policy: { problem: string | null };
+  policy: { problem: ErrorView | null };
   queue: { answers: boolean };
   setAside: { copies: number; bytes: number } | null;
   destinations: {
@@ -50,8 +51,7 @@ export const statusCommand = () =>
       }
       console.log(`link ${status.link}${status.queue.answers ? '' : ', the queue does not answer'}`);
       if (status.network) console.log(`over ${inWords(status.network)} (${status.network.by})`);
-      if (status.policy.problem)
-        console.log(`policy refused; the one before is in force:\n${status.policy.problem}`);
+      if (status.policy.problem) console.log(problemText(status.policy.problem));
       console.log(
         table(
           ['DESTINATION', 'STATE', 'ENTRIES', 'BYTES', 'DEAD', 'OLDEST', 'WHY'],
@@ -83,6 +83,12 @@ export const statusCommand = () =>
         for (const line of whyBehind(sidecar)) console.log(`  ${line}`);
       }
     });
+
+function problemText({ code, message, remedy }: ErrorView): string {
+  return code === 'LAYBY_POLICY_INVALID'
+    ? `policy refused; what was in force before is in force:\n${message}`
+    : `policy: ${new LaybyError(code, message, remedy === undefined ? {} : { remedy }).line}`;
+}
 
 /** What it refused, what it has not answered, what is not sent yet. */
 function whyBehind({ types }: SidecarView): string[] {

@@ -78,10 +78,14 @@ export async function serveAdmin(
       return;
     }
     answer(request, response, routes, queue).catch((error) => {
-      const { code, remedy } =
-        error instanceof LaybyError ? error : { code: 'LAYBY_INTERNAL', remedy: undefined };
+      const known = error instanceof LaybyError;
       if (response.headersSent) response.destroy();
-      else json(response, code === 'LAYBY_INTERNAL' ? 500 : 400, { code, message: messageOf(error), remedy });
+      else
+        json(
+          response,
+          known ? 400 : 500,
+          known ? error : { code: 'LAYBY_INTERNAL', message: messageOf(error) },
+        );
     });
   });
   server.on('close', () => void queue.close());

@@ -7,6 +7,13 @@ export interface LaybyErrorOptions {
   cause?: unknown;
 }
 
+/** An error as the admin listener says it. */
+export interface ErrorView {
+  code: string;
+  message: string;
+  remedy?: string;
+}
+
 export class LaybyError extends Error {
   override name = 'LaybyError';
   /** Stable, `LAYBY_` and upper snake case. */
@@ -22,6 +29,12 @@ export class LaybyError extends Error {
   /** One line for a terminal: what happened, and what to do. */
   get line(): string {
     return this.remedy ? `${this.message}: ${this.remedy}` : this.message;
+  }
+
+  /** For a program that asks over HTTP: what it prints of it needs no class. */
+  toJSON(): ErrorView {
+    const { code, message, remedy } = this;
+    return { code, message, ...(remedy !== undefined && { remedy }) };
   }
 }
 

@@ -1,0 +1,60 @@
+// `layby status` as a person reads it, where something is wrong with the policy.
+
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import t from 'tap';
+import { formatAddress } from '../../src/wire/address.ts';
+import { plane } from '../control-plane/sidecar.ts';
+import { freePort } from '../rig/ports.ts';
+import { testdir } from '../rig/testdir.ts';
+import { layby } from './layby-process.ts';
+
+const policy = (field: string): string =>
+  JSON.stringify({
+    apiVersion: 'layby.dev/v1alpha1',
+    kind: 'Destination',
+    metadata: { name: 'api' },
+    spec: { [field]: ['api.example'], upstream: { url: 'http://127.0.0.1:9' } },
+  });
+
+t.test('a policy that was refused is told with its places, until it is right', async (t) => {
+  const dir = testdir(t);
+  const file = join(dir, 'policy.json');
+  await writeFile(file, policy('hosts'));
+  const { control } = await plane(t, dir, { host: '127.0.0.1', port: await freePort() }, file, 9);
+  const said = async () => (await layby(['status', '--admin', formatAddress(control.admin)])).stdout;
+  const until = async (is: RegExp): Promise<string> => {
+    for (const deadline = Date.now() + 20_000; ; ) {
+      const text = await said();
+      if (is.test(text)) return text;
+      if (Date.now() > deadline) throw new Error(`not ${is}: ${text}`);
+    }
+  };
+  t.notMatch(await said(), /policy/);
+  await writeFile(file, policy('hostss'));
+  const text = await until(/policy refused; what was in force before is in force:/);
+  t.match(text, /policy\.json:1:\d+: spec.*hostss/);
+  t.match(text, /^api +direct/m);
+  await writeFile(file, policy('hosts'));
+  await until(/^(?!.*policy refused)/s);
+});
+
+t.test('a cluster that cannot be asked is told with what is done about it', async (t) => {
+  const dir = testdir(t);
+  const kubeconfig = join(dir, 'kubeconfig');
+  const cluster = { server: `https://127.0.0.1:${await freePort()}` };
+  await writeFile(
+    kubeconfig,
+    JSON.stringify({
+      'current-context': 'a',
+      clusters: [{ name: 'a', cluster }],
+      contexts: [{ name: 'a', context: { cluster: 'a', user: 'a' } }],
+      users: [{ name: 'a', user: { token: 'x' } }],
+    }),
+  );
+  const xds = { host: '127.0.0.1', port: await freePort() };
+  const { control } = await plane(t, dir, xds, '', 9, { kubernetes: { kubeconfig, node: 'edge' } });
+  for (let text = ''; !/^policy: the API server does not answer: .*it is tried again/m.test(text); )
+    text = (await layby(['status', '--admin', formatAddress(control.admin)])).stdout;
+  t.pass();
+});
