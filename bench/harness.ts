@@ -4,7 +4,7 @@
 import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { machine } from './machine.ts';
-import { intoMarkdown, table } from './report.ts';
+import { intoMarkdown, type Result, type Row, table } from './report.ts';
 
 export interface Subject {
   /** `layby`, a peer's name, or `limit`. */
@@ -29,23 +29,6 @@ export interface Case {
 }
 
 /** One line of the JSON. */
-export interface Result {
-  bench: string;
-  case: string;
-  subject: string;
-  metric: string;
-  unit: string;
-  min: number;
-  median: number;
-  max: number;
-}
-
-export interface Row {
-  label: string;
-  ratioTo: string[];
-  result: Result;
-}
-
 export interface Plan {
   rounds: number;
   /** Of one measurement, ms. */

@@ -1,7 +1,23 @@
 // Tables for people: on the terminal, and in docs/performance.md.
 
 import { readFile, writeFile } from 'node:fs/promises';
-import type { Row } from './harness.ts';
+
+export interface Result {
+  bench: string;
+  case: string;
+  subject: string;
+  metric: string;
+  unit: string;
+  min: number;
+  median: number;
+  max: number;
+}
+
+export interface Row {
+  label: string;
+  ratioTo: string[];
+  result: Result;
+}
 
 /** Three significant digits are more than a noisy machine gives. */
 const figure = (value: number): string =>

@@ -1,6 +1,6 @@
 // The policy that a command is about: of files, or in force in a running mesh; and the sidecars that get it.
 
-import type { Sidecar } from '../control-plane/resources/resources.ts';
+import type { Sidecar } from '../control-plane/resources/sidecar.ts';
 import { ASSUMED_QUEUE, assumedSidecar } from '../embedded/assumed.ts';
 import type { App } from '../policy/in-force.ts';
 import { parsePolicy } from '../policy/parse.ts';

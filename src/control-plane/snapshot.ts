@@ -4,7 +4,7 @@
 import { hash } from 'node:crypto';
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import type { Resource } from './resources/resource.ts';
-import type { Sidecar } from './resources/resources.ts';
+import type { Sidecar } from './resources/sidecar.ts';
 import type { TypeName } from './types.ts';
 import type { Json, WireAny, Xds } from './xds/registry.ts';
 

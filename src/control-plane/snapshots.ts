@@ -11,8 +11,9 @@ import type { Address } from '../wire/address.ts';
 import { endpointAssignment, wantedBy } from './resources/endpoints.ts';
 import { holdsLayer } from './resources/holds.ts';
 import { namedResource } from './resources/proxyless.ts';
-import { listenersFor, type Sidecar, sharedResources, wherever } from './resources/resources.ts';
+import { listenersFor, sharedResources, wherever } from './resources/resources.ts';
 import { secrets } from './resources/secrets.ts';
+import type { Sidecar } from './resources/sidecar.ts';
 import {
   type Catalog,
   EMPTY,

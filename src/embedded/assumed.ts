@@ -1,6 +1,6 @@
 // A sidecar as `layby up` has it, for commands that look at a policy where nothing runs.
 
-import type { Sidecar } from '../control-plane/resources/resources.ts';
+import type { Sidecar } from '../control-plane/resources/sidecar.ts';
 import type { App } from '../policy/in-force.ts';
 import type { Address } from '../wire/address.ts';
 

@@ -5,7 +5,7 @@ import { sidecarId } from '../identity/spiffe.ts';
 import { nearMiss } from '../policy/near-miss.ts';
 import { LaybyError } from '../telemetry/error.ts';
 import * as names from './names.ts';
-import type { Pod } from './pod.ts';
+import type { Pod } from './pod-object.ts';
 import { type Capture, type InjectSettings, NODE_IP } from './settings.ts';
 
 export interface Choices {

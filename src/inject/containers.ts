@@ -13,7 +13,7 @@ import {
   SIDECAR_CONTAINER,
   SIDECAR_UID,
 } from './names.ts';
-import type { Container } from './pod.ts';
+import type { Container } from './pod-object.ts';
 import type { InjectSettings } from './settings.ts';
 
 /** Where the secret with the sidecar's certificate is mounted: what `layby identity issue --secret` writes names its files so. */

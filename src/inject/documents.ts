@@ -3,7 +3,8 @@
 
 import { type Document, isMap, isSeq, LineCounter, parseDocument, type YAMLMap, type YAMLSeq } from 'yaml';
 import { LaybyError, messageOf } from '../telemetry/error.ts';
-import { injectPod, type Pod } from './pod.ts';
+import { injectPod } from './pod.ts';
+import type { Pod } from './pod-object.ts';
 import type { InjectSettings } from './settings.ts';
 
 /** Where the pod is in a document of this kind. */

@@ -2,7 +2,8 @@
 
 import type { AdmissionRequest, Verdict } from '../admission/server.ts';
 import { LaybyError } from '../telemetry/error.ts';
-import { injectPod, type Pod, patchOf } from './pod.ts';
+import { injectPod, patchOf } from './pod.ts';
+import type { Pod } from './pod-object.ts';
 import type { InjectSettings } from './settings.ts';
 
 /** Which pods are asked about, the configuration of the webhook says (manifests/chart). */

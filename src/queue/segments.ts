@@ -11,7 +11,7 @@ import type { Entry, EntryHead, EntryWriter } from '../store/store.ts';
 import { SEGMENT_HEADER, STREAM_END_HEADER, STREAM_HEADER } from '../wire/names.ts';
 import type { Arrival, Outcome, Surroundings } from './arrival.ts';
 import { BodyTorn } from './body.ts';
-import type { Filing } from './storing.ts';
+import type { Filing } from './filing.ts';
 
 /** How the stream ended, said on its last segment. */
 type End = 'whole' | 'torn';

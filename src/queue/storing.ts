@@ -9,29 +9,14 @@ import type { Entry, EntryHead, Store } from '../store/store.ts';
 import { LaybyError } from '../telemetry/error.ts';
 import { type Arrival, headOf, type Outcome, requestId, type Surroundings } from './arrival.ts';
 import type { Storing } from './backlog.ts';
-import { type ReadBody, readBody } from './body.ts';
+import { readBody } from './body.ts';
 import { cutThrough, type Kept } from './cut-through.ts';
+import type { Filing } from './filing.ts';
 import { FollowedWriter } from './followed-writer.ts';
 import { preferenceOf } from './prefer.ts';
-import { RECEIPTS, type Receipt, receiptFor } from './receipts/receipt.ts';
+import { RECEIPTS, receiptFor } from './receipts/receipt.ts';
 import { storeSegments } from './segments.ts';
 import { inOneRequest, inParts } from './through.ts';
-
-/** How a request is stored, for a room that knows it better than its method and headers say. */
-export interface Filing {
-  head: EntryHead;
-  /** Body length, bytes, where it is known. */
-  expected: number | undefined;
-  read: ReadBody;
-  /** Cut through, where it is its turn. */
-  online: boolean;
-  md5: boolean;
-  /** `head` is whole only when `read` has resolved. */
-  headLast?: boolean;
-  /** Around the commit, where it may still be refused. */
-  committing?: (commit: () => Promise<Entry>) => Promise<Entry>;
-  receipt: Receipt;
-}
 
 const asItStands = (around: Surroundings, arrival: Arrival): Filing => {
   const { request, destination, expected } = arrival;

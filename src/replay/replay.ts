@@ -1,21 +1,17 @@
 // Drains the lanes: one runner for each destination (runner.ts), each with its own pauses, so that a dead destination never blocks
 // another.
 
-import type { Egress } from '../egress/egress.ts';
 import { towards } from '../policy/in-force.ts';
 import { CLASSES, type Destination, type Policy } from '../policy/policy.ts';
-import type { Entry, EntryHead, Store, StoreEvent, StoreEventKind } from '../store/store.ts';
+import type { Entry, EntryHead, StoreEvent, StoreEventKind } from '../store/store.ts';
 import { messageOf } from '../telemetry/error.ts';
-import type { Logger } from '../telemetry/log.ts';
-import type { LinkNature } from './allowed.ts';
-import type { Budget } from './budget.ts';
 import type { Body } from './deliver/body.ts';
 import { deliver } from './deliver/choose.ts';
 import type { Result } from './deliver/deliver.ts';
 import { Goodput } from './deliver/goodput.ts';
 import { type DrainReport, drain } from './drain.ts';
 import type { Follower, Growing, UnderWay } from './follow.ts';
-import type { Hurried } from './hurried.ts';
+import type { ReplayOptions } from './options.ts';
 import { Runner, type RunnerOptions } from './runner.ts';
 import { TakeBack } from './take-back.ts';
 import { WayOut } from './way-out.ts';
@@ -39,26 +35,6 @@ export const TAKEN_OUT: ReadonlySet<StoreEventKind> = new Set([
 
 /** What an entry leaves a half of itself behind at the destination by. */
 const GIVEN_UP: ReadonlySet<StoreEventKind> = new Set([...TAKEN_OUT, 'dead']);
-
-export interface ReplayOptions {
-  store: Store;
-  egress: Egress;
-  log: Logger;
-  /** Of all destinations together, bytes per second; default: as fast as the way takes it. */
-  rate?: number | undefined;
-  /** Whether the last try got through to the destination. */
-  onOutcome: (destination: string, reached: boolean) => void;
-  /** An entry has left the lane. */
-  onLeft: (destination: string) => void;
-  /** Whether an entry may be sent now, as far as others than the lane know; `wake` when that may have changed. */
-  maySend: (entry: Entry) => boolean;
-  count: (destination: string, outcome: string, bytes: number) => void;
-  /** What kind of link the way out is now. */
-  nature: () => LinkNature;
-  budget: Budget;
-  /** Entries that an operator wants sent now. */
-  hurried: Hurried;
-}
 
 export class Replay {
   #options: RunnerOptions;

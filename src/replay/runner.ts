@@ -12,7 +12,7 @@ import type { Goodput } from './deliver/goodput.ts';
 import type { Follower, Growing, UnderWay } from './follow.ts';
 import { Followers } from './followers.ts';
 import { Lane } from './lane.ts';
-import type { ReplayOptions } from './replay.ts';
+import type { ReplayOptions } from './options.ts';
 import { type OwnTry, Sender } from './sender.ts';
 import { isStalled, STALLED_MS } from './stalled.ts';
 import type { WayOut } from './way-out.ts';

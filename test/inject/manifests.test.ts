@@ -4,7 +4,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { parse, parseAllDocuments } from 'yaml';
-import type { Pod } from '../../src/inject/pod.ts';
+import type { Pod } from '../../src/inject/pod-object.ts';
 import { layby } from '../cli/layby-process.ts';
 import { testdir } from '../rig/testdir.ts';
 

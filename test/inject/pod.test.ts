@@ -1,6 +1,7 @@
 import t from 'tap';
 import { CAPTURE_CONTAINER, SIDECAR_CONTAINER } from '../../src/inject/names.ts';
-import { injectPod, type Pod, patchOf } from '../../src/inject/pod.ts';
+import { injectPod, patchOf } from '../../src/inject/pod.ts';
+import type { Pod } from '../../src/inject/pod-object.ts';
 import { settingsOf } from '../../src/inject/read-settings.ts';
 import { DEFAULT_SETTINGS as settings } from '../../src/inject/settings.ts';
 import type { LaybyError } from '../../src/telemetry/error.ts';

@@ -5,7 +5,8 @@
 
 import t from 'tap';
 import { stringify } from 'yaml';
-import { resourcesFor, type Sidecar } from '../../src/control-plane/resources/resources.ts';
+import { resourcesFor } from '../../src/control-plane/resources/resources.ts';
+import type { Sidecar } from '../../src/control-plane/resources/sidecar.ts';
 import { loadXds } from '../../src/control-plane/xds/registry.ts';
 import { PolicyError, parsePolicy } from '../../src/policy/parse.ts';
 import type { Policy } from '../../src/policy/policy.ts';

@@ -12,8 +12,8 @@ import { connectionManager, UPGRADES } from './listeners.ts';
 import { anyPath, WEBSOCKET } from './matches.ts';
 import { rbacFilter, rbacRule } from './rbac.ts';
 import type { Resource } from './resource.ts';
-import type { Sidecar } from './resources.ts';
 import { secretsOf } from './secret-source.ts';
+import type { Sidecar } from './sidecar.ts';
 import { acceptingTls, connectingTls } from './tls.ts';
 import { ENDS_HERE, tunnelRoutes } from './tunnels.ts';
 

@@ -6,7 +6,7 @@ import * as grpc from '@grpc/grpc-js';
 import { DEFAULT_TRUST_DOMAIN, sidecarId } from '../../identity/spiffe.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import type { Discovery } from '../resources/config-source.ts';
-import type { Sidecar } from '../resources/resources.ts';
+import type { Sidecar } from '../resources/sidecar.ts';
 import type { Catalog } from '../snapshot.ts';
 import { TYPES, type TypeName, typeOf } from '../types.ts';
 import type { Xds } from '../xds/registry.ts';

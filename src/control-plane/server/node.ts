@@ -4,7 +4,7 @@ import { checkTrustDomain } from '../../identity/spiffe.ts';
 import { LaybyError } from '../../telemetry/error.ts';
 import { parseAddress } from '../../wire/address.ts';
 import type { Discovery } from '../resources/config-source.ts';
-import type { Sidecar } from '../resources/resources.ts';
+import type { Sidecar } from '../resources/sidecar.ts';
 import { plainStruct } from '../xds/struct.ts';
 import type { Node } from './transport.ts';
 

@@ -1,8 +1,9 @@
 // How S3's requests are stored, and when they may pass: what its rooms share.
 
 import { type Arrival, headOf, type Surroundings } from '../arrival.ts';
+import type { Filing } from '../filing.ts';
 import { RECEIPTS, receiptFor } from '../receipts/receipt.ts';
-import { type Filing, mayPass } from '../storing.ts';
+import { mayPass } from '../storing.ts';
 import { refuse, type S3Refused } from './answer.ts';
 import { nameOf, type S3Request } from './operation.ts';
 import { isFramed, type Payload, payloadOf } from './payload.ts';

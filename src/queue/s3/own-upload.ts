@@ -13,13 +13,14 @@ import type { Entry, EntryHead, EntryWriter } from '../../store/store.ts';
 import { LaybyError } from '../../telemetry/error.ts';
 import { ENTRY_HEADER, UPLOAD_PREFIX } from '../../wire/names.ts';
 import { headOf, type Outcome, type Surroundings } from '../arrival.ts';
+import type { Filing } from '../filing.ts';
 import { RECEIPTS } from '../receipts/receipt.ts';
-import { type Filing, storedBefore } from '../storing.ts';
+import { storedBefore } from '../storing.ts';
 import { element, NAMESPACE, newRequestId, refuse, sendXml } from './answer.ts';
 import { filingOf, type S3Arrival, storable } from './filing.ts';
 import { completed, etagOfParts, partListIn } from './given-upload.ts';
 import { s3Request, spoken } from './operation.ts';
-import { assembled, listed, partNumberOf } from './parts.ts';
+import { assembled, listed, partNumberOf, type Upload } from './parts.ts';
 import { commitWrite } from './writes.ts';
 
 /** Where the policy has no time to live: what an upload that never ends may keep of the disk, ms. */
@@ -123,13 +124,6 @@ const stagedHead = (head: EntryHead, group: string): EntryHead => ({
   ttl: head.ttl ?? UPLOAD_TTL_MS,
   group,
 });
-
-export interface Upload {
-  id: string;
-  group: string;
-  /** What Create said. */
-  created: Entry;
-}
 
 /** Rejects with NoSuchUpload, as S3 does of one that has ended or never was. */
 const uploadOf = async ({ store }: Surroundings, { s3, destination }: S3Arrival): Promise<Upload> => {

@@ -7,7 +7,6 @@ import { element, NAMESPACE, refuse } from './answer.ts';
 import { CHECKSUM, Checksums } from './checksums.ts';
 import type { S3Arrival } from './filing.ts';
 import { queryOf, type S3Request, spoken } from './operation.ts';
-import type { Upload } from './own-upload.ts';
 import type { PartNamed } from './xml.ts';
 
 /** Of all parts but the last, bytes. */
@@ -20,6 +19,14 @@ export const partNumberOf = (text: string | undefined): number => {
   if (number >= 1 && number <= MOST_PARTS) return number;
   throw refuse(400, 'InvalidArgument', 'Part number must be an integer between 1 and 10000, inclusive');
 };
+
+/** One that the queue has begun itself. */
+export interface Upload {
+  id: string;
+  group: string;
+  /** What Create said. */
+  created: Entry;
+}
 
 /** What is kept of a part in memory: there may be 10,000. */
 interface Part {

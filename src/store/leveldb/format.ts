@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { crc32c } from '@node-rs/crc32';
 import { LaybyError } from '../../telemetry/error.ts';
 import type { Damage } from '../store.ts';
-import { syncDirectory } from './generation.ts';
+import { syncDirectory } from './directory.ts';
 
 /** 2: the store's time, times to live and a sum of the slots in the index, encryption. 3: entries are found by their resource.
  *  Older ones are opened, and become 3. */

@@ -1,10 +1,10 @@
 // One generation: a LevelDB of its own for about 192 MiB of bodies, filled once and dropped whole. It knows bytes and keys;
 // which of them are live is for generations.ts.
 
-import { mkdir, open, readdir, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, rm } from 'node:fs/promises';
 import { Level } from 'level';
 import type { Cipher } from './cipher.ts';
+import { directoryBytes, syncDirectory } from './directory.ts';
 import { decodeKey, encodeKey, type GenerationKey, KIND } from './keys.ts';
 import { FilesDamaged, isDamaged } from './level-errors.ts';
 import { LogNames } from './log-names.ts';
@@ -180,23 +180,3 @@ const isOpening = (key: Buffer): boolean => decodeKey(key)?.kind === KIND.openin
 
 const sealed = (put: Put, cipher: Cipher): Put =>
   isOpening(put.key) ? put : { key: put.key, value: cipher.seal(put.value, put.key) };
-
-export const syncDirectory = async (dir: string): Promise<void> => {
-  const handle = await open(dir, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-};
-
-/** Bytes on the disk of all files below `dir`; files that vanish meanwhile count as nothing. */
-export const directoryBytes = async (dir: string): Promise<number> => {
-  let bytes = 0;
-  for (const file of await readdir(dir, { withFileTypes: true }).catch(() => [])) {
-    const path = join(dir, file.name);
-    if (file.isDirectory()) bytes += await directoryBytes(path);
-    else bytes += (await stat(path).catch(() => undefined))?.size ?? 0;
-  }
-  return bytes;
-};

@@ -3,7 +3,8 @@
 
 import { readdir, rename, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { COPY, directoryBytes, Generation, syncDirectory } from './generation.ts';
+import { directoryBytes, syncDirectory } from './directory.ts';
+import { COPY, Generation } from './generation.ts';
 import { generationKeyName, type KeyRing } from './key-ring.ts';
 import { isDamaged, reasonOf, storeFailed } from './level-errors.ts';
 import { repairFrom, unborn } from './mend.ts';

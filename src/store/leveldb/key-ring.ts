@@ -7,7 +7,7 @@ import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LaybyError } from '../../telemetry/error.ts';
 import { Cipher } from './cipher.ts';
-import { syncDirectory } from './generation.ts';
+import { syncDirectory } from './directory.ts';
 
 /** The data key of the index. */
 export const INDEX_KEY = 'index';

@@ -3,7 +3,7 @@
 // Without the name a synced batch is gone after a power cut, so nobody is told of one before the directory is synced too.
 
 import { readdirSync } from 'node:fs';
-import { syncDirectory } from './generation.ts';
+import { syncDirectory } from './directory.ts';
 
 /** What LevelDB keeps in memory for a key beside its bytes, at least as much: it makes the look-up come earlier, never later. */
 const KEY_OVERHEAD = 64;

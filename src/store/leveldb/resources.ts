@@ -5,7 +5,6 @@
 import { crc32c } from '@node-rs/crc32';
 import { resourceOf } from '../resource.ts';
 import { digits } from './keys.ts';
-import type { Slot } from './slot.ts';
 
 /** The CRC32C of the resource of a URL. */
 export const resourceSum = (url: string): number => crc32c(resourceOf(url));
@@ -18,7 +17,7 @@ export const rowsOf = (destination: string, sum: number): string =>
   `r/${encodeURIComponent(destination)}/${sum.toString(16).padStart(8, '0')}/`;
 
 /** The sum that it waits under, of its resource or its group; undefined where it does not wait. */
-export const awaited = ({ state, resource }: Slot): number | undefined =>
+export const awaited = ({ state, resource }: { state: string; resource?: number }): number | undefined =>
   state === 'stored' || state === 'staged' ? resource : undefined;
 
 export const rowKey = (destination: string, sum: number, seq: number): string =>

@@ -1,6 +1,7 @@
 // What runs pods on the nodes of the rig: a node is one end of the road, a pod a namespace behind it, a container a process in the root of its
 // image. As a kubelet does it: init containers one after the other, native sidecars as soon as their startup probe answers, what ends is
-// started again, and the API server is told who is ready. Of a pod's spec it knows what Layby's have.
+// started again, and the API server is told who is ready. It is on no node itself: a cut of the road is told it (`cutOff`). Of a pod's spec it
+// knows what Layby's have.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -181,6 +182,7 @@ export class RunningPod {
   async #keep(container: Container): Promise<void> {
     while (!this.#ended) {
       const [file = '', ...args] = await this.#argv(container);
+      if (this.#ended) return;
       const child = spawn(file, args, { stdio: ['ignore', 'ignore', 'pipe'] });
       this.#children.set(container.name, child);
       child.stderr.setEncoding('utf8').on('data', (text: string) => {
@@ -228,7 +230,7 @@ export class RunningPod {
     );
   }
 
-  /** Of a Secret or ConfigMap. */
+  /** Of a Secret or ConfigMap; as a kubelet has it that was cut off since. */
   async #content(
     kind: 'secrets' | 'configmaps',
     { secretName, name = secretName, items }: Named,
@@ -276,23 +278,10 @@ export class RunningPod {
     const all = [...(this.object.spec.initContainers ?? []), ...this.object.spec.containers];
     const root = this.#rootOf(all.find(({ name }) => name === container)!);
     const child = this.#children.get(container);
-    return run([
-      // Without what the runner of the tests gives to its own.
-      ...[
-        'env',
-        '-i',
-        `PATH=${process.env.PATH}`,
-        'nsenter',
-        '-t',
-        String(child?.pid),
-        '-n',
-        '-m',
-        'chroot',
-        `--userspec=${uid}:${uid}`,
-        root,
-      ],
-      ...argv,
-    ]);
+    const enter = ['nsenter', '-t', String(child?.pid), '-n', '-m'];
+    const as = ['chroot', `--userspec=${uid}:${uid}`, root];
+    // Without what the runner of the tests gives to its own.
+    return run(['env', '-i', `PATH=${process.env.PATH}`, ...enter, ...as, ...argv]);
   }
 
   /** SIGKILL; it is started again. */
