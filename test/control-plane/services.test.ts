@@ -51,11 +51,8 @@ async function scene(t: Test, mode = MODES[0]!) {
   const settled = () =>
     control.until((all) => all.length === 3 && all.every(({ upToDate }) => upToDate), 'all are up to date');
   await settled();
-  // A cluster whose secrets have not come yet is warming, and the calls to it are Envoy's own 503; and a listener that it has acknowledged
-  // listens a moment later.
-  const notYet = () => ({ status: 503 });
-  for (const each of [mapEcu, camera, stranger])
-    while ((await each.call('map.vehicle').catch(notYet)).status === 503);
+  // A cluster whose secrets have not come yet is warming, and the calls to it are Envoy's own 503.
+  for (const each of [mapEcu, camera, stranger]) while ((await each.call('map.vehicle')).status === 503);
   seen.length = 0;
   return { dir, control, mapEcu, camera, stranger, address, seen, save, settled };
 }

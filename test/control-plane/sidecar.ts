@@ -6,6 +6,7 @@ import { writeFile } from 'node:fs/promises';
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import type { Test } from 'tap';
 import { Pool } from 'undici';
@@ -64,6 +65,7 @@ export interface Sidecar {
   /** One connection, kept. */
   app: Pool;
   outbound: number;
+  /** The first one waits for the listener: Envoy acknowledges it a moment before it listens. */
   call(host: string): Promise<{ status: number; text: string }>;
   /** Envoy's counters and gauges. */
   stats(filter: RegExp): Promise<Map<string, number>>;
@@ -168,13 +170,23 @@ export async function sidecar(
     await once(envoy, 'exit');
     forget();
   });
+  let listens = false;
+  const call: Sidecar['call'] = async (host) => {
+    for (const deadline = Date.now() + 20_000; ; await sleep(5)) {
+      try {
+        const { statusCode, body } = await app.request({ path: '/', method: 'GET', headers: { host } });
+        listens = true;
+        return { status: statusCode, text: await body.text() };
+      } catch (error) {
+        const refused = (error as NodeJS.ErrnoException).code === 'ECONNREFUSED';
+        if (listens || !refused || Date.now() > deadline) throw error;
+      }
+    }
+  };
   return {
     app,
     outbound,
-    call: async (host) => {
-      const { statusCode, body } = await app.request({ path: '/', method: 'GET', headers: { host } });
-      return { status: statusCode, text: await body.text() };
-    },
+    call,
     stats: async (filter) => {
       const answer = await fetch(
         `http://127.0.0.1:${admin}/stats?filter=${encodeURIComponent(filter.source)}`,
