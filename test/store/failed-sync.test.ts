@@ -38,9 +38,12 @@ t.test('a failed fsync costs no receipt and gives none', { skip: noStrace, timeo
     if (!entry) t.fail(`${id} (${seq}) is lost`);
     else if (sha256(await bodyOf(store, entry)) !== hash) t.fail(`${id} (${seq}) is torn`);
   }
+  // What is stored after it ends a batch that failed. Where nothing came after, it may be there, as after a crash in the moment before
+  // the receipt: whoever sends it again sends it twice.
+  const last = Math.max(...receipts.map(([, , seq]) => Number(seq)));
   t.same(
-    [...entries.keys()].filter((id) => refused.has(id)),
+    [...entries.values()].filter(({ id, seq }) => refused.has(id) && seq <= last),
     [],
-    'what was refused is not there',
+    'what was refused is not there once something was stored after it',
   );
 });
