@@ -46,7 +46,8 @@ export const endpointAssignment = (name: string, priorities: Priorities): Resour
   cluster_name: name,
   endpoints: priorities.map((addresses, priority) => ({
     priority,
-    // gRPC's own clients leave out what has no weight.
+    // gRPC's own clients refuse what has no locality, if an empty one, and leave out what has no weight.
+    locality: {},
     load_balancing_weight: addresses.length,
     lb_endpoints: addresses.map((address) => ({ endpoint: { address: envoyAddress(address) } })),
   })),
