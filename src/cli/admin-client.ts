@@ -105,8 +105,8 @@ async function jsonOf<T>(answer: Answer, admin: string): Promise<T> {
     });
   }
   if (answer.statusCode >= 400) {
-    const { code, message, remedy } = said as ErrorView;
-    throw new LaybyError(code, message, remedy === undefined ? {} : { remedy });
+    const view = said as ErrorView;
+    throw new LaybyError(view.code, view.message, view);
   }
   return said as T;
 }

@@ -84,11 +84,10 @@ export const statusCommand = () =>
       }
     });
 
-function problemText({ code, message, remedy }: ErrorView): string {
-  return code === 'LAYBY_POLICY_INVALID'
-    ? `policy refused; what was in force before is in force:\n${message}`
-    : `policy: ${new LaybyError(code, message, remedy === undefined ? {} : { remedy }).line}`;
-}
+const problemText = (problem: ErrorView): string =>
+  problem.code === 'LAYBY_POLICY_INVALID'
+    ? `policy refused; what was in force before is in force:\n${problem.message}`
+    : `policy: ${new LaybyError(problem.code, problem.message, problem).line}`;
 
 /** What it refused, what it has not answered, what is not sent yet. */
 function whyBehind({ types }: SidecarView): string[] {

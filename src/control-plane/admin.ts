@@ -5,7 +5,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { pipeline } from 'node:stream/promises';
 import type { Pool } from 'undici';
 import type { Override } from '../link/state.ts';
-import { LaybyError, messageOf } from '../telemetry/error.ts';
+import { LaybyError, messageOf, viewOf } from '../telemetry/error.ts';
 import { type Address, formatAddress, isLocal } from '../wire/address.ts';
 import type { QueueStatus } from '../wire/edge-service.ts';
 import { listen, poolTo } from '../wire/http.ts';
@@ -78,14 +78,9 @@ export async function serveAdmin(
       return;
     }
     answer(request, response, routes, queue).catch((error) => {
-      const known = error instanceof LaybyError;
+      const view = viewOf(error);
       if (response.headersSent) response.destroy();
-      else
-        json(
-          response,
-          known ? 400 : 500,
-          known ? error : { code: 'LAYBY_INTERNAL', message: messageOf(error) },
-        );
+      else json(response, view.code === 'LAYBY_INTERNAL' ? 500 : 400, view);
     });
   });
   server.on('close', () => void queue.close());

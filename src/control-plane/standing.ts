@@ -3,20 +3,10 @@
 
 import type { Wanted } from '../policy/cluster-service.ts';
 import type { Destination, Policy, Service } from '../policy/policy.ts';
+import type { Standing } from '../policy/sources/kubernetes/status-writer.ts';
 import { wantedOf } from './resources/endpoints.ts';
 import type { Client } from './server/client.ts';
 import type { Refusal } from './server/subscription.ts';
-
-export interface Standing {
-  /** Connected. */
-  sidecars: number;
-  /** Of them, those that have all of it. */
-  programmed: number;
-  /** Which sidecar has refused something of it, and its words. */
-  nack?: string;
-  /** Services of the cluster that it names and that have no endpoints. */
-  unresolved?: string;
-}
 
 /** Clusters and what belongs to them are called NAME, NAME/WHAT and NAME@WHICH. */
 const ownerOf = (resource: string): string => resource.split(/[/@]/, 1)[0] ?? '';

@@ -3,7 +3,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { DrainReport } from '../replay/drain.ts';
 import type { Store, StoreEvent } from '../store/store.ts';
-import { LaybyError, messageOf } from '../telemetry/error.ts';
+import { viewOf } from '../telemetry/error.ts';
 import type { QueueStatus } from '../wire/edge-service.ts';
 import type { Backlog } from './backlog.ts';
 import { entryView } from './entries-page.ts';
@@ -108,10 +108,9 @@ export function queueAdmin({ backlog, metrics, drain, ...options }: QueueAdminOp
         response.destroy();
         return;
       }
-      const { code, remedy } =
-        error instanceof LaybyError ? error : { code: 'LAYBY_INTERNAL', remedy: undefined };
-      response.writeHead(OURS.has(code) ? 500 : 400, { 'content-type': 'application/json' });
-      response.end(`${JSON.stringify({ code, message: messageOf(error), remedy })}\n`);
+      const view = viewOf(error);
+      response.writeHead(OURS.has(view.code) ? 500 : 400, { 'content-type': 'application/json' });
+      response.end(`${JSON.stringify(view)}\n`);
     });
   });
 }

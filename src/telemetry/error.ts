@@ -38,6 +38,10 @@ export class LaybyError extends Error {
   }
 }
 
+/** What was thrown, for a program that asks over HTTP; LAYBY_INTERNAL: no error of ours. */
+export const viewOf = (thrown: unknown): ErrorView =>
+  thrown instanceof LaybyError ? thrown.toJSON() : { code: 'LAYBY_INTERNAL', message: messageOf(thrown) };
+
 /** The message of anything that was thrown. */
 export const messageOf = (thrown: unknown): string =>
   thrown instanceof Error ? thrown.message : String(thrown);

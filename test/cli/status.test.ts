@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { formatAddress } from '../../src/wire/address.ts';
 import { plane } from '../control-plane/sidecar.ts';
+import { writeKubeconfig } from '../rig/kubernetes/cluster.ts';
 import { freePort } from '../rig/ports.ts';
 import { testdir } from '../rig/testdir.ts';
 import { layby } from './layby-process.ts';
@@ -42,16 +43,7 @@ t.test('a policy that was refused is told with its places, until it is right', a
 t.test('a cluster that cannot be asked is told with what is done about it', async (t) => {
   const dir = testdir(t);
   const kubeconfig = join(dir, 'kubeconfig');
-  const cluster = { server: `https://127.0.0.1:${await freePort()}` };
-  await writeFile(
-    kubeconfig,
-    JSON.stringify({
-      'current-context': 'a',
-      clusters: [{ name: 'a', cluster }],
-      contexts: [{ name: 'a', context: { cluster: 'a', user: 'a' } }],
-      users: [{ name: 'a', user: { token: 'x' } }],
-    }),
-  );
+  await writeKubeconfig(kubeconfig, { url: `https://127.0.0.1:${await freePort()}`, ca: '' }, 'x');
   const xds = { host: '127.0.0.1', port: await freePort() };
   const { control } = await plane(t, dir, xds, '', 9, { kubernetes: { kubeconfig, node: 'edge' } });
   for (let text = ''; !/^policy: the API server does not answer: .*it is tried again/m.test(text); )

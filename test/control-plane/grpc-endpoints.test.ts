@@ -8,6 +8,7 @@ import { saveLastGood } from '../../src/policy/last-good.ts';
 import { resolve } from '../../src/policy/resolve.ts';
 import type { ClusterView } from '../../src/policy/sources/kubernetes/slices.ts';
 import { policyOf } from '../../src/policy/version.ts';
+import { writeKubeconfig } from '../rig/kubernetes/cluster.ts';
 import { freePort } from '../rig/ports.ts';
 import { testdir } from '../rig/testdir.ts';
 import { backend, xdsClients } from './grpc.ts';
@@ -41,15 +42,7 @@ t.test('a gRPC client calls the endpoints of a Service', async (t) => {
   };
   await writeFile(join(state, 'endpoints.json'), JSON.stringify({ format: 1, view }));
   const kubeconfig = join(dir, 'kubeconfig');
-  await writeFile(
-    kubeconfig,
-    JSON.stringify({
-      'current-context': 'a',
-      clusters: [{ name: 'a', cluster: { server: `https://127.0.0.1:${await freePort()}` } }],
-      contexts: [{ name: 'a', context: { cluster: 'a', user: 'a' } }],
-      users: [{ name: 'a', user: { token: 'x' } }],
-    }),
-  );
+  await writeKubeconfig(kubeconfig, { url: `https://127.0.0.1:${await freePort()}`, ca: '' }, 'x');
   const xds = { host: '127.0.0.1', port: await freePort() };
   const control = await plane(t, dir, xds, '', 9, { kubernetes: { kubeconfig, node: 'edge-1' } });
 

@@ -2,7 +2,6 @@
 // gave. Both on the loopback here; what is between them is TLS.
 
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
@@ -10,7 +9,7 @@ import { findEnvoy } from '../../src/parts/envoy.ts';
 import { layby as command } from '../cli/layby-process.ts';
 import { curl } from '../rig/app.ts';
 import { startLayby } from '../rig/layby.ts';
-import { endsWithTheRig } from '../rig/lifetime.ts';
+import { endsWithTheTest } from '../rig/lifetime.ts';
 import { Oracle } from '../rig/oracle.ts';
 import { freePort } from '../rig/ports.ts';
 import { testdir } from '../rig/testdir.ts';
@@ -47,12 +46,7 @@ t.test(
     const envoy = spawn(await findEnvoy(), ['-c', file, '--disable-hot-restart', '--log-level', 'warn'], {
       stdio: 'ignore',
     });
-    const forget = endsWithTheRig(() => envoy.kill('SIGKILL'));
-    t.teardown(async () => {
-      envoy.kill('SIGKILL');
-      await once(envoy, 'exit');
-      forget();
-    });
+    endsWithTheTest(t, envoy);
     const camera = async () => {
       const { sidecars } = (await layby.status()) as { sidecars: { id: string; upToDate: boolean }[] };
       return sidecars.find(({ id }) => id === 'camera');

@@ -1,8 +1,7 @@
 // The injected pod without a kubelet: its containers as processes in a network namespace, with the arguments, the user and the order that its
 // spec says, and the capture script that the image has. What is between the pod and the edge node is TLS.
 
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { spawn } from 'node:child_process';
 import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -19,7 +18,7 @@ import { layby as command } from '../cli/layby-process.ts';
 import { policyOf, untilDrained } from '../e2e/scene.ts';
 import { type CurlOptions, curl } from '../rig/app.ts';
 import { type Layby, startLayby } from '../rig/layby.ts';
-import { endsWithTheRig } from '../rig/lifetime.ts';
+import { endsWithTheTest } from '../rig/lifetime.ts';
 import { makeRoad, noRoad, type Road } from '../rig/namespaces.ts';
 import { Oracle } from '../rig/oracle.ts';
 import { run } from '../rig/run.ts';
@@ -141,7 +140,7 @@ async function scene(t: Test, annotations: (nodeAddress: string) => Record<strin
         securityContext!.runAsUser,
       );
       const child = spawn(file, rest, { stdio: ['ignore', 'ignore', 'inherit'] });
-      endsWith(t, child);
+      endsWithTheTest(t, child);
     },
     async startEdge() {
       const layby = await startLayby({
@@ -154,15 +153,6 @@ async function scene(t: Test, annotations: (nodeAddress: string) => Record<strin
       return layby;
     },
   };
-}
-
-function endsWith(t: Test, child: ChildProcess): void {
-  const forget = endsWithTheRig(() => child.kill('SIGKILL'));
-  t.teardown(async () => {
-    child.kill('SIGKILL');
-    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
-    forget();
-  });
 }
 
 t.test(
@@ -217,7 +207,7 @@ t.test(
       host,
     ];
     for (const [file = '', ...rest] of [road.inVehicle(server('::')), inPod(server('127.0.0.1'))])
-      endsWith(t, spawn(file, rest, { stdio: ['ignore', 'ignore', 'inherit'] }));
+      endsWithTheTest(t, spawn(file, rest, { stdio: ['ignore', 'ignore', 'inherit'] }));
     for (const host of [node, '127.0.0.1'])
       while ((await call(`http://${host}:9091/`)).status !== 200) await sleep(20);
     await capture();

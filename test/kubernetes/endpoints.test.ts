@@ -15,7 +15,7 @@ import { bootstrapIn, plane } from '../control-plane/sidecar.ts';
 import { MODES, type Mode } from '../control-plane/xds-client.ts';
 import { type Cluster, noKubernetes } from '../rig/kubernetes/cluster.ts';
 import { addNode } from '../rig/kubernetes/node.ts';
-import { endsWithTheRig } from '../rig/lifetime.ts';
+import { endsWithTheTest } from '../rig/lifetime.ts';
 import { makeRoad, noRoad, type Road } from '../rig/namespaces.ts';
 import { run } from '../rig/run.ts';
 import { testdir } from '../rig/testdir.ts';
@@ -87,15 +87,9 @@ async function envoyIn(
     ...['-c', file, '--disable-hot-restart', '--log-level', 'error', '--concurrency', '1'],
   ]);
   const envoy = spawn(ip, args, { stdio: ['ignore', 'ignore', 'inherit'] });
-  const forget = endsWithTheRig(() => envoy.kill('SIGKILL'));
+  endsWithTheTest(t, envoy);
   const app = poolTo(outbound);
-  t.teardown(async () => {
-    await app.close();
-    const ended = envoy.exitCode === null && once(envoy, 'exit');
-    envoy.kill('SIGKILL');
-    await ended;
-    forget();
-  });
+  t.teardown(() => app.close());
   return app;
 }
 

@@ -2,7 +2,6 @@
 // arguments that the chart says. Docker is not needed; where there is a daemon, it takes them too.
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { once } from 'node:events';
 import { chown, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,7 +12,7 @@ import { parseAllDocuments } from 'yaml';
 import { policyOf } from '../e2e/scene.ts';
 import { helm, noHelm } from '../rig/helm.ts';
 import { buildImages, inRoot, noImages } from '../rig/kubernetes/images.ts';
-import { endsWithTheRig } from '../rig/lifetime.ts';
+import { endsWithTheTest } from '../rig/lifetime.ts';
 import { freePort } from '../rig/ports.ts';
 import { run } from '../rig/run.ts';
 
@@ -109,12 +108,7 @@ t.test(
         if (/layby: |"level":"error"|critical/.test(String(text))) t.comment(`${container.name}: ${text}`);
       });
       children.set(container.name, child);
-      const forget = endsWithTheRig(() => child.kill('SIGKILL'));
-      t.teardown(async () => {
-        child.kill('SIGKILL');
-        if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
-        forget();
-      });
+      endsWithTheTest(t, child);
     }
     const ready = async () =>
       (await fetch(`http://127.0.0.1:${admin}/readyz`).then((answer) => answer.text(), String)).trim();

@@ -1,6 +1,10 @@
 // What the rig starts ends with the rig: pieces that would outlive the test (namespaces, processes) register here how they
 // are ended. What is left after a kill -9 of the test itself is for the sweep in namespaces.ts.
 
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import type { Test } from 'tap';
+
 const endings = new Set<() => void>();
 let armed = false;
 
@@ -35,3 +39,13 @@ export const endsWithTheRig = (end: () => void): (() => void) => {
     endings.delete(end);
   };
 };
+
+/** SIGKILL when the test is over, or its process ends. */
+export function endsWithTheTest(t: Test, child: ChildProcess): void {
+  const forget = endsWithTheRig(() => child.kill('SIGKILL'));
+  t.teardown(async () => {
+    child.kill('SIGKILL');
+    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+    forget();
+  });
+}

@@ -1,7 +1,7 @@
 // cert-manager as a cluster has it: its custom resources, the controller that issues, and the one that writes authorities into webhooks. Its
 // own webhook, which would check what is applied, is not there.
 
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
 import { parse } from 'yaml';
 import { goProgram } from '../go.ts';
-import { endsWithTheRig } from '../lifetime.ts';
+import { endsWithTheTest } from '../lifetime.ts';
 import { run } from '../run.ts';
 import type { Cluster } from './cluster.ts';
 
@@ -50,17 +50,11 @@ export async function startCertManager(t: Test, cluster: Cluster, dir: string): 
   for (const name of CERT_MANAGER_PROGRAMS) {
     const fd = openSync(join(dir, `${name}.log`), 'a');
     const common = ['--kubeconfig', cluster.kubeconfig, '--leader-elect=false'];
-    const child: ChildProcess = spawn(await certManagerProgram(name), [...common, ...args[name]], {
+    const child = spawn(await certManagerProgram(name), [...common, ...args[name]], {
       stdio: ['ignore', fd, fd],
     });
     closeSync(fd);
     await once(child, 'spawn');
-    const forget = endsWithTheRig(() => child.kill('SIGKILL'));
-    t.teardown(async () => {
-      const exited = child.exitCode === null && child.signalCode === null && once(child, 'exit');
-      child.kill('SIGKILL');
-      await exited;
-      forget();
-    });
+    endsWithTheTest(t, child);
   }
 }

@@ -71,12 +71,13 @@ export class Endpoints {
 
   /** Of these Services from now on; what is known of them stays until the cluster says otherwise. */
   follow(wanted: Iterable<Wanted>): void {
-    const of = [...new Set([...wanted].map(({ namespace, name }) => `${namespace}/${name}`))].sort();
+    const all = [...wanted];
+    const of = [...new Set(all.map(({ namespace, name }) => `${namespace}/${name}`))].sort();
     if (of.join() === (this.#following?.of ?? []).join()) return;
     this.#leave();
     if (of.length === 0) return;
     const { api, namespace, onProblem } = this.#options;
-    const names = [...new Set(of.map((each) => each.slice(each.indexOf('/') + 1)))];
+    const names = [...new Set(all.map(({ name }) => name))].sort();
     const common = { onChange: () => this.#gathering.changed() };
     const following: Following = {
       of,
