@@ -17,9 +17,9 @@ import { FlushLoop } from './flush-loop.ts';
 import { SYNCED } from './generation.ts';
 import { Layer, runningKey } from './index-layers.ts';
 import { IndexReads } from './index-reads.ts';
-import { idKey, laneKey, WATERMARK_KEY } from './keys.ts';
+import { decodeRowKey, idKey, laneKey, rowKey, WATERMARK_KEY } from './keys.ts';
 import { LogNames } from './log-names.ts';
-import { awaited, decodeRowKey, ResourceCounts, rowKey } from './resources.ts';
+import { awaited, ResourceCounts } from './resources.ts';
 import { seal, sealSecret, unseal } from './sealed-json.ts';
 import { packSlot, type Slot } from './slot.ts';
 import type { Reading, StoreClock } from './store-clock.ts';
@@ -84,12 +84,14 @@ export class EntryIndex extends IndexReads {
     return new Level<string, string>(this.#dir, options);
   }
 
-  /** Throws what LevelDB throws: see level-errors.ts. */
+  /** Reads through all keys first, so that an unreadable table is found before anything relies on it. Throws what LevelDB throws: see
+   *  level-errors.ts. */
   static async open(dir: string, clock: StoreClock, cipher?: Cipher): Promise<EntryIndex> {
     const index = new EntryIndex(dir, clock, cipher);
     await index.db.open();
     try {
       await index.#logs.opened();
+      await index.verify();
       await index.trail.load(index.db);
       await index.progress.load(index.db);
       return index;
@@ -119,11 +121,17 @@ export class EntryIndex extends IndexReads {
     if (sum !== undefined) this.#counts.remove(slot.destination, sum);
   }
 
-  /** Whether what was counted is what was written, and each slot is found by its id. */
+  /** Whether what was counted is what was written, each slot is found by its id, and no hint that leads to one was lost. */
   isSound({ tally }: Watermark): boolean {
     if (tally && !this.#tally.is(tally)) return false;
     const [slots] = this.#tally.sum;
-    return this.ids.damaged === 0 && this.ids.sound === slots;
+    const hints = !this.foreign.has('r') && !this.foreign.has('t');
+    return this.ids.damaged === 0 && this.ids.sound === slots && hints;
+  }
+
+  /** Nothing in the index depends on it: it is no reason to compare, which would send again what only the trail knows to be over. */
+  get trailIsWhole(): boolean {
+    return !this.foreign.has('a');
   }
 
   /** Writes a slot and its id anew, as they are. */
@@ -142,7 +150,7 @@ export class EntryIndex extends IndexReads {
   async dropStrays(isAt: (id: string, seq: number) => boolean, has: (seq: number) => boolean): Promise<void> {
     for await (const key of this.db.keys({ gt: 'r/', lt: 'r0' })) {
       const row = decodeRowKey(key);
-      if (row && !has(row.seq)) this.pending.resources.add(row.destination, row.sum, row.seq);
+      if (!has(row.seq)) this.pending.resources.add(row.destination, row.sum, row.seq);
     }
     for await (const [key, value] of this.db.iterator({ gt: 'i/', lt: 'i0' })) {
       const id = key.slice(idKey('').length);
@@ -306,11 +314,6 @@ export class EntryIndex extends IndexReads {
   #sealSlot(key: string, slot: Slot): string {
     const secret = slot.lastError !== undefined || slot.reason !== undefined;
     return secret ? sealSecret(packSlot(slot), key, this.cipher) : seal(packSlot(slot), key);
-  }
-
-  /** Closes without writing. */
-  async abandon(): Promise<void> {
-    await this.db.close();
   }
 
   /** Writes what is left, then closes. */

@@ -4,10 +4,22 @@ import type { Level } from 'level';
 import type { StoreEvent } from '../store.ts';
 import { AuditTrail } from './audit-trail.ts';
 import type { Cipher } from './cipher.ts';
+import { SYNCED } from './generation.ts';
 import { Layer, runningKey } from './index-layers.ts';
-import { decodeExpiryKey, decodeLaneKey, expiryKey, idKey, laneEnd, laneKey } from './keys.ts';
+import {
+  decodeExpiryKey,
+  decodeLaneKey,
+  expiryKey,
+  idKey,
+  isKey,
+  laneEnd,
+  laneKey,
+  rowKey,
+  rowsOf,
+  seqOfRow,
+} from './keys.ts';
 import { ProgressRows } from './progress.ts';
-import { awaited, rowKey, rowsOf, seqOfRow } from './resources.ts';
+import { awaited } from './resources.ts';
 import { unseal, unsealText } from './sealed-json.ts';
 import { type PackedSlot, type Slot, unpackSlot } from './slot.ts';
 import type { StoreClock } from './store-clock.ts';
@@ -28,6 +40,8 @@ export abstract class IndexReads {
   protected inFlight = new Layer();
   /** As they were at the opening. */
   protected readonly ids = { sound: 0, damaged: 0 };
+  /** Of which kinds (their first letter) there were keys, at the opening, that nobody wrote: the disk gave another than it was given. */
+  protected readonly foreign = new Set<string>();
   /** No entry's time is over before; what stands there are the graves of those that have left. */
   protected expiryFloor = 0;
 
@@ -43,10 +57,10 @@ export abstract class IndexReads {
 
   /** Every slot on the disk, by lane and seq; only its key where the value is damaged. For opening, before any change. */
   async *slots(): AsyncGenerator<{ destination: string; seq: number; slot: Slot | undefined }> {
-    for await (const page of this.#rows({ gt: 'l/', lt: 'l0' }))
+    for await (const page of this.#rows({ gte: 'l/', lt: 'l0' }))
       for (const [key, value] of page) {
         const place = decodeLaneKey(key);
-        if (place) yield { ...place, slot: this.#slotFrom(place, value) };
+        yield { ...place, slot: this.#slotFrom(place, value) };
       }
   }
 
@@ -106,7 +120,7 @@ export abstract class IndexReads {
       const page = new Map<number, Slot>();
       let last = Number.POSITIVE_INFINITY;
       for (const [key, value] of rows) {
-        const { seq } = decodeLaneKey(key)!;
+        const { seq } = decodeLaneKey(key);
         const slot = this.#slotFrom({ destination, seq }, value);
         if (slot) page.set(seq, slot);
         if (rows.length === limit) last = seq;
@@ -180,24 +194,40 @@ export abstract class IndexReads {
     return [...this.progress.ids];
   }
 
-  /** Reads through all keys, so that an unreadable table is found before anything relies on it; and what ids lead to. */
-  async verify(): Promise<void> {
+  /** Counts what ids lead to, and keys that nobody wrote, which go. For opening, before anything else reads them. */
+  protected async verify(): Promise<void> {
     for (const range of [{ lt: 'i/' }, { gt: 'i0' }]) {
       const keys = this.db.keys(range);
       try {
-        while ((await keys.nextv(ROWS)).length > 0);
+        for (let page = await keys.nextv(ROWS); page.length > 0; page = await keys.nextv(ROWS))
+          for (const key of page) this.#look(key);
       } finally {
         await keys.close();
       }
     }
-    for await (const page of this.#rows({ gt: 'i/', lt: 'i0' }))
+    for await (const page of this.#rows({ gte: 'i/', lt: 'i0' }))
       for (const [key, value] of page)
-        if (unsealText(value, key) === undefined) this.ids.damaged++;
-        else this.ids.sound++;
+        if (unsealText(value, key) !== undefined) this.ids.sound++;
+        else {
+          this.ids.damaged++;
+          this.#look(key);
+        }
+    if (this.foreign.size > 0) await this.#dropForeign();
+  }
+
+  #look(key: string): void {
+    if (!isKey(key)) this.foreign.add(key[0]!);
+  }
+
+  /** By their bytes: what is no UTF-8 is another key as text. */
+  async #dropForeign(): Promise<void> {
+    const bytes = { keyEncoding: 'buffer' } as const;
+    for await (const key of this.db.keys<Buffer>(bytes))
+      if (!isKey(key.toString('latin1'))) await this.db.del<Buffer>(key, { ...bytes, ...SYNCED });
   }
 
   /** An iterator's own loop costs more for each row than LevelDB does. */
-  async *#rows(range: { gt: string; lt: string }): AsyncGenerator<[key: string, value: string][]> {
+  async *#rows(range: { gte: string; lt: string }): AsyncGenerator<[key: string, value: string][]> {
     // Of LevelDB, which would stop a page at 16 KiB.
     const options: object = { highWaterMarkBytes: 1024 * 1024 };
     const rows = this.db.iterator({ ...range, ...options });

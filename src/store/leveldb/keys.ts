@@ -31,25 +31,29 @@ export const decodeKey = (key: Buffer): GenerationKey | undefined => {
 };
 
 const SEQ_DIGITS = 16; // of Number.MAX_SAFE_INTEGER
-export const digits = (n: number): string => String(n).padStart(SEQ_DIGITS, '0');
+const digits = (n: number): string => String(n).padStart(SEQ_DIGITS, '0');
 
 /** `/` cannot occur in an encoded destination and sorts just before `0`, which therefore ends the lane. */
 export const laneKey = (destination: string, seq: number): string =>
   `l/${encodeURIComponent(destination)}/${digits(seq)}`;
 export const laneEnd = (destination: string): string => `l/${encodeURIComponent(destination)}0`;
 
-export const decodeLaneKey = (key: string): { destination: string; seq: number } | undefined => {
-  const parts = key.split('/');
-  const seq = Number(parts[2]);
-  if (parts.length !== 3 || parts[1] === undefined || !Number.isSafeInteger(seq)) return undefined;
-  try {
-    return { destination: decodeURIComponent(parts[1]), seq };
-  } catch {
-    return undefined;
-  }
+export const decodeLaneKey = (key: string): { destination: string; seq: number } => {
+  const [, destination, seq] = key.split('/');
+  return { destination: decodeURIComponent(destination!), seq: Number(seq) };
 };
 
 export const idKey = (id: string): string => `i/${id}`;
+/** What all rows of a resource, given by its sum, begin with. */
+export const rowsOf = (destination: string, sum: number): string =>
+  `r/${encodeURIComponent(destination)}/${sum.toString(16).padStart(8, '0')}/`;
+export const rowKey = (destination: string, sum: number, seq: number): string =>
+  rowsOf(destination, sum) + digits(seq);
+export const decodeRowKey = (key: string): { destination: string; sum: number; seq: number } => {
+  const [, destination, sum, seq] = key.split('/');
+  return { destination: decodeURIComponent(destination!), sum: Number.parseInt(sum!, 16), seq: Number(seq) };
+};
+export const seqOfRow = (key: string): number => Number(key.slice(key.lastIndexOf('/') + 1));
 /** Sorted by the store's time at which a time to live is over. */
 export const expiryKey = (at: number, seq: number): string => `t/${digits(at)}/${digits(seq)}`;
 export const decodeExpiryKey = (key: string): number => Number(key.slice(2, 2 + SEQ_DIGITS));
@@ -58,3 +62,33 @@ export const decodeAuditKey = (key: string): number => Number(key.slice(2));
 export const progressKey = (id: string): string => `p/${id}`;
 export const decodeProgressKey = (key: string): string => key.slice(2);
 export const WATERMARK_KEY = 'm/watermark';
+
+const SHAPES: Record<string, RegExp> = {
+  'a/': /^a\/\d{16}$/,
+  'i/': /^i\/[!-~]+$/,
+  'l/': /^l\/([^/]+)\/\d{16}$/,
+  'p/': /^p\/[!-~]+$/,
+  'r/': /^r\/([^/]+)\/[\da-f]{8}\/\d{16}$/,
+  't/': /^t\/\d{16}\/\d{16}$/,
+};
+
+/** Whether it could have been written here: LevelDB does not check what it reads. Of a kind that is not known here every key is. */
+export const isKey = (key: string): boolean => {
+  const shape = SHAPES[key.slice(0, 2)];
+  const found = shape?.exec(key);
+  return !shape || (found != null && (found[1] === undefined || isDestination(found[1])));
+};
+
+/** Keys are looked at in their order, so it is nearly always the last one again. */
+let lastDestination = '';
+
+const isDestination = (encoded: string): boolean => {
+  if (encoded === lastDestination) return true;
+  try {
+    if (encodeURIComponent(decodeURIComponent(encoded)) !== encoded) return false;
+  } catch {
+    return false;
+  }
+  lastDestination = encoded;
+  return true;
+};

@@ -46,14 +46,7 @@ export const openIndex = async (
   const open = async (): Promise<EntryIndex> => {
     const bad = await badFiles(path, new Set()).catch(ignoreMissing);
     if (bad && bad.length > 0) throw new FilesDamaged(bad.join('; '));
-    const index = await EntryIndex.open(path, clock, cipher);
-    try {
-      await index.verify();
-      return index;
-    } catch (cause) {
-      await index.abandon();
-      throw cause;
-    }
+    return EntryIndex.open(path, clock, cipher);
   };
   let doubtful = false;
   let index: EntryIndex;

@@ -104,6 +104,8 @@ export class Recovery {
       if (slot.resource === undefined) this.#unsorted = true;
       for (const [number] of slot.parts) if (!generations.has(number)) this.#missingGenerations.add(number);
     }
+    if (!index.trailIsWhole)
+      this.#damage.push({ reason: 'the audit trail was damaged; some of its lines are gone' });
     if (!this.#found) {
       const first = slots === 0 && generations.numbers.length === 0 && !this.#mark;
       if (!first)

@@ -4,7 +4,6 @@
 
 import { crc32c } from '@node-rs/crc32';
 import { resourceOf } from '../resource.ts';
-import { digits } from './keys.ts';
 
 /** The CRC32C of the resource of a URL. */
 export const resourceSum = (url: string): number => crc32c(resourceOf(url));
@@ -12,25 +11,9 @@ export const resourceSum = (url: string): number => crc32c(resourceOf(url));
 /** Staged entries are found by their group instead. */
 export const groupSum = (group: string): number => crc32c(`group ${group}`);
 
-/** What all rows of a resource begin with. */
-export const rowsOf = (destination: string, sum: number): string =>
-  `r/${encodeURIComponent(destination)}/${sum.toString(16).padStart(8, '0')}/`;
-
 /** The sum that it waits under, of its resource or its group; undefined where it does not wait. */
 export const awaited = ({ state, resource }: { state: string; resource?: number }): number | undefined =>
   state === 'stored' || state === 'staged' ? resource : undefined;
-
-export const rowKey = (destination: string, sum: number, seq: number): string =>
-  rowsOf(destination, sum) + digits(seq);
-
-/** undefined: no such row was ever written. */
-export const decodeRowKey = (key: string): { destination: string; sum: number; seq: number } | undefined => {
-  const [, destination, sum, seq] = key.split('/');
-  if (destination === undefined || sum === undefined || seq === undefined) return undefined;
-  return { destination: decodeURIComponent(destination), sum: Number.parseInt(sum, 16), seq: Number(seq) };
-};
-
-export const seqOfRow = (key: string): number => Number(key.slice(key.lastIndexOf('/') + 1));
 
 /** The seqs of a few resources. Numbers and no sets: nearly always there is one, and a thousand come with each flush. */
 export class ResourceSeqs {
