@@ -300,6 +300,21 @@ t.test('a damaged format is no newer format', async (t) => {
   await store.close();
 });
 
+t.test('whatever became of the files of the lock, the store opens and one process has it', async (t) => {
+  const dir = testdir(t);
+  const before = await openStore(dir);
+  const entries = await fill(before, 1, 100);
+  await before.close();
+  for (const content of ['', 'MANIFE\0T-000004\n', 'MANIFEST-9\n', `${'x'.repeat(300)}\n`]) {
+    await writeFile(join(dir, 'lock', 'CURRENT'), content);
+    const store = await openStore(dir);
+    t.same(store.report.damage, []);
+    await readsAll(t, store, entries);
+    await t.rejects(openStore(dir), { code: 'LAYBY_STORE_IN_USE' });
+    await store.close();
+  }
+});
+
 t.test('a generation that is gone is reported when the store is opened', async (t) => {
   const dir = testdir(t);
   const before = await openStore(dir, SMALL);

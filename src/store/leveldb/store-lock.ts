@@ -6,7 +6,7 @@ import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Level } from 'level';
 import { LaybyError } from '../../telemetry/error.ts';
-import { isDamaged, isLocked } from './level-errors.ts';
+import { isLocked } from './level-errors.ts';
 
 export interface StoreLock {
   release(): Promise<void>;
@@ -23,9 +23,8 @@ export const lockStore = async (dir: string): Promise<StoreLock> => {
     return await open(path);
   } catch (cause) {
     if (isLocked(cause)) throw inUse(dir, cause);
-    if (!isDamaged(cause)) throw cause;
   }
-  // There is nothing in it to lose. All but the locked file itself: with that another process would lose its lock.
+  // Whatever LevelDB says of it (after a zero byte in a damaged name, nothing): there is nothing in it to lose. All but the locked file itself: with that another process would lose its lock.
   for (const name of await readdir(path))
     if (name !== 'LOCK') await rm(join(path, name), { recursive: true, force: true });
   try {
