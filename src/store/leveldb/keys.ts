@@ -64,31 +64,35 @@ export const decodeProgressKey = (key: string): string => key.slice(2);
 export const WATERMARK_KEY = 'm/watermark';
 
 const SHAPES: Record<string, RegExp> = {
-  'a/': /^a\/\d{16}$/,
-  'i/': /^i\/[!-~]+$/,
-  'l/': /^l\/([^/]+)\/\d{16}$/,
-  'p/': /^p\/[!-~]+$/,
-  'r/': /^r\/([^/]+)\/[\da-f]{8}\/\d{16}$/,
-  't/': /^t\/\d{16}\/\d{16}$/,
+  a: /^a\/\d{16}$/,
+  i: /^i\/[!-~]+$/,
+  l: /^l\/[^/]+\/\d{16}$/,
+  p: /^p\/[!-~]+$/,
+  r: /^r\/[^/]+\/[\da-f]{8}\/\d{16}$/,
+  t: /^t\/\d{16}\/\d{16}$/,
 };
 
 /** Whether it could have been written here: LevelDB does not check what it reads. Of a kind that is not known here every key is. */
 export const isKey = (key: string): boolean => {
-  const shape = SHAPES[key.slice(0, 2)];
-  const found = shape?.exec(key);
-  return !shape || (found != null && (found[1] === undefined || isDestination(found[1])));
+  const kind = key[0] ?? '';
+  const shape = SHAPES[kind];
+  if (!shape) return true;
+  return shape.test(key) && ((kind !== 'l' && kind !== 'r') || hasDestination(key));
 };
 
-/** Keys are looked at in their order, so it is nearly always the last one again. */
-let lastDestination = '';
+/** The kind and the destination of the last such key, with the slashes: keys are looked at in their order, so it is nearly always the
+ *  same again. */
+let lastLane = '//';
 
-const isDestination = (encoded: string): boolean => {
-  if (encoded === lastDestination) return true;
+const hasDestination = (key: string): boolean => {
+  if (key.startsWith(lastLane)) return true;
+  const lane = key.slice(0, key.indexOf('/', 2) + 1);
+  const encoded = lane.slice(2, -1);
   try {
     if (encodeURIComponent(decodeURIComponent(encoded)) !== encoded) return false;
   } catch {
     return false;
   }
-  lastDestination = encoded;
+  lastLane = lane;
   return true;
 };
