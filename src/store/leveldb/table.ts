@@ -91,6 +91,7 @@ function* entriesIn(head: Buffer, size: number, restarts: number[]): Generator<F
 }
 
 const restartsIn = async (size: number, tail: (bytes: number) => Promise<Buffer>): Promise<number[]> => {
+  if (size < 4) throw new Unusable('a block is too short');
   const count = (await tail(4)).readUInt32LE(0);
   if (count === 0 || 4 + count * 4 > size) throw new Unusable('the restart points are damaged');
   const points = await tail(4 + count * 4);
