@@ -183,7 +183,7 @@ const twistValue = (random: Random, document: unknown): void => {
   if (kind < 0.15) delete parent[key];
   else if (kind < 0.25)
     Object.defineProperty(parent, oneOf(random, KEYS), {
-      value: parent[key],
+      value: Object.hasOwn(parent, key) ? parent[key] : null,
       enumerable: true,
       configurable: true,
       writable: true,

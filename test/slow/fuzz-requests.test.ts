@@ -181,16 +181,25 @@ const send = async (layby: Layby, random: Random, label: string, count: number):
   return sent;
 };
 
+/** Without a version, and in absolute form: Envoy reads no more of the request than this line (docs/wire.md). */
+const ENDS_WITH_ITS_LINE = /^([A-Z]+) http:\/\/[^/ ]+(\/[^ ]*)? ?\r?\n/;
+
 /** Whose it is: the mark that it has most often (a twist may make another one's of it), or the path, as its app wrote it. */
 const ownerOf = (sent: readonly Sent[], request: Message): Sent | undefined => {
   const text = [request.start, ...request.headers, request.body].join('\n');
   const counts = new Map<string, number>();
   for (const mark of text.match(/s[a-h][oh]m\d+m/g) ?? []) counts.set(mark, (counts.get(mark) ?? 0) + 1);
-  const path = request.start.split(' ')[1]!;
+  const [method, path] = request.start.split(' ') as [string, string];
   const [most] = sent
     .filter(({ mark }) => counts.has(mark))
     .sort((a, b) => counts.get(b.mark)! - counts.get(a.mark)!);
-  return most ?? sent.find(({ bytes }) => [' ', '\r', '\n'].some((end) => bytes.includes(path + end)));
+  const line = sent.find(({ bytes }) => {
+    const [, ...said] = ENDS_WITH_ITS_LINE.exec(bytes) ?? [];
+    return said[0] === method && (said[1] ?? '/') === path;
+  });
+  return (
+    most ?? line ?? sent.find(({ bytes }) => [' ', '\r', '\n'].some((end) => bytes.includes(path + end)))
+  );
 };
 
 /** What is wrong with what arrived: something that no app sent, or sent once and came twice. */

@@ -37,6 +37,10 @@ export const ledgerAt = (said: Said[], line: number, before: Ledger = new Map())
   return ledger;
 };
 
+/** What a recording composed before its power cut may leave in the next one. */
+const isLeaving = (promised: Promised | undefined): boolean =>
+  promised?.state === 'leaving' || promised?.state === 'left';
+
 /** Opens what a power cut left, and says what is wrong with it; nothing is a proof. */
 export const broken = async (dir: string, ledger: Ledger, generationBytes: number): Promise<string[]> => {
   const wrong: string[] = [];
@@ -50,7 +54,8 @@ export const broken = async (dir: string, ledger: Ledger, generationBytes: numbe
     }
     for (const [id, { state, seq, into }] of ledger) {
       const entry = entries.get(id);
-      if (state === 'composing' && entries.has(id) === entries.has(into!))
+      const whole = into !== undefined && (entries.has(into) || isLeaving(ledger.get(into)));
+      if (state === 'composing' && entries.has(id) === whole)
         wrong.push(`${id} is ${entry ? 'beside' : 'lost with'} what it was to be in`);
       if (entry && state === 'left') wrong.push(`${id} came back`);
       if (!entry && /^(stored|dying|dead)$/.test(state)) wrong.push(`${id} (${seq}, ${state}) is lost`);
