@@ -15,6 +15,9 @@ export const APPS_HEADER = 'layby-apps';
 /** Sidecar → queue, where the request goes to no destination: its id, and so the entry's. A request that the sidecar sends
  *  again, since the queue died before its answer, is recognised by it. */
 export const REQUEST_HEADER = 'layby-request';
+/** Within the sidecar, for the choice of the route: in which version of HTTP the app speaks. Taken off behind it. */
+export const PROTOCOL_HEADER = 'layby-protocol';
+
 /** Queue → egress listener: the name of the destination. Taken off there. */
 export const DESTINATION_HEADER = 'layby-destination';
 
@@ -62,6 +65,7 @@ const OWN = [
   PREFIX_HEADER,
   APPS_HEADER,
   REQUEST_HEADER,
+  PROTOCOL_HEADER,
   DESTINATION_HEADER,
   PATIENCE_HEADER,
   CONNECTIONS_HEADER,

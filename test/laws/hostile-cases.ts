@@ -381,6 +381,12 @@ const bodies: Case[] = [
     closes: true,
   },
   refused('HTTP/1.0 without a Host is refused', post(['Content-Length: 0'], '', 'POST /MARK HTTP/1.0')),
+  refused('HTTP/1.0 that changes something, and says no length', post([HOST], '', 'PUT /MARK HTTP/1.0')),
+  refused(
+    'a line break in a URL, which makes a request line without a version',
+    post([HOST, 'Content-Length: 5'], 'hello', 'PUT http://api.example/MARK\r\n HTTP/1.1'),
+  ),
+  refused('the same without a body', post([HOST], '', 'DELETE http://api.example/MARK\n.mp4 HTTP/1.1')),
 ];
 
 export const CASES: readonly Case[] = [

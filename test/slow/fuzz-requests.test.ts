@@ -181,8 +181,8 @@ const send = async (layby: Layby, random: Random, label: string, count: number):
   return sent;
 };
 
-/** Without a version, and in absolute form: Envoy reads no more of the request than this line (docs/wire.md). */
-const ENDS_WITH_ITS_LINE = /^([A-Z]+) http:\/\/[^/ ]+(\/[^ ]*)? ?\r?\n/;
+/** Without a version, and in absolute form: of a GET Envoy reads no more than this line (docs/wire.md). */
+const ENDS_WITH_ITS_LINE = /^(GET|HEAD) http:\/\/[^/ \r\n]+(\/[^ \r\n]*)? ?\r?\n/;
 
 /** Whose it is: the mark that it has most often (a twist may make another one's of it), or the path, as its app wrote it. */
 const ownerOf = (sent: readonly Sent[], request: Message): Sent | undefined => {

@@ -2,7 +2,7 @@
 // server that merges trailers into the headers would take it for the head of this request or the next: how a body is framed, where
 // it goes, who sends it (RFC 9110 section 6.5.1).
 
-import { OWN_HEADER_PATTERN } from '../../wire/names.ts';
+import { OWN_HEADER_PATTERN, PROTOCOL_HEADER } from '../../wire/names.ts';
 import type { Resource } from './resource.ts';
 
 const TRAILERS = [
@@ -32,4 +32,25 @@ export const headerFilter: Omit<Resource, 'name'> & { name: string } = {
       ],
     },
   },
+};
+
+/** Before the choice of the route, which cannot see it otherwise. */
+export const protocolNoted = {
+  early_header_mutation_extensions: [
+    {
+      name: 'envoy.http.early_header_mutation.header_mutation',
+      typed_config: {
+        '@type':
+          'type.googleapis.com/envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation',
+        mutations: [
+          {
+            append: {
+              header: { key: PROTOCOL_HEADER, value: '%PROTOCOL%' },
+              append_action: 'OVERWRITE_IF_EXISTS_OR_ADD',
+            },
+          },
+        ],
+      },
+    },
+  ],
 };

@@ -6,7 +6,7 @@ import * as bounds from './bounds.ts';
 import { QUEUE_CLUSTER } from './clusters.ts';
 import { configSource, type Discovery } from './config-source.ts';
 import { envoyAddress } from './envoy-address.ts';
-import { headerFilter } from './header-filter.ts';
+import { headerFilter, protocolNoted } from './header-filter.ts';
 import { GRPC } from './matches.ts';
 import { inOurWords } from './own-answers.ts';
 import { notOutside, passthroughFilters } from './passthrough.ts';
@@ -126,6 +126,7 @@ export const outboundListener = (address: Address, discovery: Discovery): Resour
       lastFilters: passthroughFilters,
       local_reply_config: { mappers: [rateLimited, noLink, notOutside] },
       proxy_100_continue: true,
+      ...protocolNoted,
       ...UPGRADES,
     }),
   );

@@ -5,10 +5,10 @@ import type { App } from '../../policy/in-force.ts';
 import { keysOf, upstreamsOf } from '../../policy/in-force.ts';
 import type { Destination, Policy } from '../../policy/policy.ts';
 import { upstreamName } from '../../policy/upstream.ts';
-import { DESTINATION_HEADER, IMPATIENT, PATIENCE_HEADER } from '../../wire/names.ts';
+import { DESTINATION_HEADER, IMPATIENT, PATIENCE_HEADER, PROTOCOL_HEADER } from '../../wire/names.ts';
 import * as bounds from './bounds.ts';
 import { directCluster, egressCluster, upstreamOf } from './clusters.ts';
-import { anyPath, authority, connect } from './matches.ts';
+import { anyPath, authority, connect, oneOf } from './matches.ts';
 import { mirrored, outboundRoutes } from './outbound.ts';
 import { refuse } from './own-answers.ts';
 import { passthroughRoutes } from './passthrough.ts';
@@ -44,6 +44,18 @@ const refusals = (hosts: readonly string[]): object[] => [
     anyPath({
       headers: [
         { name: 'content-length', range_match: { start: '0', end: String(PETABYTE) }, invert_match: true },
+      ],
+    }),
+  ),
+  // A line break in the URL of a request in absolute form makes a line without a version of it, which Envoy takes for HTTP/0.9: the
+  // rest, and the body with it, it would not read.
+  refuse(
+    { status: 400, title: 'Layby: HTTP/1.0, or a request line without a version, and no Content-Length' },
+    anyPath({
+      headers: [
+        { name: PROTOCOL_HEADER, string_match: { exact: 'HTTP/1.0' } },
+        { name: 'content-length', present_match: true, invert_match: true },
+        { ...oneOf(['GET', 'HEAD']), invert_match: true },
       ],
     }),
   ),
