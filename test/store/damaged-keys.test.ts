@@ -1,13 +1,18 @@
 // Law 2 against a disk that gives another key than was written: LevelDB does not check what it reads, and a key has no checksum
-// that would stand beside it. Keys that nobody wrote are found at the opening, go, and are made up for, once.
+// that would stand beside it. Keys of the index that nobody wrote are found at the opening, go, and are made up for, once.
 
+import { randomBytes } from 'node:crypto';
+import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Level } from 'level';
 import t from 'tap';
-import { all, put } from '../../src/store/conformance.ts';
+import { all, bodyOf, put } from '../../src/store/conformance.ts';
 import { openStore } from '../../src/store/leveldb/open.ts';
-import type { Store } from '../../src/store/store.ts';
+import type { Entry, Store } from '../../src/store/store.ts';
+import { between, randomFrom } from '../rig/random.ts';
 import { testdir } from '../rig/testdir.ts';
+
+const SEED = Number(process.env.LAYBY_SEED ?? 1);
 
 /** What stands in the index, by what its keys begin with. */
 const ROWS: Record<string, string> = {
@@ -34,9 +39,9 @@ const DAMAGES: Record<string, (key: Buffer) => Buffer> = {
 
 type Raw = Level<Buffer, Buffer>;
 
-/** The index as LevelDB has it. */
-const withIndex = async <T>(dir: string, use: (raw: Raw) => Promise<T>): Promise<T> => {
-  const raw: Raw = new Level(join(dir, 'index'), {
+/** A database of the store as LevelDB has it. */
+const withLevel = async <T>(path: string, use: (raw: Raw) => Promise<T>): Promise<T> => {
+  const raw: Raw = new Level(path, {
     keyEncoding: 'buffer',
     valueEncoding: 'buffer',
     compression: false,
@@ -51,7 +56,7 @@ const withIndex = async <T>(dir: string, use: (raw: Raw) => Promise<T>): Promise
 
 /** Those that tell of what waits. */
 const keysOf = (dir: string): Promise<string[]> =>
-  withIndex(dir, async (raw) =>
+  withLevel(join(dir, 'index'), async (raw) =>
     (await raw.keys().all()).map((key) => key.toString('latin1')).filter((key) => /^[ilrt]/.test(key)),
   );
 
@@ -72,7 +77,7 @@ for (const [prefix, what] of Object.entries(ROWS))
       await before.delivered(left, 'ok');
       await before.close();
       const keys = await keysOf(dir);
-      await withIndex(dir, async (raw) => {
+      await withLevel(join(dir, 'index'), async (raw) => {
         const rows = await raw.iterator({ gte: Buffer.from(prefix), lt: Buffer.from(`${prefix}~`) }).all();
         t.not(rows.length, 0);
         for (const [key, value] of rows) {
@@ -105,3 +110,49 @@ for (const [prefix, what] of Object.entries(ROWS))
       await again.close();
     });
   }
+
+t.test('a key of a generation, at any place: it costs no entry but its own, and is told once', async (t) => {
+  for (let seed = SEED; seed < SEED + 60; seed++) {
+    const random = randomFrom(seed);
+    const dir = join(testdir(t), 'd');
+    const options = { generationBytes: 200_000 };
+    const before = await openStore(dir, options);
+    const stored: [Entry, Buffer][] = [];
+    for (const bytes of [0, 300, 70_000, 3000, 0, 300, 70_000, 3000]) {
+      const body = randomBytes(bytes);
+      stored.push([await put(before, body), body]);
+    }
+    await before.close();
+    const generations = readdirSync(join(dir, 'generations'));
+    const generation = generations[between(random, [0, generations.length - 1])]!;
+    const how = await withLevel(join(dir, 'generations', generation), async (raw) => {
+      const rows = await raw.iterator().all();
+      const [key, value] = rows[between(random, [0, rows.length - 1])]!;
+      const damaged = Buffer.from(key);
+      damaged[between(random, [0, key.length - 1])]! ^= 1 << between(random, [0, 7]);
+      await raw.del(key);
+      await raw.put(damaged, value);
+      return `seed ${seed}, ${generation}: ${key.toString('hex')} is ${damaged.toString('hex')}`;
+    });
+    if (random() < 0.3) rmSync(join(dir, 'index'), { recursive: true });
+
+    const store = await openStore(dir, options);
+    let lost = 0;
+    for (const [entry, body] of stored) {
+      const found = await store.get(entry.id);
+      if (!found) lost++;
+      else
+        await bodyOf(store, found).then(
+          (got) => got.equals(body) || t.fail(`wrong bytes: ${how}`),
+          ({ code }) => code === 'LAYBY_ENTRY_DAMAGED' || t.fail(`${code}: ${how}`),
+        );
+    }
+    t.ok(lost <= 1, `${lost} are lost: ${how}`);
+    t.ok(lost === 0 || store.report.damage.length > 0, `told: ${how}`);
+    t.equal((await put(store, 'next')).seq, stored.length + 1);
+    await store.close();
+    const again = await openStore(dir, options);
+    t.same(again.report.damage, [], `told once: ${how}`);
+    await again.close();
+  }
+});

@@ -127,10 +127,13 @@ export class Generation {
 
   /** Goes on where it ended; `floor` is the smallest counter that was surely never given. */
   async resume(floor: number): Promise<void> {
-    const [last] = await this.db.keys({ reverse: true, limit: 1 }).all();
-    const key = last && decodeKey(last);
-    this.counter = Math.max(floor, key ? key.counter + 1 : 1);
-    this.fresh = key === undefined;
+    let last: GenerationKey | undefined;
+    for await (const key of this.db.keys({ reverse: true })) {
+      last = decodeKey(key);
+      if (last) break;
+    }
+    this.counter = Math.max(floor, last ? last.counter + 1 : 1);
+    this.fresh = last === undefined;
     this.written = await directoryBytes(this.dir);
     await this.#logs.opened();
   }

@@ -24,9 +24,11 @@ export const encodeKey = (counter: number, kind: Kind, writer: number): Buffer =
   return key;
 };
 
+/** undefined: nobody wrote it. No generation has room for more than 32 bits count. */
 export const decodeKey = (key: Buffer): GenerationKey | undefined => {
   const kind = key[8];
-  if (key.length !== 15 || kind === undefined || kind > KIND.copied) return undefined;
+  if (key.length !== 15 || kind === undefined || kind > KIND.copied || key.readUInt32BE(0) > 0)
+    return undefined;
   return { counter: key.readUIntBE(2, 6), kind: kind as Kind, writer: key.readUIntBE(9, 6) };
 };
 

@@ -19,6 +19,7 @@ import { type Slot, slotOf } from './slot.ts';
 const PAGE = 1024;
 /** Missing numbers that are named one by one; a larger hole is one line. */
 const NAMED = 1000;
+const MISSING = 'it is missing';
 
 export interface Recovered {
   /** Writers without an entry. */
@@ -223,9 +224,12 @@ export class Recovery {
     const wanted = this.#wanted.delete(seq);
     if (!wanted && place.kind === KIND.copied && !this.#compare) return;
     if (!wanted && place.kind === KIND.entry) {
-      if (seq >= end || seq < this.#expected) return;
-      this.#missing(seq);
-      this.#expected = seq + 1;
+      if (seq >= end) return;
+      if (seq >= this.#expected) {
+        this.#missing(seq);
+        this.#expected = seq + 1;
+      } else if (!this.#compare) return;
+      else this.#outOfTurn(seq);
     }
     this.#catalog.add(this.#compare ? this.#asItWas(slot) : slot, undefined);
     await this.#compose(record);
@@ -237,6 +241,12 @@ export class Recovery {
         seq,
         reason: 'the index had lost it; it was found again and may be sent twice',
       });
+  }
+
+  /** A damaged key stands elsewhere, and made this one be missed. */
+  #outOfTurn(seq: number): void {
+    const at = this.#damage.findIndex((one) => one.seq === seq && one.reason === MISSING);
+    if (at >= 0) this.#damage.splice(at, 1);
   }
 
   /** What was staged in its group before it has left with it. */
@@ -279,7 +289,7 @@ export class Recovery {
       if (!this.#known.has(seq) && !this.#wanted.has(seq) && !isOver(this.#fates.get(seq))) gone.push(seq);
     if (gone.length > NAMED)
       this.#damage.push({ reason: `entries from ${gone[0]} to ${next - 1} are missing` });
-    else for (const seq of gone) this.#damage.push({ seq, reason: 'it is missing' });
+    else for (const seq of gone) this.#damage.push({ seq, reason: MISSING });
     this.#expected = Math.max(this.#expected, next);
   }
 }
