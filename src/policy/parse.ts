@@ -4,6 +4,7 @@
 import { checkDocument } from './check.ts';
 import { type Path, type PolicyDocument, type PolicyFile, pathText, readDocuments } from './documents.ts';
 import { canonicalHost } from './host.ts';
+import { writtenClaim } from './listening.ts';
 import type { Policy } from './policy.ts';
 import { PolicyError, type PolicyProblem } from './problem.ts';
 import { resolve, resolveMesh, resolveService } from './resolve.ts';
@@ -27,7 +28,7 @@ const strings = (value: unknown): [number, string][] =>
     (entry): entry is [number, string] => typeof entry[1] === 'string',
   );
 
-/** Names and hosts claimed twice, and a second document of what there is one of. Looks at wrong documents too, as far as they can be read, to name all problems at once. */
+/** Names, hosts and addresses claimed twice, and a second document of what there is one of. Looks at wrong documents too, as far as they can be read, to name all problems at once. */
 const conflicts = (documents: readonly PolicyDocument[]): PolicyProblem[] => {
   const problems: PolicyProblem[] = [];
   const claim = (claims: Map<string, Claim>, key: string, what: string, mine: Claim) => {
@@ -46,12 +47,13 @@ const conflicts = (documents: readonly PolicyDocument[]): PolicyProblem[] => {
   };
   const names = new Map<string, Claim>();
   const hosts = new Map<string, Claim>();
+  const addresses = new Map<string, Claim>();
   const mesh = new Map<string, Claim>();
   for (const document of documents) {
     const { kind, metadata, spec } = document.value as {
       kind?: unknown;
       metadata?: { name?: unknown };
-      spec?: { hosts?: unknown };
+      spec?: { hosts?: unknown; node?: unknown; address?: unknown };
     };
     const name = typeof metadata?.name === 'string' ? metadata.name : '';
     const owner = name && `${kind === SERVICE_KIND ? 'service' : 'destination'} ${name}`;
@@ -62,6 +64,8 @@ const conflicts = (documents: readonly PolicyDocument[]): PolicyProblem[] => {
       const key = canonicalHost(host);
       claim(hosts, key, `the host ${key}`, { document, path: ['spec', 'hosts', i], owner });
     }
+    const address = kind === SERVICE_KIND && spec ? writtenClaim(spec) : undefined;
+    if (address) claim(addresses, address, address, { document, path: ['spec', 'address'], owner });
   }
   return problems;
 };

@@ -15,7 +15,7 @@ t.setTimeout(180_000);
 const DOMAIN = 'fleet.example';
 const loopback = (port: number) => ({ host: '127.0.0.1', port });
 
-const serviceOf = (address: number, app: number, allow: string[]) =>
+const serviceOf = (address: string, app: number, allow: string[]) =>
   JSON.stringify({
     apiVersion: 'layby.dev/v1alpha1',
     kind: 'Service',
@@ -23,13 +23,13 @@ const serviceOf = (address: number, app: number, allow: string[]) =>
     spec: {
       hosts: ['map.vehicle'],
       node: 'map-ecu',
-      address: `127.0.0.1:${address}`,
+      address,
       app: `127.0.0.1:${app}`,
       allow,
     },
   });
 
-async function scene(t: Test, mode = MODES[0]!) {
+async function scene(t: Test, mode = MODES[0]!, host = '127.0.0.1') {
   const dir = testdir(t);
   const seen: IncomingHttpHeaders[] = [];
   const app = await httpServer(t, (request, response) => {
@@ -38,7 +38,7 @@ async function scene(t: Test, mode = MODES[0]!) {
   });
   const address = await freePort();
   const file = join(dir, 'policy.yaml');
-  const save = (allow: string[]) => writeFile(file, serviceOf(address, app, allow));
+  const save = (allow: string[]) => writeFile(file, serviceOf(`${host}:${address}`, app, allow));
   await save(['camera']);
   const xds = loopback(await freePort());
   const control = await plane(t, dir, xds, file, 9, { trustDomain: DOMAIN });
@@ -92,7 +92,7 @@ for (const mode of MODES)
 
 t.test('a service is checked like a destination', async (t) => {
   const { parsePolicy } = await import('../../src/policy/parse.ts');
-  const good = serviceOf(15_008, 8080, ['camera']);
+  const good = serviceOf('127.0.0.1:15008', 8080, ['camera']);
   const policy = parsePolicy([{ path: 'a.json', text: good }]);
   t.match(policy, { destinations: [], services: [{ name: 'map', node: 'map-ecu', allow: ['camera'] }] });
   const wrong = (from: string, to: string) => {
@@ -131,3 +131,12 @@ t.test('the last good policy keeps services', async (t) => {
   t.match(loadLastGood(join(dir, 'state')), { services: [{ name: 'map' }] });
   await control.close();
 });
+
+t.test(
+  'the address of a service may be a name: its sidecar listens at all that its machine has',
+  async (t) => {
+    const { camera, stranger } = await scene(t, MODES[0], 'localhost');
+    t.same(await camera.call('map.vehicle'), { status: 200, text: 'map' });
+    t.match(await stranger.call('map.vehicle'), { status: 403 });
+  },
+);

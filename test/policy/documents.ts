@@ -19,3 +19,19 @@ export const destination = ({ name = 'dashcam', hosts = ['dashcam.example'], mor
     ...(more ? [more.replaceAll(/^/gm, '  ')] : []),
     '',
   ].join('\n');
+
+/** A right document of kind Service; `more` goes into its spec. */
+export const service = (name: string, more: object = {}) =>
+  JSON.stringify({
+    apiVersion: 'layby.dev/v1alpha1',
+    kind: 'Service',
+    metadata: { name },
+    spec: {
+      hosts: [`${name}.vehicle`],
+      node: 'ecu',
+      address: '10.0.0.2:15008',
+      app: '127.0.0.1:8080',
+      allow: ['camera'],
+      ...more,
+    },
+  });

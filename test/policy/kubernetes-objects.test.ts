@@ -73,6 +73,28 @@ t.test('a wrong object is left out, and where there is one its version before st
   t.same(hostsOf(fresh().judge([], third.policy).policy), [], 'what is deleted does not stay');
 });
 
+t.test('services of one sidecar at one address: the older has it', async (t) => {
+  const service = (name: string, born: number, address: string): PolicyObject => ({
+    ...object({ name, born }),
+    kind: 'Service',
+    spec: {
+      hosts: [`${name}.fleet`],
+      node: 'fleet.map',
+      address,
+      app: '127.0.0.1:8080',
+      allow: ['fleet.camera'],
+    },
+  });
+  const { policy, verdicts } = fresh().judge(
+    [service('b', 1, 'map.fleet.svc:15008'), service('a', 2, 'tiles.fleet.svc:15008')],
+    undefined,
+  );
+  t.match(policy.services, [{ name: 'b' }]);
+  t.same(textOf(verdicts), [
+    'service default/a: spec.address: the address 0.0.0.0:15008 of the sidecar fleet.map is already claimed by service default/b',
+  ]);
+});
+
 t.test('who has a host keeps it, whoever is older', async (t) => {
   const before = fresh().judge([object({ name: 'young', born: 5 })], undefined).policy;
   const thief = object({ name: 'old', born: 1, hosts: ['old.example', 'young.example'] });

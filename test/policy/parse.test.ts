@@ -2,7 +2,7 @@
 
 import t from 'tap';
 import { PolicyError, parsePolicy } from '../../src/policy/parse.ts';
-import { destination } from './documents.ts';
+import { destination, service } from './documents.ts';
 
 const parseOne = (text: string) => parsePolicy([{ path: 'p.yaml', text }]).destinations[0]!;
 
@@ -237,6 +237,31 @@ t.test('a host belongs to one destination, and the error names both places', asy
   t.match(problemsOf(destination({ hosts: ['a.b', 'A.b'] })), [
     /spec\.hosts\[1\]: the host a\.b is already claimed/,
   ]);
+});
+
+t.test(
+  'a sidecar takes calls for one service at an address; where that is a name, at all it has',
+  async (t) => {
+    t.same(problemsOf(service('a'), service('b')), [
+      'b.yaml:1:130: spec.address: the address 10.0.0.2:15008 of the sidecar ecu is already claimed by service a at a.yaml:1:130',
+    ]);
+    t.match(
+      problemsOf(service('a', { address: 'ecu.local:1' }), service('b', { address: 'map.fleet.svc:1' })),
+      [/the address 0\.0\.0\.0:1 of the sidecar ecu is already claimed by service a/],
+    );
+    t.same(problemsOf(service('a'), service('b', { address: '10.0.0.3:15008' })), []);
+    t.same(problemsOf(service('a'), service('b', { node: 'other' })), []);
+  },
+);
+
+t.test('what no sidecar could be called, or listen at, is a problem of the policy', async (t) => {
+  for (const address of ['ecu:0', 'ecu:65536', '.:1', 'a..b:1', '[1:2]:1'])
+    t.match(problemsOf(service('a', { address })), [/ spec\.address: expected /], address);
+  for (const node of ['.', '..', 'a/b', ''])
+    t.match(problemsOf(service('a', { node })), [/ spec\.node: expected /], node);
+  for (const who of ['.', 'spiffe://fleet.example/..', 'spiffe://fleet.example/a/./b'])
+    t.match(problemsOf(service('a', { allow: [who] })), [/ spec\.allow\[0\]: expected /], who);
+  t.same(problemsOf(service('a', { node: '.a', allow: ['spiffe://fleet.example/..a/b'] })), []);
 });
 
 t.test('a name belongs to one document, also where other things are wrong', async (t) => {

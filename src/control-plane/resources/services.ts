@@ -2,8 +2,8 @@
 // caller's certificate says who it is, and whether it may. Nothing of it is stored.
 
 import { DEFAULT_TRUST_DOMAIN, sidecarId } from '../../identity/spiffe.ts';
+import { listeningAddress } from '../../policy/listening.ts';
 import type { Policy, Service } from '../../policy/policy.ts';
-import type { Address } from '../../wire/address.ts';
 import * as bounds from './bounds.ts';
 import { ejecting, httpOptions, located, socketOptions } from './clusters.ts';
 import { discovered, ofService } from './endpoints.ts';
@@ -116,10 +116,6 @@ export const serviceHosts = ({ services = [] }: Policy, sidecar: Sidecar): objec
     };
   });
 
-/** A pod has no address that a policy could know. */
-const listensAt = ({ pods, address }: Service): Address =>
-  pods && 'port' in address ? { host: '0.0.0.0', port: address.port } : address;
-
 /** Where the sidecar beside a service takes calls. */
 export const serviceListeners = ({ services = [] }: Policy, sidecar: Sidecar): Resource[] =>
   services
@@ -127,7 +123,7 @@ export const serviceListeners = ({ services = [] }: Policy, sidecar: Sidecar): R
     .map((service) => ({
       '@type': 'type.googleapis.com/envoy.config.listener.v3.Listener',
       name: listenerName(service),
-      address: envoyAddress(listensAt(service)),
+      address: envoyAddress(listeningAddress(service.address)),
       per_connection_buffer_limit_bytes: bounds.READ_AHEAD,
       filter_chains: [
         {

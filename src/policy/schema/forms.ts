@@ -69,11 +69,13 @@ export const hosts = (description: string) =>
     { minItems: 1, maxItems: 256, description },
   );
 
-/** What can stand in a SPIFFE id. */
+/** What can stand in a SPIFFE id: not of dots alone. */
+export const SEGMENT = '\\.*[A-Za-z0-9_-][A-Za-z0-9._-]*';
+
 export const nodeName = (description: string) =>
   Type.String({
     title: 'a node id of letters, digits, dots, hyphens and underscores',
-    pattern: '^[A-Za-z0-9._-]+$',
+    pattern: `^${SEGMENT}$`,
     maxLength: 253,
     description,
   });

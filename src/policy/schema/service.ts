@@ -1,7 +1,7 @@
 // A service of the vehicle: an app that others call through the mesh, from sidecar to sidecar. Nothing of it is stored.
 
 import Type, { type Static } from 'typebox';
-import { apiVersion, hosts, metadata, nodeName, oneOf } from './forms.ts';
+import { apiVersion, hosts, metadata, nodeName, oneOf, SEGMENT } from './forms.ts';
 
 export const SERVICE_KIND = 'Service';
 
@@ -18,7 +18,7 @@ export const ServiceSchema = Type.Object({
         pattern: '^(\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9._-]+):[0-9]{1,5}$',
         maxLength: 263,
         description:
-          'Where that sidecar takes calls of the others, over TLS on both sides. In a cluster NAME.NAMESPACE.svc:PORT is each pod behind that Service of Kubernetes.',
+          'Where that sidecar takes calls of the others, over TLS on both sides; no other service of its may have the same. Where it is a name, the sidecar listens at all IPv4 addresses of its machine. In a cluster NAME.NAMESPACE.svc:PORT is each pod behind that Service of Kubernetes.',
       }),
       app: Type.String({
         title: 'HOST:PORT, like 127.0.0.1:8080',
@@ -43,7 +43,7 @@ export const ServiceSchema = Type.Object({
       allow: Type.Array(
         Type.String({
           title: 'a node id, or a SPIFFE id',
-          pattern: '^([A-Za-z0-9._-]+|spiffe://[a-z0-9._-]+(/[A-Za-z0-9._-]+)+)$',
+          pattern: `^(${SEGMENT}|spiffe://[a-z0-9._-]+(/${SEGMENT})+)$`,
           maxLength: 2048,
         }),
         {

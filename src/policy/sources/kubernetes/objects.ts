@@ -8,6 +8,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { checkDocument } from '../../check.ts';
 import { pathText } from '../../documents.ts';
 import { canonicalHost } from '../../host.ts';
+import { listeningClaim } from '../../listening.ts';
 import type { Destination, Policy, Service } from '../../policy.ts';
 import { resolve, resolveMesh, resolveService } from '../../resolve.ts';
 import { API_VERSION } from '../../schema/forms.ts';
@@ -148,14 +149,15 @@ export class Objects {
           return [{ path: 'kind', message: `the one object of kind Mesh is already ${titleOf(mesh)}` }];
         mesh = object;
       }
-      const taken = part.hosts.filter((host) => owners.has(host));
+      const claims = claimsOf(object, part);
+      const taken = claims.filter(({ what }) => owners.has(what));
       if (taken.length === 0) {
-        for (const host of part.hosts) owners.set(host, object);
+        for (const { what } of claims) owners.set(what, object);
         chosen.set(object, part);
       }
-      return taken.map((host) => ({
-        path: hostPath(object, host),
-        message: `the host ${host} is already claimed by ${titleOf(owners.get(host)!)}`,
+      return taken.map(({ path, what }) => ({
+        path,
+        message: `${what} is already claimed by ${titleOf(owners.get(what)!)}`,
       }));
     };
 
@@ -231,6 +233,12 @@ export class Objects {
       : { generation, findings: [{ path: 'spec.envoy', message: refusal }] };
   }
 }
+
+/** What nobody else may have. */
+const claimsOf = (object: PolicyObject, part: Part): { path: string; what: string }[] => [
+  ...part.hosts.map((host) => ({ path: hostPath(object, host), what: `the host ${host}` })),
+  ...('node' in part ? [{ path: 'spec.address', what: listeningClaim(part) }] : []),
+];
 
 function hostPath({ spec }: PolicyObject, host: string): string {
   const { hosts } = spec as { hosts?: unknown };
