@@ -2,11 +2,11 @@
 
 import { existsSync, readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
-import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { rootCertificates } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { parse } from 'yaml';
+import { lookup } from '../control-plane/resources/clusters.ts';
 import { envoyAddress } from '../control-plane/resources/envoy-address.ts';
 import { type OwnCertificates, ownSecrets, SPIRE_CLUSTER } from '../control-plane/resources/secret-source.ts';
 import { connectingTls } from '../control-plane/resources/tls.ts';
@@ -90,7 +90,7 @@ export function bootstrap(options: BootstrapOptions): object {
   template.admin.address = envoyAddress(options.admin);
   const controlPlane = template.static_resources.clusters[0]!;
   controlPlane.load_assignment.endpoints[0]!.lb_endpoints[0]!.endpoint.address = envoyAddress(options.xds);
-  if ('host' in options.xds && !isIP(options.xds.host)) controlPlane.type = 'STRICT_DNS';
+  Object.assign(controlPlane, lookup(options.xds));
   if (options.spire) template.static_resources.clusters.push(agentOf(controlPlane, options.spire));
   if (options.tls) {
     const { certificates, controlPlane: expected } = options.tls;

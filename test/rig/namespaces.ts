@@ -40,7 +40,7 @@ export interface Road {
   inCloud(argv: readonly string[]): string[];
   /** Programs that are started in the vehicle from now on resolve these names, and no others, to its loopback. */
   names(hosts: readonly string[]): Promise<void>;
-  /** Starts a resolver in the cloud that knows these names, by address; programs that are started in the vehicle from now on ask it. */
+  /** Starts a resolver in the cloud that knows these names, by their addresses (commas between them); programs that are started in the vehicle from now on ask it. */
   resolver(names: Readonly<Record<string, string>>): Promise<void>;
   /** A namespace behind one of the two, reached from both by an address of its own: as the network of a cluster has pods. */
   pod(behind: 'vehicle' | 'cloud', address: string): Promise<Pod>;

@@ -79,16 +79,19 @@ export interface Side {
   discovery: Discovery;
 }
 
-/** Of a cluster whose hosts are what an address or DNS says. */
-export const located = (name: string, address: Address): object => {
-  const named = 'host' in address && !isIP(address.host);
-  return {
-    type: named ? 'STRICT_DNS' : 'STATIC',
-    // Without signal no name resolves; the sidecar must start all the same.
-    ...(named && { wait_for_warm_on_init: false }),
-    load_assignment: assignment(name, envoyAddress(address)),
-  };
-};
+/** How a cluster finds what is at an address. Of a name all addresses are tried, both families in turn (RFC 8305), for each
+ *  connection: many a network answers with IPv6 addresses, and has no way to them. */
+export const lookup = (address: Address): object =>
+  'host' in address && !isIP(address.host)
+    ? // Without signal no name resolves; the sidecar must start all the same.
+      { type: 'LOGICAL_DNS', dns_lookup_family: 'ALL', wait_for_warm_on_init: false }
+    : { type: 'STATIC' };
+
+/** Of a cluster whose host is what an address or DNS says. */
+export const located = (name: string, address: Address): object => ({
+  ...lookup(address),
+  load_assignment: assignment(name, envoyAddress(address)),
+});
 
 /** Where an upstream is: as the control plane knows it, as its URL says, or as DNS does. */
 function placeOf(name: string, destination: Destination, discovery: Discovery): object {
@@ -226,11 +229,10 @@ function clustersOf(destination: Destination, side: Side): Resource[] {
 
 /** `tls`: a transport socket. */
 export function queueCluster(queue: Address, tls?: object): Resource {
-  const named = 'host' in queue && !isIP(queue.host);
   return {
     '@type': CLUSTER,
     name: QUEUE_CLUSTER,
-    type: named ? 'STRICT_DNS' : 'STATIC',
+    ...lookup(queue),
     connect_timeout: '1s',
     per_connection_buffer_limit_bytes: bounds.READ_AHEAD,
     load_assignment: assignment(QUEUE_CLUSTER, envoyAddress(queue)),

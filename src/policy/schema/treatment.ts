@@ -41,7 +41,7 @@ const edit = (description: string) =>
 export const Upstream = Type.Object(
   {
     url: httpUrl(
-      'Where requests really go. A path is put before the path the app asked for. In a cluster NAME.NAMESPACE.svc is a Service of Kubernetes.',
+      'Where requests really go. A path is put before the path the app asked for. Of a name all addresses are tried, IPv6 and IPv4 in turn. In a cluster NAME.NAMESPACE.svc is a Service of Kubernetes.',
     ),
     sign: Type.Optional(
       Type.Object(

@@ -1,0 +1,49 @@
+// A destination whose name has IPv6 addresses too, on a network that has a route for them and no way: the direct way, replay, the
+// sidecar's way to the queue and to the control plane find the address that answers.
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import t from 'tap';
+import { blackhole } from '../rig/faults/blackhole.ts';
+import { DEVICE, noRoad } from '../rig/namespaces.ts';
+import { run } from '../rig/run.ts';
+import { makeScene } from './scene.ts';
+
+t.setTimeout(120_000);
+
+/** Of documentation (RFC 3849): nobody answers. */
+const SILENT = '2001:db8::1';
+
+t.test('an upstream is reached by whichever of its addresses answers', { skip: noRoad }, async (t) => {
+  const { road, oracle, layby, call } = await makeScene(t, {
+    before: async (road) => {
+      await road.resolver({ 'dual.example': `${SILENT},${road.cloud.address}` });
+      const ip = (...args: string[]) => run(['ip', '-n', road.vehicle.name, '-6', ...args]);
+      await ip('addr', 'add', '2001:db8:0:1::5/64', 'dev', DEVICE, 'nodad');
+      // A neighbour that takes all, and says nothing.
+      await ip(
+        'neigh',
+        'add',
+        '2001:db8:0:1::1',
+        'lladdr',
+        '02:00:00:00:00:01',
+        'dev',
+        DEVICE,
+        'nud',
+        'permanent',
+      );
+      await ip('route', 'add', 'default', 'via', '2001:db8:0:1::1', 'dev', DEVICE);
+    },
+    destinations: (oracle) => [{ name: 'api', url: `http://dual.example:${new URL(oracle.url).port}` }],
+  });
+  const put = (name: string) => call(`http://api.example/${name}`, { method: 'PUT', body: name });
+  t.equal((await put('a')).status, 200);
+  t.equal((await put('b')).status, 200);
+  const fault = blackhole(road);
+  await fault.inject();
+  t.equal((await put('c')).status, 307);
+  await fault.clear();
+  await layby.untilQueue((lines) => lines.length === 0);
+  t.match(await oracle.until((arrivals) => arrivals.length === 3), { length: 3 });
+  // The sidecar leaves what it has lost alone for a moment.
+  while ((await put('d')).status !== 200) await sleep(200);
+});
