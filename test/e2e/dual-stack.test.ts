@@ -4,7 +4,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { blackhole } from '../rig/faults/blackhole.ts';
-import { DEVICE, noRoad } from '../rig/namespaces.ts';
+import { DEVICE, noRoad, type Road } from '../rig/namespaces.ts';
 import { run } from '../rig/run.ts';
 import { makeScene } from './scene.ts';
 
@@ -12,6 +12,12 @@ t.setTimeout(120_000);
 
 /** Of documentation (RFC 3849): nobody answers. */
 const SILENT = '2001:db8::1';
+
+/** Datagrams that have come to the cloud: nothing but questions. */
+const questions = async ({ cloud }: Road): Promise<number> => {
+  const lines = await run(['ip', 'netns', 'exec', cloud.name, 'grep', 'Udp:', '/proc/net/snmp']);
+  return Number(lines.split('\n')[1]!.split(' ')[1]);
+};
 
 t.test('an upstream is reached by whichever of its addresses answers', { skip: noRoad }, async (t) => {
   const { road, oracle, layby, call } = await makeScene(t, {
@@ -38,6 +44,9 @@ t.test('an upstream is reached by whichever of its addresses answers', { skip: n
   const put = (name: string) => call(`http://api.example/${name}`, { method: 'PUT', body: name });
   t.equal((await put('a')).status, 200);
   t.equal((await put('b')).status, 200);
+  const asked = await questions(road);
+  await sleep(11_000);
+  t.ok((await questions(road)) - asked <= 2, 'the name is not asked for again while its answer is good');
   const fault = blackhole(road);
   await fault.inject();
   t.equal((await put('c')).status, 307);
