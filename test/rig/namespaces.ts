@@ -42,6 +42,8 @@ export interface Road {
   names(hosts: readonly string[]): Promise<void>;
   /** Starts a resolver in the cloud that knows these names, by their addresses (commas between them); programs that are started in the vehicle from now on ask it. */
   resolver(names: Readonly<Record<string, string>>): Promise<void>;
+  /** Whom the vehicle asks for names, as a network says it: from now on, also of programs that run, where they look again. */
+  nameserver(address: string): Promise<void>;
   /** A namespace behind one of the two, reached from both by an address of its own: as the network of a cluster has pods. */
   pod(behind: 'vehicle' | 'cloud', address: string): Promise<Pod>;
   /** What the kernel drops with an interface, put back: the vehicle's way out. */
@@ -174,16 +176,16 @@ export const makeRoad = async ({ delay = 0 }: RoadOptions = {}): Promise<Road> =
     await mkdir(join(FILES, v), { recursive: true });
     await writeFile(join(FILES, v, 'hosts'), `127.0.0.1 localhost ${hosts.join(' ')}\n`);
   };
+  const nameserver = async (address: string) => {
+    await mkdir(join(FILES, v), { recursive: true });
+    await writeFile(join(FILES, v, 'resolv.conf'), `nameserver ${address}\noptions timeout:1 attempts:2\n`);
+  };
   const resolver = async (known: Readonly<Record<string, string>>) => {
     const pairs = Object.entries(known).map(([name, address]) => `${name}=${address}`);
     const [ip = '', ...args] = ['ip', 'netns', 'exec', c, process.execPath, RESOLVER, cloudAddress, ...pairs];
     // It ends with its namespace.
     await ready(spawn(ip, args, { stdio: ['ignore', 'pipe', 'inherit'] }), 'resolver');
-    await mkdir(join(FILES, v), { recursive: true });
-    await writeFile(
-      join(FILES, v, 'resolv.conf'),
-      `nameserver ${cloudAddress}\noptions timeout:1 attempts:2\n`,
-    );
+    await nameserver(cloudAddress);
   };
   const pod: Road['pod'] = async (behind, address) => {
     const inVehicle = behind === 'vehicle';
@@ -254,6 +256,7 @@ export const makeRoad = async ({ delay = 0 }: RoadOptions = {}): Promise<Road> =
       inCloud: (argv) => ['ip', 'netns', 'exec', c, ...argv],
       names,
       resolver,
+      nameserver,
       pod,
       readdRoutes,
       remove,

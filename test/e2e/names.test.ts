@@ -1,6 +1,8 @@
 // A destination whose name has IPv6 addresses too, on a network that has a route for them and no way: the direct way, replay, the
 // sidecar's way to the queue and to the control plane find the address that answers.
 
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { blackhole } from '../rig/faults/blackhole.ts';
@@ -56,3 +58,32 @@ t.test('an upstream is reached by whichever of its addresses answers', { skip: n
   // The sidecar leaves what it has lost alone for a moment.
   while ((await put('d')).status !== 200) await sleep(200);
 });
+
+t.test(
+  'a network with other nameservers is asked, however long the last one is gone',
+  { skip: noRoad },
+  async (t) => {
+    const { road, oracle, dir, call } = await makeScene(t, {
+      before: async (road) => {
+        await road.resolver({ 'known.example': road.cloud.address, 'passed.example': road.cloud.address });
+        await road.nameserver('192.0.2.53'); // of the network before: the packets are lost
+      },
+      destinations: (oracle) => [{ name: 'api', url: `http://known.example:${new URL(oracle.url).port}` }],
+    });
+    const file = join(dir, 'data.policy.yaml');
+    const mesh = { kind: 'Mesh', metadata: { name: 'mesh' }, spec: { passthrough: 'allow' } };
+    const document = JSON.stringify({ apiVersion: 'layby.dev/v1alpha1', ...mesh });
+    await writeFile(file, `${document}\n---\n${await readFile(file, 'utf8')}`);
+    const passed = async () => (await call(`http://passed.example:${new URL(oracle.url).port}/b`)).status;
+    t.equal((await call('http://api.example/a', { method: 'PUT', body: 'a' })).status, 307);
+    while ((await passed()) === 421);
+    t.equal(await passed(), 503);
+    await road.nameserver(road.cloud.address);
+    const began = performance.now();
+    await oracle.until((arrivals) => arrivals.some(({ path }) => path === '/a'), 45_000);
+    t.comment(`the queue: ${Math.round(performance.now() - began)} ms after the change`);
+    while ((await passed()) !== 200 && performance.now() - began < 45_000) await sleep(500);
+    t.comment(`passthrough: ${Math.round(performance.now() - began)} ms after the change`);
+    t.equal(await passed(), 200);
+  },
+);
