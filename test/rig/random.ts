@@ -1,7 +1,10 @@
 // Random numbers that a seed repeats, for faults and loads: a run that failed is run again with its seed.
 
-/** Mulberry32: numbers in [0, 1). */
-export const randomFrom = (seed: number): (() => number) => {
+/** Numbers in [0, 1). */
+export type Random = () => number;
+
+/** Mulberry32. */
+export const randomFrom = (seed: number): Random => {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;
@@ -12,5 +15,8 @@ export const randomFrom = (seed: number): (() => number) => {
 };
 
 /** A whole number from `low` to `high`, both included. */
-export const between = (random: () => number, [low, high]: readonly [number, number]): number =>
+export const between = (random: Random, [low, high]: readonly [number, number]): number =>
   low + Math.floor(random() * (high - low + 1));
+
+export const oneOf = <T>(random: Random, list: readonly T[]): T =>
+  list[between(random, [0, list.length - 1])]!;

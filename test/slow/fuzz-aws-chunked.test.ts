@@ -10,7 +10,7 @@ import { crc32, crc32c } from '@node-rs/crc32';
 import t, { type Test } from 'tap';
 import { bucketOf, xml } from '../queue/s3/bucket.ts';
 import { scene } from '../queue/scene.ts';
-import { between, randomFrom } from '../rig/random.ts';
+import { between, oneOf, type Random, randomFrom } from '../rig/random.ts';
 import { testdir } from '../rig/testdir.ts';
 
 const SEEDS = process.env.LAYBY_SEED ? [Number(process.env.LAYBY_SEED)] : [1, 2, 3, 4];
@@ -18,9 +18,6 @@ const REQUESTS = Number(process.env.LAYBY_REQUESTS ?? 3000);
 const AT_ONCE = 8;
 
 t.setTimeout(600_000);
-
-type Random = () => number;
-const oneOf = <T>(random: Random, list: readonly T[]): T => list[between(random, [0, list.length - 1])]!;
 
 const four = (sum: number): string => {
   const bytes = Buffer.alloc(4);

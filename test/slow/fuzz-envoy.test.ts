@@ -19,7 +19,7 @@ import { canonicalHost } from '../../src/policy/host.ts';
 import { PolicyError, parsePolicy } from '../../src/policy/parse.ts';
 import { API_VERSION } from '../../src/policy/schema/forms.ts';
 import { DESTINATION_JSON_SCHEMA, type JsonSchema, SERVICE_JSON_SCHEMA } from '../../src/policy/schema.ts';
-import { between, randomFrom } from '../rig/random.ts';
+import { between, oneOf, type Random, randomFrom } from '../rig/random.ts';
 import { testdir } from '../rig/testdir.ts';
 
 const SEEDS = process.env.LAYBY_SEED ? [Number(process.env.LAYBY_SEED)] : [1, 2];
@@ -28,9 +28,6 @@ const ROUNDS = Number(process.env.LAYBY_ROUNDS ?? 600);
 const TOGETHER = 40;
 
 t.setTimeout(600_000);
-
-type Random = () => number;
-const oneOf = <T>(random: Random, list: readonly T[]): T => list[between(random, [0, list.length - 1])]!;
 
 /** What a field with a pattern may be is drawn from these: those that it lets pass. */
 const TEXTS = [

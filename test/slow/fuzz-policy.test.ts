@@ -10,7 +10,7 @@ import type { Sidecar } from '../../src/control-plane/resources/sidecar.ts';
 import { loadXds } from '../../src/control-plane/xds/registry.ts';
 import { PolicyError, parsePolicy } from '../../src/policy/parse.ts';
 import type { Policy } from '../../src/policy/policy.ts';
-import { between, randomFrom } from '../rig/random.ts';
+import { between, oneOf, type Random, randomFrom } from '../rig/random.ts';
 
 /** Those that found something once, and some more. */
 const SEEDS = process.env.LAYBY_SEED ? [Number(process.env.LAYBY_SEED)] : [1, 2, 3, 4];
@@ -165,9 +165,6 @@ const SNIPPETS = [
     '12e03',
   ],
 ];
-
-type Random = () => number;
-const oneOf = <T>(random: Random, list: readonly T[]): T => list[between(random, [0, list.length - 1])]!;
 
 type Parent = Record<string, unknown> | unknown[];
 const parents = (value: unknown): Parent[] =>

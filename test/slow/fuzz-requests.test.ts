@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { HOST_HEADER, OWN_HEADERS } from '../../src/wire/names.ts';
 import { type Layby, startLayby } from '../rig/layby.ts';
-import { between, randomFrom } from '../rig/random.ts';
+import { between, oneOf, type Random, randomFrom } from '../rig/random.ts';
 import {
   Desync,
   type Exchange,
@@ -27,9 +27,6 @@ const AT_ONCE = 8;
 const PATIENCE_MS = 400;
 
 t.setTimeout(600_000);
-
-type Random = () => number;
-const oneOf = <T>(random: Random, list: readonly T[]): T => list[between(random, [0, list.length - 1])]!;
 
 const HEADERS = [
   ...[

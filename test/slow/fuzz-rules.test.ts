@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { startLayby } from '../rig/layby.ts';
 import { freePort } from '../rig/ports.ts';
-import { between, randomFrom } from '../rig/random.ts';
+import { between, oneOf, type Random, randomFrom } from '../rig/random.ts';
 import { exchange, valuesOf } from '../rig/raw-http.ts';
 import { testdir } from '../rig/testdir.ts';
 
@@ -18,9 +18,6 @@ const RULES = 12;
 const HOUR_MS = 3_600_000;
 
 t.setTimeout(600_000);
-
-type Random = () => number;
-const oneOf = <T>(random: Random, list: readonly T[]): T => list[between(random, [0, list.length - 1])]!;
 
 const STEPS = [
   'a',
