@@ -1,5 +1,5 @@
-// A destination whose name has IPv6 addresses too, on a network that has a route for them and no way: the direct way, replay, the
-// sidecar's way to the queue and to the control plane find the address that answers.
+// Names of upstreams, as networks answer for them: with IPv6 addresses that nothing gets to, and with nameservers that come and go with
+// the network.
 
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

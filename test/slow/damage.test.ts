@@ -6,11 +6,11 @@ import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } fr
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
-import { Level } from 'level';
 import t from 'tap';
 import { all, put } from '../../src/store/conformance.ts';
 import { openStore, type StoreOptions } from '../../src/store/leveldb/open.ts';
 import type { Damage, Entry, Store } from '../../src/store/store.ts';
+import { compact } from '../rig/compact.ts';
 import { damage } from '../rig/damage.ts';
 import { between, randomFrom } from '../rig/random.ts';
 
@@ -63,16 +63,6 @@ const filesOf = (dir: string): string[] =>
     .map((file) => join(relative(dir, file.parentPath), file.name))
     .sort();
 
-/** All in tables, as after many restarts. */
-const settle = async (path: string): Promise<void> => {
-  const db = new Level(path, { compression: false }) as Level & {
-    compactRange(start: string, end: string): Promise<void>;
-  };
-  await db.open();
-  await db.compactRange('', '~');
-  await db.close();
-};
-
 /** The mark is written a moment behind the commit. */
 const untilMarked = async (dir: string, seq: number): Promise<void> => {
   while (!readFileSync(join(dir, 'high-water'), 'utf8').includes(`"seq":${seq},`)) await setImmediate();
@@ -95,9 +85,9 @@ const makeTemplates = async (options: StoreOptions): Promise<Template[]> => {
     cpSync(join(scratch, 'growing'), dir, { recursive: true });
     if (name === 'copied while open') await store.close();
     if (name === 'settled') {
-      await settle(join(dir, 'index'));
+      await compact(join(dir, 'index'));
       for (const generation of readdirSync(join(dir, 'generations')))
-        await settle(join(dir, 'generations', generation));
+        await compact(join(dir, 'generations', generation));
     }
     rmSync(join(scratch, 'growing'), { recursive: true });
     templates.push({ name, dir, entries, files: filesOf(dir) });

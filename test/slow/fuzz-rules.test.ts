@@ -111,7 +111,7 @@ const ASKED = [
 const pathOf = (random: Random): string =>
   Array.from({ length: between(random, [1, 3]) }, () => `/${oneOf(random, STEPS)}`).join('');
 
-const matchOf = (random: Random, node: string): object => {
+const matchOf = (random: Random): object => {
   const kind = between(random, [0, 4]);
   const path =
     kind === 0
@@ -122,7 +122,7 @@ const matchOf = (random: Random, node: string): object => {
           ? { regex: oneOf(random, REGEXES) }
           : undefined;
   const methods = random() < 0.5 || !path ? [oneOf(random, METHODS), oneOf(random, METHODS)] : undefined;
-  const apps = random() < 0.2 ? { nodes: [oneOf(random, [node, 'nobody'])] } : undefined;
+  const apps = random() < 0.2 ? { nodes: [oneOf(random, ['local', 'nobody'])] } : undefined;
   return { ...(path && { path }), ...(methods && { methods }), ...(apps && { apps }) };
 };
 
@@ -142,7 +142,7 @@ const documentOf = (random: Random, host: string, number: number, upstream: stri
       hosts: [host],
       upstream: { url: upstream },
       ...marked(0),
-      rules: Array.from({ length: RULES }, (_, i) => ({ match: matchOf(random, 'local'), ...marked(i + 1) })),
+      rules: Array.from({ length: RULES }, (_, i) => ({ match: matchOf(random), ...marked(i + 1) })),
     },
   });
 

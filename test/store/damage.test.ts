@@ -5,11 +5,11 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Level } from 'level';
 import t, { type Test } from 'tap';
 import { all, bodyOf, put } from '../../src/store/conformance.ts';
 import { openStore } from '../../src/store/leveldb/open.ts';
 import type { Entry, Store } from '../../src/store/store.ts';
+import { compact } from '../rig/compact.ts';
 import { testdir } from '../rig/testdir.ts';
 
 const SMALL = { generationBytes: 1024 * 1024 };
@@ -27,16 +27,6 @@ const flip = async (dir: string, bytes: Buffer): Promise<string> => {
     return file.name;
   }
   throw new Error('the bytes are in no file');
-};
-
-/** Moves what a database has in its log into a table. */
-const compact = async (path: string): Promise<void> => {
-  const db = new Level(path, { compression: false }) as Level & {
-    compactRange(start: string, end: string): Promise<void>;
-  };
-  await db.open();
-  await db.compactRange('', '~');
-  await db.close();
 };
 
 const readsAll = async (t: Test, store: Store, entries: Iterable<[Entry, Buffer]>): Promise<void> => {

@@ -1,5 +1,6 @@
 // Law 2 against a disk that gives another key than was written: LevelDB does not check what it reads, and a key has no checksum
-// that would stand beside it. Keys of the index that nobody wrote are found at the opening, go, and are made up for, once.
+// that would stand beside it. Keys of the index that nobody wrote are found at the opening, go, and are made up for, once;
+// those of a generation stay, and cost no entry but their own.
 
 import { randomBytes } from 'node:crypto';
 import { readdirSync, rmSync } from 'node:fs';

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { Level } from 'level';
 import t from 'tap';
 import { salvage, tableProblem } from '../../src/store/leveldb/table.ts';
+import { compact } from '../rig/compact.ts';
 import { damage } from '../rig/damage.ts';
 import { randomFrom } from '../rig/random.ts';
 import { testdir } from '../rig/testdir.ts';
@@ -17,14 +18,11 @@ const PLACES = Number(process.env.LAYBY_PLACES ?? 500);
 const END = 160;
 
 const makeTable = async (dir: string, values: Map<string, Buffer>): Promise<string> => {
-  const db = new Level<string, Buffer>(dir, { valueEncoding: 'buffer', compression: false }) as Level<
-    string,
-    Buffer
-  > & { compactRange(start: string, end: string): Promise<void> };
+  const db = new Level<string, Buffer>(dir, { valueEncoding: 'buffer', compression: false });
   await db.open();
   await db.batch([...values].map(([key, value]) => ({ type: 'put', key, value })));
-  await db.compactRange('', '~');
   await db.close();
+  await compact(dir);
   return join(dir, (await readdir(dir)).find((name) => name.endsWith('.ldb'))!);
 };
 

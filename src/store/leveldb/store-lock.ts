@@ -24,7 +24,8 @@ export const lockStore = async (dir: string): Promise<StoreLock> => {
   } catch (cause) {
     if (isLocked(cause)) throw inUse(dir, cause);
   }
-  // Whatever LevelDB says of it (after a zero byte in a damaged name, nothing): there is nothing in it to lose. All but the locked file itself: with that another process would lose its lock.
+  // Whatever LevelDB says of it (after a zero byte in a damaged name, nothing): there is nothing in it to lose. All but the locked
+  // file itself: with that another process would lose its lock.
   for (const name of await readdir(path))
     if (name !== 'LOCK') await rm(join(path, name), { recursive: true, force: true });
   try {
