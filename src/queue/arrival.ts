@@ -5,6 +5,7 @@ import { validate as isUuid } from 'uuid';
 import type { Egress } from '../egress/egress.ts';
 import { inForce } from '../policy/in-force.ts';
 import { CLASSES, type Destination } from '../policy/policy.ts';
+import type { DeliveryLedgers } from '../replay/delivery-ledgers.ts';
 import type { Replay } from '../replay/replay.ts';
 import { resourceOf } from '../store/resource.ts';
 import type { EntryHead, Store } from '../store/store.ts';
@@ -16,7 +17,6 @@ import { endToEndHeaders } from './headers.ts';
 import type { OneByOne } from './one-by-one.ts';
 import type { Room } from './room.ts';
 import type { Spools } from './spool.ts';
-import type { Turns } from './turns.ts';
 
 /** What the counters call the ways that a request can end. */
 export type Outcome = 'receipt' | 'cut_through' | 'page' | 'read' | 'refused' | 'torn' | 'failed';
@@ -45,7 +45,7 @@ export interface Surroundings {
   store: Store;
   room: Room;
   backlog: Backlog;
-  turns: Turns;
+  ledgers: DeliveryLedgers;
   /** Of what may become one object, by destination and resource. */
   commits: OneByOne;
   egress: Egress;

@@ -6,8 +6,9 @@ import { Egress } from '../egress/egress.ts';
 import { LINK_KINDS, type Policy } from '../policy/policy.ts';
 import type { LinkNature } from '../replay/allowed.ts';
 import { Budget } from '../replay/budget.ts';
+import { DeliveryLedgers, TAKEN_OUT } from '../replay/delivery-ledgers.ts';
 import { Hurried } from '../replay/hurried.ts';
-import { Replay, TAKEN_OUT } from '../replay/replay.ts';
+import { Replay } from '../replay/replay.ts';
 import type { LinkWord } from '../replay/why.ts';
 import { openStore } from '../store/leveldb/open.ts';
 import { readStoreKey } from '../store/store-key.ts';
@@ -23,7 +24,6 @@ import { queueMetrics } from './metrics.ts';
 import { OneByOne } from './one-by-one.ts';
 import { Room } from './room.ts';
 import { Spools } from './spool.ts';
-import { Turns } from './turns.ts';
 
 export interface QueueOptions {
   /** The store and the last policy are kept here. */
@@ -63,7 +63,11 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
   const { log } = options;
   const { quota, reserve, storeKey } = options;
   const key = storeKey === undefined ? undefined : await readStoreKey(storeKey);
-  const store = await openStore(join(options.dir, 'store'), { log, quota, reserve, key });
+  // It is asked for what may be sent when replay is there.
+  const ledgers = new DeliveryLedgers((destination) => replay.wake(destination));
+  const isInFlight = (id: string): boolean => ledgers.isInFlight(id);
+  const store = await openStore(join(options.dir, 'store'), { log, quota, reserve, key, isInFlight });
+  ledgers.follow(store);
   const { took, entries, abandoned, damage, setAside } = store.report;
   log.info({ took, entries, abandoned, damaged: damage.length }, 'store open');
   for (const found of damage) log.error(found, 'damage found in the store');
@@ -80,7 +84,6 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
   const links = new Map<string, LinkWord>();
   const metrics = queueMetrics(store);
   const backlog = new Backlog(store);
-  const turns = new Turns();
   const egress = new Egress(options.egress);
   const budget = new Budget(join(options.dir, 'link-usage.json'), log);
   const hurried = new Hurried(join(options.dir, 'send-now'), log);
@@ -92,13 +95,12 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
     rate: options.replayRate,
     onOutcome: (destination, reached) => backlog.outcome(destination, reached),
     onLeft: (destination) => backlog.left(destination),
-    maySend: ({ destination, orderKey }) => turns.maySend(destination, orderKey),
     count: metrics.replayed,
     nature: () => nature,
     budget,
     hurried,
+    ledgers,
   });
-  turns.onFree = (destination) => replay.wake(destination);
   store.on('event', ({ kind, destination }) => {
     // Also of a destination that nothing is replayed for now: its hold must end all the same.
     if (TAKEN_OUT.has(kind)) backlog.left(destination);
@@ -110,7 +112,7 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
     room: new Room(store),
     spools: new Spools({ dir: join(options.dir, 'spool'), reserve, encrypted: key !== undefined }),
     backlog,
-    turns,
+    ledgers,
     commits: new OneByOne(),
     egress,
     log,

@@ -135,10 +135,10 @@ export async function storeSegments(
   whole: Filing,
   segmenting: Segmenting,
 ): Promise<Outcome> {
-  const { backlog, turns } = around;
+  const { backlog, ledgers } = around;
   const { response, destination, failedOver } = arrival;
   const storing = backlog.storing(destination.name, failedOver);
-  const stored = turns.store(destination.name, whole.head.orderKey);
+  const stored = ledgers.of(destination.name).gate.commit(whole.head.orderKey);
   const stream = new Stream(around, arrival, whole, segmenting);
   try {
     await whole.read((piece) => stream.take(piece));

@@ -1,5 +1,5 @@
 // A request that may be stored: it is cut through where the way is free, else spooled and committed; then comes the receipt. Which of
-// those it may be is for turns.ts, as far as order goes. A stream that is to be cut into several entries is for segments.ts.
+// those it may be is for replay/order-gate.ts, as far as order goes. A stream that is to be cut into several entries is for segments.ts.
 
 import type { IncomingMessage } from 'node:http';
 import type { Destination } from '../policy/policy.ts';
@@ -37,7 +37,7 @@ export async function storeRequest(
   arrival: Arrival,
   filing: Filing = asItStands(around, arrival),
 ): Promise<Outcome> {
-  const { backlog, turns } = around;
+  const { backlog, ledgers } = around;
   const { destination, failedOver } = arrival;
   const { stream } = destination.store;
   if (stream && filing.expected === undefined) return storeSegments(around, arrival, filing, stream.segment);
@@ -45,7 +45,7 @@ export async function storeRequest(
   if (over) return goThrough(around, arrival, filing, over);
   // Said before the body is read, so that the hold is in force by the time the receipt is due.
   const storing = backlog.storing(destination.name, failedOver);
-  const stored = turns.store(destination.name, filing.head.orderKey);
+  const stored = ledgers.of(destination.name).gate.commit(filing.head.orderKey);
   return keep(around, arrival, filing, storing).finally(() => {
     stored();
     storing.done();
@@ -99,7 +99,7 @@ async function goThrough(
   filing: Filing,
   over: () => void,
 ): Promise<Outcome> {
-  const { backlog, turns, egress, log, spools, replay } = around;
+  const { backlog, ledgers, egress, log, spools, replay } = around;
   const { request, destination } = arrival;
   const { name } = destination;
   const { head, expected, read, headLast = false } = filing;
@@ -121,7 +121,7 @@ async function goThrough(
     pending(why !== 'late');
     if (why !== 'late') {
       // From here on it is stored, and what has a receipt by now need not wait for it.
-      turn = turns.store(name, head.orderKey);
+      turn = ledgers.of(name).gate.commit(head.orderKey);
       over();
     }
     return begin(around, arrival, filing, why === 'late');
@@ -154,27 +154,29 @@ async function goThrough(
 
 /** Commits what is on its way, and hands it over to replay. `over` resolves when it has left, or waits for its next try. */
 async function leaveBehind(
-  { store, turns, replay, log }: Surroundings,
+  { store, ledgers, replay, log }: Surroundings,
   writer: FollowedWriter,
   upload: UnderWay,
   trailers: string[],
 ): Promise<{ entry: Entry; over: Promise<void> }> {
   const { id, destination, orderKey } = writer.head;
-  // Before it can be seen: replay would send it as well.
-  store.sending(id, true);
+  const ledger = ledgers.of(destination);
   // With strict order it had no turn of its own: until now everything that came was stored behind whatever waits.
-  const over = turns.pass(destination, orderKey);
+  const over = ledger.gate.enter(orderKey);
+  let lease = upload.lease;
   try {
+    // Before it can be seen: replay would send it as well.
+    lease ??= ledger.claim(id, performance.now());
     const entry = await writer.commit(trailers);
     writer.goOn(entry, store);
     const adopted = replay
-      .adopt(entry, upload)
+      .adopt(entry, upload, lease)
       .catch((error) => log.error({ err: error, id }, 'an upload behind could not be followed'))
       .finally(over);
     return { entry, over: adopted };
   } catch (error) {
     upload.abort();
-    store.sending(id, false);
+    if (lease) ledger.release(lease, 'left');
     over();
     throw error;
   }
@@ -223,20 +225,21 @@ export async function storedBefore(
   return store.get(id);
 }
 
-/** A function that ends its turn, where the way is free for it: see turns.ts. */
+/** A function that ends its turn, where the way is free for it: see replay/order-gate.ts. */
 async function takeTurn(
   around: Surroundings,
   arrival: Arrival,
   orderKey: string,
 ): Promise<(() => void) | undefined> {
-  const { backlog, store, turns } = around;
+  const { backlog, store, ledgers } = around;
   const { destination, url } = arrival;
   const { name } = destination;
   if (orderKey === '') return () => {};
   const waits = backlog.isPending(name);
   if (destination.store.order === 'strict') return waits ? undefined : () => {};
-  if (waits && !turns.isFree(name, orderKey)) return undefined;
-  const over = turns.pass(name, orderKey);
+  const { gate } = ledgers.of(name);
+  if (waits && !gate.isFree(orderKey)) return undefined;
+  const over = gate.enter(orderKey);
   // What may have changed while the store was asked is asked again.
   if (!waits || ((await isFree(store, name, url)) && mayPass(around, arrival))) return over;
   over();
@@ -246,12 +249,12 @@ async function takeTurn(
 /** It may be sent while it is stored: nothing stands before it. That something newer is sent meanwhile does no harm, since the two overlap at
  *  their apps. */
 async function mayFollow(
-  { store, turns }: Surroundings,
+  { store, ledgers }: Surroundings,
   { name, store: { order } }: Destination,
   { orderKey, url }: EntryHead,
 ): Promise<boolean> {
   if (orderKey === '') return true;
-  if (!turns.maySend(name, orderKey)) return false;
+  if (!ledgers.of(name).gate.maySend(orderKey)) return false;
   return order === 'strict' ? (store.totals().get(name)?.entries ?? 0) === 0 : isFree(store, name, url);
 }
 

@@ -13,15 +13,15 @@ import { messageOf } from '../telemetry/error.ts';
 import { pauseMs } from './backoff.ts';
 import type { Body } from './deliver/body.ts';
 import type { Result } from './deliver/deliver.ts';
-import type { OwnTry } from './sender.ts';
+import type { Lease } from './delivery-ledger.ts';
 
 /** An upload that was begun elsewhere. */
 export interface UnderWay {
+  /** Where replay has granted one: it goes on with the upload. */
+  lease?: Lease;
   /** Never rejects. */
   result: Promise<Result>;
   abort: () => void;
-  /** When the last piece of its body left, ms of performance.now(); without it nobody sees whether it moves. */
-  movedAt?: () => number;
 }
 
 export interface Growing {
@@ -35,15 +35,18 @@ export interface Growing {
 export interface Way {
   /** Whether link and policy let it go now. */
   mayGo(): boolean;
-  send(own: OwnTry): Promise<Result>;
+  claim(): Lease;
+  send(lease: Lease): Promise<Result>;
   /** It was not reached; all of the destination pauses. */
   lost(result: Result & { kind: 'no-link' }): void;
   /** It was reached. */
   reached(): void;
   /** The longest pause, ms. */
   pauseMax(): number;
-  /** No try of it is under way any more. */
-  idle(own: OwnTry): void;
+  /** Nothing of the body is in flight any more, and none of it is for an entry. */
+  release(lease: Lease): void;
+  /** An attempt has ended. */
+  ended(): void;
   /** Nothing new will be tried. */
   over(): void;
 }
@@ -54,7 +57,8 @@ export class Follower {
   readonly growing: Growing;
   readonly #way: Way;
   #state: State = 'waiting';
-  #own: OwnTry | undefined;
+  /** Held while an attempt is in flight, and while its answer waits for the entry. */
+  #lease: Lease | undefined;
   #result: Promise<Result> | undefined;
   #refusals = 0;
   #notBefore = 0;
@@ -82,21 +86,27 @@ export class Follower {
     this.#state = 'waiting';
     if (!free || !this.#way.mayGo()) return;
     this.#state = 'sending';
-    const began = performance.now();
-    const own: OwnTry = { end: new AbortController(), began, movedAt: began };
-    this.#own = own;
+    const lease = this.#way.claim();
+    this.#lease = lease;
     this.#result = this.#way
-      .send(own)
+      .send(lease)
       .catch((error): Result => ({ kind: 'no-link', words: messageOf(error), moved: 0 }));
     const result = await this.#result;
-    if (this.#state === 'sending') this.#settle(own, result);
-    this.#way.idle(own);
+    if (this.#state === 'sending') this.#settle(lease, result);
+    if ((this.#state as State) !== 'answered') this.#release(lease);
+    this.#way.ended();
   }
 
-  #settle(own: OwnTry, result: Result): void {
+  #release(lease: Lease): void {
+    if (this.#lease !== lease) return; // it was handed over
+    this.#lease = undefined;
+    this.#way.release(lease);
+  }
+
+  #settle(lease: Lease, result: Result): void {
     this.#state = 'waiting';
     if (result.kind === 'no-link') {
-      if (!own.end.signal.aborted) this.#way.lost(result);
+      if (!lease.end.signal.aborted) this.#way.lost(result);
       return;
     }
     this.#way.reached();
@@ -114,16 +124,19 @@ export class Follower {
     const goesOn = this.#state === 'sending' || this.#state === 'answered';
     this.#state = 'over';
     this.#way.over();
-    const own = this.#own;
-    if (!goesOn || !own || !this.#result) return undefined;
-    return { result: this.#result, abort: () => own.end.abort(), movedAt: () => own.movedAt };
+    const lease = this.#lease;
+    if (!goesOn || !lease || !this.#result) return undefined;
+    this.#lease = undefined;
+    return { lease, result: this.#result, abort: () => lease.end.abort() };
   }
 
   /** Resolves when nothing of it is under way. */
   async abort(): Promise<void> {
     this.#state = 'over';
     this.#way.over();
-    this.#own?.end.abort();
+    const lease = this.#lease;
+    lease?.end.abort();
     await this.#result;
+    if (lease) this.#release(lease);
   }
 }

@@ -1,8 +1,9 @@
 // The bodies of one destination that are sent as they grow: which may begin now, and what the lane sees of their tries.
 
 import type { Result } from './deliver/deliver.ts';
+import type { DeliveryLedger, Lease } from './delivery-ledger.ts';
 import { Follower, type Growing } from './follow.ts';
-import type { OwnTry, Sender } from './sender.ts';
+import type { Sender } from './sender.ts';
 
 /** What the lane of the destination gives. */
 export interface LaneWay {
@@ -14,8 +15,9 @@ export interface LaneWay {
   /** ms */
   pauseMax(): number;
   ended(id: string): void;
-  /** By id: those that are under way. */
-  tries: Map<string, OwnTry>;
+  ledger: DeliveryLedger;
+  /** Those in flight. */
+  leases: Set<Lease>;
   running: Set<Promise<void>>;
 }
 
@@ -44,18 +46,21 @@ export class Followers {
     const allowed = () => way.sender.forbidden(body.bytes) === undefined;
     const follower: Follower = new Follower(growing, {
       mayGo: () => way.isOpen() && allowed(),
-      send: (own) => {
-        way.tries.set(head.id, own);
-        // Nobody knows before how much of a budget it will need.
-        return way.sender.send(head, body, own, () => allowed() || own.end.abort());
+      claim: () => {
+        const lease = way.ledger.claim(head.id, performance.now());
+        way.leases.add(lease);
+        return lease;
       },
+      // Nobody knows before how much of a budget it will need.
+      send: (lease) => way.sender.send(head, body, lease, () => allowed() || lease.end.abort()),
       lost: (result) => way.lost(head.id, result),
       reached: () => way.reached(),
       pauseMax: () => way.pauseMax(),
-      idle: (own) => {
-        if (way.tries.get(head.id) === own) way.tries.delete(head.id);
-        way.ended(head.id);
+      release: (lease) => {
+        way.leases.delete(lease);
+        way.ledger.release(lease, 'left');
       },
+      ended: () => way.ended(head.id),
       over: () => this.#all.delete(follower),
     });
     this.#all.add(follower);

@@ -1,10 +1,11 @@
 // What replay is made of, and whom it tells.
 
 import type { Egress } from '../egress/egress.ts';
-import type { Entry, Store } from '../store/store.ts';
+import type { Store } from '../store/store.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { LinkNature } from './allowed.ts';
 import type { Budget } from './budget.ts';
+import type { DeliveryLedgers } from './delivery-ledgers.ts';
 import type { Hurried } from './hurried.ts';
 
 export interface ReplayOptions {
@@ -17,12 +18,11 @@ export interface ReplayOptions {
   onOutcome: (destination: string, reached: boolean) => void;
   /** An entry has left the lane. */
   onLeft: (destination: string) => void;
-  /** Whether an entry may be sent now, as far as others than the lane know; `wake` when that may have changed. */
-  maySend: (entry: Entry) => boolean;
   count: (destination: string, outcome: string, bytes: number) => void;
   /** What kind of link the way out is now. */
   nature: () => LinkNature;
   budget: Budget;
   /** Entries that an operator wants sent now. */
   hurried: Hurried;
+  ledgers: DeliveryLedgers;
 }

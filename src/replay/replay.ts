@@ -1,4 +1,4 @@
-// Drains the lanes: one runner for each destination (runner.ts), each with its own pauses, so that a dead destination never blocks
+// Drains the lanes: one scheduler for each destination (lane-scheduler.ts), each with its own pauses, so that a dead destination never blocks
 // another.
 
 import { towards } from '../policy/in-force.ts';
@@ -9,10 +9,13 @@ import type { Body } from './deliver/body.ts';
 import { deliver } from './deliver/choose.ts';
 import type { Result } from './deliver/deliver.ts';
 import { Goodput } from './deliver/goodput.ts';
+import type { Lease } from './delivery-ledger.ts';
+import { TAKEN_OUT } from './delivery-ledgers.ts';
 import { type DrainReport, drain } from './drain.ts';
 import type { Follower, Growing, UnderWay } from './follow.ts';
+import { LaneScheduler, type LaneSchedulerOptions } from './lane-scheduler.ts';
 import type { ReplayOptions } from './options.ts';
-import { Runner, type RunnerOptions } from './runner.ts';
+
 import { TakeBack } from './take-back.ts';
 import { WayOut } from './way-out.ts';
 import type { LaneView, LinkWord } from './why.ts';
@@ -25,21 +28,13 @@ const BUDGET_EVERY_MS = 60_000;
 /** Of a body without a pace, bytes. */
 const UNPACED_PIECE = 256 * 1024;
 
-/** What takes an entry out of its lane without replay's doing. */
-export const TAKEN_OUT: ReadonlySet<StoreEventKind> = new Set([
-  'dropped',
-  'expired',
-  'evicted',
-  'quarantined',
-]);
-
 /** What an entry leaves a half of itself behind at the destination by. */
 const GIVEN_UP: ReadonlySet<StoreEventKind> = new Set([...TAKEN_OUT, 'dead']);
 
 export class Replay {
-  #options: RunnerOptions;
+  #options: LaneSchedulerOptions;
   #takeBack: TakeBack;
-  #runners = new Map<string, Runner>();
+  #schedulers = new Map<string, LaneScheduler>();
   #links = new Map<string, LinkWord>();
   /** Ids of bodies on their way in, of which something may have been sent. */
   readonly #growing = new Set<string>();
@@ -53,28 +48,20 @@ export class Replay {
       ...options,
       wayOut: new WayOut(options.rate, () => options.nature().kind),
       destinations: () => this.#policy?.destinations ?? [],
-      onTryEnded: (id) => this.#takeBack.tryEnded(id),
+      onAttemptEnded: (id) => this.#takeBack.tryEnded(id),
     };
     this.#takeBack = new TakeBack({
       ...options,
       destination: (name) => this.#policy?.destinations.find((one) => one.name === name),
-      isRunning: (id) =>
-        this.#growing.has(id) || [...this.#runners.values()].some((runner) => runner.isTrying(id)),
+      isRunning: (id) => this.#growing.has(id) || options.ledgers.isInFlight(id),
     });
     this.#listener = (event) => this.#event(event);
     options.store.on('event', this.#listener);
   }
 
-  #event({ kind, id, destination }: StoreEvent): void {
+  #event({ kind, id }: StoreEvent): void {
     if (GIVEN_UP.has(kind)) this.#takeBack.soon();
-    const runner = this.#runners.get(destination);
-    if (!runner) return;
-    if (kind === 'stored') runner.stored();
-    else if (kind === 'retried') runner.rewind();
-    else if (TAKEN_OUT.has(kind)) {
-      runner.left(id);
-      this.#options.onLeft(destination);
-    }
+    if (TAKEN_OUT.has(kind)) this.#options.hurried.delete(id);
   }
 
   /** A destination that the policy no longer names keeps its entries, and sends none: bytes go only where the policy says. */
@@ -83,21 +70,21 @@ export class Replay {
     this.#options.wayOut.links.policy(policy.destinations, performance.now());
     if (!this.#started) return;
     const named = new Set(policy.destinations.map(({ name }) => name));
-    for (const [name, runner] of this.#runners) {
+    for (const [name, scheduler] of this.#schedulers) {
       if (named.has(name)) continue;
-      this.#runners.delete(name);
-      void runner
+      this.#schedulers.delete(name);
+      void scheduler
         .stop(STOP_GRACE_MS)
         .catch((error) => this.#options.log.error({ err: messageOf(error) }, 'replay'));
     }
     for (const destination of policy.destinations) {
-      const runner = this.#runners.get(destination.name);
-      if (runner) {
-        runner.policy(destination);
+      const scheduler = this.#schedulers.get(destination.name);
+      if (scheduler) {
+        scheduler.policy(destination);
         continue;
       }
-      const added = new Runner(destination, this.#options);
-      this.#runners.set(destination.name, added);
+      const added = new LaneScheduler(destination, this.#options);
+      this.#schedulers.set(destination.name, added);
       const link = this.#links.get(destination.name);
       if (link) added.link(link);
     }
@@ -116,24 +103,26 @@ export class Replay {
 
   link(destination: string, link: LinkWord): void {
     this.#links.set(destination, link);
-    this.#runners.get(destination)?.link(link);
+    this.#schedulers.get(destination)?.link(link);
     if (this.#started && link.up) this.#takeBack.soon();
   }
 
-  /** See `maySend`. */
+  /** More may be sent to it than before. */
   wake(destination: string): void {
-    this.#runners.get(destination)?.wake();
+    this.#schedulers.get(destination)?.wake();
   }
 
-  /** Takes over an upload whose app does not wait for it any more, of an entry that is marked as being sent. Resolves when the
-   *  entry has left, or waits for its next try. */
-  async adopt(entry: Entry, upload: UnderWay): Promise<void> {
-    const runner = this.#runners.get(entry.destination);
-    if (runner) return runner.adopt(entry, upload);
-    // Nothing is replayed for it now: when something is, it begins with this entry.
+  /** Takes over an upload whose app does not wait for it any more, with the lease of its entry. Resolves when the entry has left, or
+   *  waits for its next attempt. */
+  async adopt(entry: Entry, upload: UnderWay, lease: Lease): Promise<void> {
+    const scheduler = this.#schedulers.get(entry.destination);
+    if (scheduler) return scheduler.adopt(entry, upload, lease);
+    // Nothing is replayed for its destination now. When something is, it begins with this entry.
+    const ledger = this.#options.ledgers.of(entry.destination);
+    ledger.becomes(lease, entry);
     upload.abort();
     await upload.result;
-    this.#options.store.sending(entry.id, false);
+    ledger.release(lease, { notBefore: 0 });
   }
 
   /** A body is on its way in: what is begun of it at the destination is left alone until the function is called. If it is no entry
@@ -148,7 +137,7 @@ export class Replay {
 
   /** Sends a body as it grows, until it is handed over or given up. undefined: nothing is replayed for its destination now. */
   follow(growing: Growing): Follower | undefined {
-    return this.#runners.get(growing.head.destination)?.follow(growing);
+    return this.#schedulers.get(growing.head.destination)?.follow(growing);
   }
 
   /** One try of a body that is no entry, with no turn and no pace: its app waits for the answer. `moved`: called with the bytes of
@@ -164,7 +153,7 @@ export class Replay {
       ...{ store, egress, destination: towards(destination, head.id) },
       destinations: this.#policy?.destinations ?? [],
       ...{ entry: head, body, signal, impatient: true },
-      goodput: this.#runners.get(destination.name)?.goodput ?? new Goodput(),
+      goodput: this.#schedulers.get(destination.name)?.goodput ?? new Goodput(),
       pace: { piece: UNPACED_PIECE, take: (bytes) => void moved(bytes) },
     });
     const delivered = result.kind === 'answered' && result.outcome === 'delivered';
@@ -175,35 +164,35 @@ export class Replay {
   /** Sends these as soon as the link and their order let them, whatever kind the link is of and whatever was used of it; also after a
    *  restart, once it has resolved. false: the policy names no such destination. */
   async hurry({ destination, id }: Entry): Promise<boolean> {
-    const runner = this.#runners.get(destination);
-    if (!runner) return false;
+    const scheduler = this.#schedulers.get(destination);
+    if (!scheduler) return false;
     await this.#options.hurried.add(id);
-    runner.sendNow(id);
+    scheduler.sendNow(id);
     return true;
   }
 
   /** The link is of another kind. */
   look(): void {
-    for (const runner of this.#runners.values()) runner.wake();
+    for (const scheduler of this.#schedulers.values()) scheduler.wake();
   }
 
   /** What an entry waits for; undefined where the policy names no such destination, or nothing is sent yet. */
   view(entry: Entry): LaneView | undefined {
-    return this.#runners.get(entry.destination)?.view(entry);
+    return this.#schedulers.get(entry.destination)?.view(entry);
   }
 
   /** Sends what can be sent within `ms`. */
   drain(ms: number): Promise<DrainReport> {
     const { store, destinations, wayOut } = this.#options;
     const wake = (): void => {
-      for (const runner of this.#runners.values()) runner.hurry();
+      for (const scheduler of this.#schedulers.values()) scheduler.hurry();
     };
     return drain({ store, destinations, wake, moved: () => wayOut.moved }, CLASSES, ms);
   }
 
   async stop(): Promise<void> {
     clearInterval(this.#looking);
-    await Promise.all([...this.#runners.values()].map((runner) => runner.stop(STOP_GRACE_MS)));
+    await Promise.all([...this.#schedulers.values()].map((scheduler) => scheduler.stop(STOP_GRACE_MS)));
     await this.#takeBack.stop();
   }
 }

@@ -11,20 +11,9 @@ import type { Body } from './deliver/body.ts';
 import { deliver } from './deliver/choose.ts';
 import type { Result } from './deliver/deliver.ts';
 import { Goodput } from './deliver/goodput.ts';
+import type { Lease } from './delivery-ledger.ts';
 import { TokenBucket } from './token-bucket.ts';
 import type { WayOut } from './way-out.ts';
-
-export interface OwnTry {
-  end: AbortController;
-  /** ms of performance.now(). */
-  began: number;
-  /** When the last piece of its body left; ms of performance.now(). */
-  movedAt: number;
-  /** One before it failed. */
-  tried?: boolean;
-  /** It was cut, to begin again. */
-  restarted?: boolean;
-}
 
 export interface SenderOptions {
   store: Store;
@@ -61,7 +50,7 @@ export class Sender {
   }
 
   /** `moved`: called with each piece that leaves. Rejects as `deliver` does. */
-  send(head: EntryHead, body: Body, own: OwnTry, moved = () => {}): Promise<Result> {
+  send(head: EntryHead, body: Body, own: Lease, moved = () => {}): Promise<Result> {
     const { store, egress, budget, nature, wayOut, destination, destinations } = this.#options;
     const { kind } = nature();
     const use = kind && budget.begin(kind, body.bytes);

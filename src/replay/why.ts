@@ -28,8 +28,9 @@ export interface LaneView {
   linkRate?: number;
   /** Why it may not go over this link, or not before something that passes the store by, in words. */
   forbidden?: string;
-  /** undefined: older ones fill the part of the lane that is looked at. */
-  place?: { pauseMs: number; older?: Entry };
+  /** undefined: older ones fill the part of the lane that is looked at. `olderId`: the first with the same order key; `retryIn`: of an entry
+   *  that was refused, while the destination refuses so much that a single one is tried at a time, ms. */
+  place?: { pauseMs: number; olderId?: string; retryIn?: number };
 }
 
 export interface WhyState {
@@ -42,6 +43,8 @@ export interface WhyState {
   last?: StoreEvent;
   /** undefined: the policy names no such destination, or replay has not begun. */
   lane?: LaneView;
+  /** The one that `lane.place.olderId` names. */
+  older?: Entry;
   /** The oldest entry that waits in the lane. */
   oldest?: { id: string; seq: number };
 }
@@ -110,10 +113,14 @@ function waiting(state: WhyState, entry: Entry, lane: LaneView): string[] {
     lines.push(`older entries of ${destination} are sent before it${first}`);
     return lines;
   }
-  if (place.older)
-    lines.push(`${place.older.id} is older, has the same order key, and goes first: ${of(place.older)}`);
+  if (state.older)
+    lines.push(`${state.older.id} is older, has the same order key, and goes first: ${of(state.older)}`);
   if (place.pauseMs > 0)
     lines.push(`it is tried again at ${at(place.pauseMs)}, after: ${entry.lastError ?? 'a failed try'}`);
+  if (place.retryIn !== undefined)
+    lines.push(
+      `${destination} refuses what is sent again, so one entry is tried at a time${place.retryIn > 0 ? `, next at ${at(place.retryIn)}` : ''}`,
+    );
   if (lines.length > 0) return lines;
   return lane.underWay >= lane.concurrency
     ? [`${lane.underWay} of ${lane.concurrency} entries that may be under way to ${destination} at once are`]

@@ -2,7 +2,7 @@
 // ships; any other must pass the suite in src/store/conformance.ts. The store knows entries and bytes; what a
 // destination is and when something is sent is for others.
 
-/** `stored`: waits. `sending`: a try is under way (never persisted: after a restart it is `stored`). `staged`: a part of an entry
+/** `stored`: waits. `sending`: it waits and a delivery of it is in flight, so says `InFlight`; never persisted. `staged`: a part of an entry
  *  to come, kept and not sent. `dead`: refused for good, kept for an operator. `quarantined`: damaged on disk, kept with the
  *  reason, never sent. */
 export type EntryState = 'stored' | 'sending' | 'staged' | 'dead' | 'quarantined';
@@ -126,9 +126,13 @@ export interface EntryWriter {
   abort(): Promise<void>;
 }
 
+/** Whether a delivery of the entry is in flight. A store is opened with it: replay's ledger owns that knowledge, the store asks for it. */
+export type InFlight = (id: string) => boolean;
+
 export interface ListOptions {
   destination?: string;
-  state?: EntryState;
+  /** `undelivered`: stored or sending. */
+  state?: EntryState | 'undelivered';
   /** Only entries with a larger seq. */
   after?: number;
   limit?: number;
@@ -235,8 +239,6 @@ export interface Store {
   sent(entry: Entry): void;
   /** Persists a failed try: attempts and lastError. The entry waits again. */
   failed(id: string, lastError: string): Promise<Entry | undefined>;
-  /** Marks the try under way; memory only. */
-  sending(id: string, yes: boolean): void;
   /** The destination took it: it leaves the store. Durable when resolved. */
   delivered(id: string, detail: string): Promise<void>;
   /** What was noted of a delivery that has begun, or undefined. */

@@ -1,35 +1,11 @@
 // Law 3 at the queue itself: what goes straight on while a lane drains, and what waits for it.
 
 import t, { type Test } from 'tap';
-import { Turns } from '../../src/queue/turns.ts';
 import { drainingScene } from './draining.ts';
 import { destinationOf } from './scene.ts';
 
 const draining = (t: Test, order: 'key' | 'none' | 'strict') =>
   drainingScene(t, destinationOf('api', { mode: 'failover', order, methods: ['PUT', 'DELETE'] }));
-
-t.test('a turn is taken and given back, once', async (t) => {
-  const turns = new Turns();
-  const freed: string[] = [];
-  turns.onFree = (destination) => freed.push(destination);
-  const [one, two] = [turns.pass('api', 'k'), turns.pass('api', 'k')];
-  const storing = turns.store('api', 'k');
-  t.notOk(turns.isFree('api', 'k'));
-  t.notOk(turns.maySend('api', 'k'));
-  t.ok(turns.isFree('api', 'other') && turns.maySend('other', 'k'));
-  one();
-  one();
-  t.notOk(turns.maySend('api', 'k'), 'two have passed, one is over');
-  t.same(freed, []);
-  two();
-  t.same(freed, ['api']);
-  t.ok(turns.maySend('api', 'k'), 'what is being stored holds no entry back');
-  t.notOk(turns.isFree('api', 'k'));
-  storing();
-  t.ok(turns.isFree('api', 'k'));
-  turns.pass('api', '')();
-  t.same(freed, ['api'], 'without an order key there are no turns');
-});
 
 t.test(
   'order key: while a lane drains, a resource with nothing stored is answered by the destination',

@@ -9,6 +9,7 @@ import { Egress } from '../../src/egress/egress.ts';
 import type { Destination } from '../../src/policy/policy.ts';
 import { forbidden, type LinkNature } from '../../src/replay/allowed.ts';
 import { Budget } from '../../src/replay/budget.ts';
+import { DeliveryLedgers } from '../../src/replay/delivery-ledgers.ts';
 import { Hurried } from '../../src/replay/hurried.ts';
 import { Replay } from '../../src/replay/replay.ts';
 import { why } from '../../src/replay/why.ts';
@@ -82,19 +83,21 @@ t.test(
         changed = () => arrived.length >= count && resolve();
         changed();
       });
-    const store = await openStore(join(dir, 'store'));
+    const ledgers = new DeliveryLedgers((destination) => replay?.wake(destination));
+    const store = await openStore(join(dir, 'store'), { isInFlight: (id) => ledgers.isInFlight(id) });
+    ledgers.follow(store);
     const egress = new Egress(at);
     const budget = new Budget(join(dir, 'usage.json'), log);
     let nature = lte;
     const left: (() => void)[] = [];
-    const replay = new Replay({
+    const replay: Replay = new Replay({
       store,
       egress,
       log,
       budget,
       hurried: new Hurried(join(dir, 'send-now'), log),
       nature: () => nature,
-      maySend: () => true,
+      ledgers,
       onOutcome: () => {},
       onLeft: () => left.shift()?.(),
       count: () => {},

@@ -11,6 +11,7 @@ import { Egress } from '../../src/egress/egress.ts';
 import type { Destination } from '../../src/policy/policy.ts';
 import type { LinkNature } from '../../src/replay/allowed.ts';
 import { Budget } from '../../src/replay/budget.ts';
+import { DeliveryLedgers } from '../../src/replay/delivery-ledgers.ts';
 import { Hurried } from '../../src/replay/hurried.ts';
 import { Replay } from '../../src/replay/replay.ts';
 import { openStore } from '../../src/store/leveldb/open.ts';
@@ -94,12 +95,16 @@ export const startReplay = async (t: Test, ...destinations: Destination[]): Prom
   let hurried: Hurried;
   const begin = async (): Promise<void> => {
     hurried = new Hurried(join(dir, 'send-now'), log);
-    scene.store = await openStore(join(dir, 'store'), { quota: QUOTA });
+    const ledgers = new DeliveryLedgers((destination) => scene.replay?.wake(destination));
+    scene.store = await openStore(join(dir, 'store'), {
+      quota: QUOTA,
+      isInFlight: (id) => ledgers.isInFlight(id),
+    });
+    ledgers.follow(scene.store);
     scene.store.on('event', passed);
     scene.replay = new Replay({
-      ...{ store: scene.store, egress, log, budget, hurried },
+      ...{ store: scene.store, egress, log, budget, hurried, ledgers },
       nature: () => scene.nature,
-      maySend: () => true,
       onOutcome: () => {},
       onLeft: () => {},
       count: () => {},

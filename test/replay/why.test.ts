@@ -38,6 +38,11 @@ const at = (state: Partial<WhyState>): WhyState => ({ id: 'this', now: NOW, ...s
 const waits = (changed: Partial<LaneView>, of: Partial<Entry> = {}): WhyState =>
   at({ entry: entry(of), lane: lane(changed) });
 
+const behind = (older: Entry): WhyState => ({
+  ...waits({ place: { pauseMs: 0, olderId: older.id } }),
+  older,
+});
+
 const DOWN = { up: false, since: BEFORE };
 
 const TABLE: [what: string, state: WhyState, lines: (RegExp | string)[]][] = [
@@ -111,13 +116,18 @@ const TABLE: [what: string, state: WhyState, lines: (RegExp | string)[]][] = [
   ],
   [
     'behind one that failed',
-    waits({ place: { pauseMs: 0, older: entry({ id: 'other', attempts: 2, lastError: '503: busy' }) } }),
+    behind(entry({ id: 'other', attempts: 2, lastError: '503: busy' })),
     [/^other is older, has the same order key, and goes first: 2 tries failed, the last with: 503: busy$/],
   ],
   [
     'behind one that is under way',
-    waits({ place: { pauseMs: 0, older: entry({ id: 'other', state: 'sending' }) } }),
+    behind(entry({ id: 'other', state: 'sending' })),
     [/its try 1 is under way$/],
+  ],
+  [
+    'refused before, and others as well',
+    waits({ place: { pauseMs: 0, retryIn: 9_000 } }),
+    [/^dashcam refuses what is sent again, so one entry is tried at a time, next at .* \(in 9 s\)$/],
   ],
   ['all places taken', waits({ underWay: 4 }), [/^4 of 4 entries that may be under way to dashcam/]],
   ['next', waits({}), [/^nothing stands before it/]],

@@ -43,6 +43,21 @@ const fill = async (store: Store, count: number, bytes = 300_000): Promise<[Entr
   return entries;
 };
 
+t.test('a list with a limit goes on behind entries that turn out to be damaged', async (t) => {
+  const dir = testdir(t);
+  const before = await openStore(dir, SMALL);
+  const entries = await fill(before, 6, 200_000);
+  await before.close();
+  for (const [{ sha256 }] of entries.slice(0, 2)) await flip(join(dir, 'generations'), Buffer.from(sha256));
+
+  const store = await openStore(dir, SMALL);
+  const listed = await all(store.list({ destination: 'dashcam', state: 'stored', limit: 2 }));
+  const healthy = await all(store.list({ destination: 'dashcam', state: 'stored' }));
+  t.ok((store.totals().get('dashcam')?.quarantined ?? 0) >= 2 && healthy.length > 2);
+  t.same(listed, healthy.slice(0, 2), 'fewer than the limit would say that there are no more');
+  await store.close();
+});
+
 t.test(
   'a flipped bit in a table is found before the byte leaves, and the entry is quarantined',
   async (t) => {

@@ -5,8 +5,10 @@ import t from 'tap';
 import { conformance } from '../../src/store/conformance.ts';
 import { openStore } from '../../src/store/leveldb/open.ts';
 
-t.test('the LevelDB store keeps the contract', (test) => conformance(test, (dir) => openStore(dir)));
+t.test('the LevelDB store keeps the contract', (test) =>
+  conformance(test, (dir, isInFlight) => openStore(dir, { isInFlight })),
+);
 
 t.test('and keeps it with generations of 64 KiB', (test) =>
-  conformance(test, (dir) => openStore(dir, { generationBytes: 64 * 1024 })),
+  conformance(test, (dir, isInFlight) => openStore(dir, { isInFlight, generationBytes: 64 * 1024 })),
 );

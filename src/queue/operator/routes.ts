@@ -107,6 +107,8 @@ async function whyStateOf(store: Store, replay: Replay, id: string): Promise<Why
   let last: StoreEvent | undefined;
   for await (const event of store.audit({ id })) last = event;
   const lane = entry && replay.view(entry);
+  const olderId = lane?.place?.olderId;
+  const older = olderId === undefined ? undefined : await store.get(olderId);
   const oldest = entry && store.totals().get(entry.destination)?.oldest;
   return {
     id,
@@ -114,6 +116,7 @@ async function whyStateOf(store: Store, replay: Replay, id: string): Promise<Why
     ...(entry && { entry }),
     ...(last && { last }),
     ...(lane && { lane }),
+    ...(older && { older }),
     ...(oldest && { oldest }),
   };
 }

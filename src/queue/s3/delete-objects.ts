@@ -24,13 +24,13 @@ const KEPT = [
 ];
 
 export async function deleteObjects(around: Surroundings, arrival: S3Arrival): Promise<Outcome> {
-  const { backlog, room, turns } = around;
+  const { backlog, room, ledgers } = around;
   const { request, response, destination, failedOver } = arrival;
   const body = await wholeBody(await payloadOf(request, { kept: [], length: arrival.expected }), LIST_BYTES);
   const { quiet, deletions } = deletionsIn(body);
   const heads = deletions.map((deletion) => headFor(arrival, deletion));
   const storing = backlog.storing(destination.name, failedOver);
-  const stored = heads.map(({ orderKey }) => turns.store(destination.name, orderKey));
+  const stored = heads.map(({ orderKey }) => ledgers.of(destination.name).gate.commit(orderKey));
   try {
     await Promise.all(
       heads.map(async (head) => {

@@ -63,7 +63,7 @@ export async function uploadPart(around: Surroundings, arrival: S3Arrival): Prom
 }
 
 export async function completeUpload(around: Surroundings, arrival: S3Arrival): Promise<Outcome> {
-  const { store, backlog, turns } = around;
+  const { store, backlog, ledgers } = around;
   const { response, destination, failedOver, url } = arrival;
   const { payload } = await filingOf(around, storable(arrival));
   const parts = await partListIn(payload);
@@ -81,7 +81,7 @@ export async function completeUpload(around: Surroundings, arrival: S3Arrival): 
   const { ids, headers } = await assembled(store, upload, arrival, parts);
   const head = headOf({ ...arrival, url: url.split('?', 1)[0]! });
   const storing = backlog.storing(destination.name, failedOver);
-  const stored = turns.store(destination.name, head.orderKey);
+  const stored = ledgers.of(destination.name).gate.commit(head.orderKey);
   try {
     await commitWrite(around, arrival, id, () =>
       store.compose({ ...head, id, method: 'PUT', headers }, upload.group, ids),

@@ -3,9 +3,9 @@
 import { createHash } from 'node:crypto';
 import type { Test } from 'tap';
 import { v7 as uuid } from 'uuid';
-import type { Entry, EntryHead, Store } from '../store.ts';
+import type { Entry, EntryHead, InFlight, Store } from '../store.ts';
 
-export type OpenStore = (dir: string) => Promise<Store>;
+export type OpenStore = (dir: string, isInFlight?: InFlight) => Promise<Store>;
 
 export const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
 
@@ -49,12 +49,14 @@ export const idsOf = async (entries: AsyncIterable<Entry>): Promise<string[]> =>
 
 export type Scenario = (t: Test, open: OpenStore, dir: string) => Promise<void>;
 
+/** `inFlight`: ids of which a delivery is in flight. */
 export const opened =
-  (run: (t: Test, store: Store) => Promise<void>): Scenario =>
+  (run: (t: Test, store: Store, inFlight: Set<string>) => Promise<void>): Scenario =>
   async (t, open, dir) => {
-    const store = await open(dir);
+    const inFlight = new Set<string>();
+    const store = await open(dir, (id) => inFlight.has(id));
     try {
-      await run(t, store);
+      await run(t, store, inFlight);
     } finally {
       await store.close();
     }

@@ -1,7 +1,15 @@
 // What the store knows of its entries, changed in one place: a change reaches the index, the totals, the live bytes of the
 // generations and the audit trail in one turn of the event loop, so no reader sees half of it. Also tells the listeners.
 
-import type { Damage, Entry, EntryBrief, EntryState, StoreEvent, StoreEventKind } from '../store.ts';
+import type {
+  Damage,
+  Entry,
+  EntryBrief,
+  EntryState,
+  InFlight,
+  StoreEvent,
+  StoreEventKind,
+} from '../store.ts';
 import { tryHasLine } from './audit-trail.ts';
 import { readRecords } from './body-reader.ts';
 import type { EntryIndex } from './entry-index.ts';
@@ -35,23 +43,25 @@ export class Catalog {
   readonly generations: Generations;
   readonly totals: LaneTotals;
   readonly clock: StoreClock;
-  readonly sending = new Set<string>();
   /** Told about each entry that is found damaged, once. */
   damaged: (found: Damage) => void = () => {};
   readonly #locks = new KeyedLock();
   readonly #tell: (event: StoreEvent) => void;
+  readonly #isInFlight: InFlight;
 
   constructor(
     index: EntryIndex,
     generations: Generations,
     clock: StoreClock,
     tell: (event: StoreEvent) => void,
+    isInFlight: InFlight,
   ) {
     this.index = index;
     this.clock = clock;
     this.generations = generations;
     this.totals = new LaneTotals((destination, after) => index.lane(destination, after, 1));
     this.#tell = tell;
+    this.#isInFlight = isInFlight;
   }
 
   /** Counts what the index already holds. */
@@ -123,7 +133,6 @@ export class Catalog {
   #apply(before: Slot, now: Slot | undefined): void {
     if (now) this.index.put(now, before);
     else this.index.remove(before);
-    if (now?.state !== 'stored') this.sending.delete(before.id);
     this.totals.change(before, now);
     this.generations.count(before, -1);
     if (now) this.generations.count(now, 1);
@@ -230,7 +239,7 @@ export class Catalog {
   }
 
   stateOf(slot: Slot): EntryState {
-    return slot.state === 'stored' && this.sending.has(slot.id) ? 'sending' : slot.state;
+    return slot.state === 'stored' && this.#isInFlight(slot.id) ? 'sending' : slot.state;
   }
 
   /** As the contract shows it. Of an entry whose record is lost only the slot is known. */

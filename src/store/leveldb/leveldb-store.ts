@@ -33,7 +33,7 @@ import type { Generations } from './generations.ts';
 import type { GroupCommit, Placed } from './group-commit.ts';
 import type { HighWater } from './high-water.ts';
 import { storeClosed } from './level-errors.ts';
-import { evictableSlots, listSlots } from './list-slots.ts';
+import { evictableSlots, isListed, listSlots } from './list-slots.ts';
 import type { MemoryBudget } from './memory-budget.ts';
 import type { Reclaim } from './reclaim.ts';
 import { resourceSum } from './resources.ts';
@@ -227,18 +227,22 @@ export class LevelStore implements Store, WriterHost {
 
   async *list(options: ListOptions = {}): AsyncGenerator<Entry> {
     this.#open();
+    const { limit = Number.POSITIVE_INFINITY } = options;
+    let left = limit;
+    if (left <= 0) return;
+    // What turns out to be damaged is not counted: fewer than `limit` means that there are no more.
     for await (const slots of listSlots(this.#catalog, options)) {
       const records = await readRecords(this.#catalog.generations, slots);
       for (const [i, slot] of slots.entries()) {
         const record = records[i];
-        if (typeof record === 'object') {
-          yield this.#catalog.entry(slot, record);
-          continue;
-        }
-        const found = await this.#load(slot.id); // moved, gone, or damaged: find out which
+        // Moved, gone, or damaged: it must be found out which.
+        const found = typeof record === 'object' ? { slot, record } : await this.#load(slot.id);
         if (!found) continue;
-        const again = this.#catalog.entry(found.slot, found.record);
-        if (options.state === undefined || options.state === again.state) yield again;
+        const entry = this.#catalog.entry(found.slot, found.record);
+        if (!isListed(options.state, found.slot.state, entry.state)) continue;
+        yield entry;
+        left -= 1;
+        if (left <= 0) return;
       }
     }
   }
@@ -291,16 +295,10 @@ export class LevelStore implements Store, WriterHost {
 
   async failed(id: string, lastError: string): Promise<Entry | undefined> {
     this.#open();
-    this.sending(id, false);
     await this.#catalog.change(id, (slot) =>
       slot.state === 'stored' ? { now: { ...slot, attempts: slot.attempts + 1, lastError } } : undefined,
     );
     return this.get(id);
-  }
-
-  sending(id: string, yes: boolean): void {
-    if (yes) this.#catalog.sending.add(id);
-    else this.#catalog.sending.delete(id);
   }
 
   sent(entry: Entry): void {
@@ -314,7 +312,6 @@ export class LevelStore implements Store, WriterHost {
       this.#catalog.index.setProgress(id, undefined); // in the same flush
       return { now: undefined, event: { kind: 'delivered', detail } };
     });
-    this.sending(id, false);
   }
 
   async progress(id: string): Promise<unknown> {
@@ -348,7 +345,6 @@ export class LevelStore implements Store, WriterHost {
           }
         : undefined,
     );
-    this.sending(id, false);
   }
 
   async retry(id: string, detail?: string): Promise<boolean> {
@@ -378,7 +374,6 @@ export class LevelStore implements Store, WriterHost {
         ? undefined
         : { now: undefined, event: { kind, detail: rule } },
     );
-    if (changed) this.sending(id, false);
     return changed !== undefined;
   }
 

@@ -1,13 +1,14 @@
 // Slots in seq order, of one lane or of all of them merged, in pages: small at first, since most callers want the next few,
 // and never more than one page of each lane in memory.
 
-import type { ListOptions } from '../store.ts';
+import type { EntryState, ListOptions } from '../store.ts';
 import type { Catalog } from './catalog.ts';
 import type { Slot } from './slot.ts';
 
 const FIRST_PAGE = 8;
 const PAGE = 64;
 
+/** `limit` is how many the caller wants at first: it may ask for more. */
 export async function* listSlots(catalog: Catalog, options: ListOptions): AsyncGenerator<Slot[]> {
   const { destination, state, after = 0, limit = Number.POSITIVE_INFINITY } = options;
   const totals = catalog.totals.totals();
@@ -15,7 +16,7 @@ export async function* listSlots(catalog: Catalog, options: ListOptions): AsyncG
   for (const name of destination === undefined ? totals.keys() : [destination]) {
     const lane = totals.get(name);
     if (!lane) continue;
-    const waiting = state === 'stored' || state === 'sending';
+    const waiting = state === 'stored' || state === 'sending' || state === 'undelivered';
     if (waiting && !lane.oldest) continue;
     if ((state === 'dead' && lane.dead === 0) || (state === 'quarantined' && lane.quarantined === 0))
       continue;
@@ -24,21 +25,21 @@ export async function* listSlots(catalog: Catalog, options: ListOptions): AsyncG
     lanes.push(catalog.index.lane(name, from, Math.min(limit, FIRST_PAGE)));
   }
   let size = Math.min(FIRST_PAGE, limit);
-  let left = limit;
   let page: Slot[] = [];
   for await (const slot of merge(lanes)) {
-    if (left <= 0) break;
-    if (state !== undefined && catalog.stateOf(slot) !== state) continue;
+    if (!isListed(state, slot.state, catalog.stateOf(slot))) continue;
     page.push(slot);
-    left--;
-    if (page.length < size && left > 0) continue;
+    if (page.length < size) continue;
     yield page;
     page = [];
-    size = Math.min(PAGE, size * 2, Math.max(1, left));
-    if (left <= 0) return;
+    size = Math.min(PAGE, size * 2);
   }
   if (page.length > 0) yield page;
 }
+
+/** `kept`: its state on the disk; `shown`: the same, or `sending`. */
+export const isListed = (wanted: ListOptions['state'], kept: EntryState, shown: EntryState): boolean =>
+  wanted === undefined || (wanted === 'undelivered' ? kept === 'stored' : shown === wanted);
 
 /** What may be evicted: the lowest class first, of one class the oldest first. */
 export async function* evictableSlots(

@@ -6,7 +6,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LaybyError, messageOf } from '../../telemetry/error.ts';
 import type { Logger } from '../../telemetry/log.ts';
-import type { Damage, Store, StoreEvent } from '../store.ts';
+import type { Damage, InFlight, Store, StoreEvent } from '../store.ts';
 import { BALLAST_BYTES, Ballast, freeBytes } from './ballast.ts';
 import { type BootClock, bootClock } from './boot-clock.ts';
 import { Catalog } from './catalog.ts';
@@ -40,6 +40,8 @@ export interface StoreOptions extends SpaceOptions {
   generationBytes?: number | undefined;
   /** The operator's key, 32 bytes: what comes in is encrypted. What was stored before stays as it is until it leaves. */
   key?: Buffer | undefined;
+  /** Default: nothing is in flight. */
+  isInFlight?: InFlight | undefined;
   /** The machine's clocks; tests bring their own. */
   bootClock?: BootClock | undefined;
 }
@@ -105,7 +107,7 @@ const assemble = async (
       }
     }
   };
-  const catalog = new Catalog(index, generations, clock, tell);
+  const catalog = new Catalog(index, generations, clock, tell, options.isInFlight ?? (() => false));
   const recovery = new Recovery(catalog, { watermark, doubtful }, mark, damage);
   generations.lost = (number, reason) => recovery.lost(number, reason);
   const mended = new Set<number>();
