@@ -3,7 +3,8 @@
 // Two windows, each a number of requests in flight:
 //   all      of all requests. Halved by each round of refusals in which nothing was taken; whole again when something is taken.
 //   retries  of requests for entries that were refused before. Halved by each round of refusals, doubled by each round that is taken. Below
-//            one, a single entry is tried after a pause that grows up to the policy's `retry.max`.
+//            one, a single entry is tried after a pause that grows: up to a second while the destination takes others, up to the
+//            policy's `retry.max` while it takes nothing.
 // So an entry that was never asked for does not wait behind refused ones, and a path that is refused for ever costs one request per pause,
 // whatever waits behind it. A round is what was begun before the last refusal that counted.
 
@@ -15,6 +16,8 @@ const RETRIES = { first: 8, most: 64 };
 const HALVINGS = 6;
 /** Refusals in a row after which also entries that were never asked for are tried one after a pause, of so long at most, ms. */
 const FRESH = { refusals: 512, pauseMs: 1_000 };
+/** A destination that took something within so long works, ms; refused entries are then tried one by one with a shorter pause, ms. */
+const WORKS = { within: 30_000, pauseMs: 1_000 };
 
 export interface Asking {
   /** It was refused before. */
@@ -34,6 +37,7 @@ export class RetryBudget {
   #probes = 0;
   #retryAt = 0;
   #retries = 0;
+  #takenAt = Number.NEGATIVE_INFINITY;
   readonly #random: () => number;
 
   constructor(random: () => number = Math.random) {
@@ -76,8 +80,9 @@ export class RetryBudget {
     if (isRetry) this.#retries -= 1;
   }
 
-  /** The destination took it, or refused it for good: it works. Returns whether it had been refusing everything. */
-  taken({ isRetry }: Asking): boolean {
+  /** The destination took it, or refused it for good: it works. Returns whether it had been refusing everything. `now`: ms. */
+  taken({ isRetry }: Asking, now: number): boolean {
+    this.#takenAt = now;
     const recovered = this.#halvings >= HALVINGS / 2;
     this.#refusals = 0;
     this.#halvings = 0;
@@ -107,7 +112,8 @@ export class RetryBudget {
     if (this.#window >= 1) return;
     this.#window = 0.5;
     this.#probes += 1;
-    this.#retryAt = now + pauseMs(this.#probes, max, this.#random);
+    const works = now - this.#takenAt < WORKS.within;
+    this.#retryAt = now + pauseMs(this.#probes, works ? Math.min(max, WORKS.pauseMs) : max, this.#random);
   }
 
   /** The link is back, or an operator wants it sent: the pauses are over, once. */

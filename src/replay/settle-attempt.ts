@@ -45,7 +45,7 @@ export async function settleAttempt(
   count(name, result.outcome, entry.bytes);
   const said = `${result.status}${result.words ? `: ${result.words}` : ''}`;
   if (result.outcome === 'delivered' || result.outcome === 'dead') {
-    if (budget.taken(asking)) settling.recovered();
+    if (budget.taken(asking, performance.now())) settling.recovered();
     hurried.delete(id);
     if (result.outcome === 'delivered')
       await store.delivered(
