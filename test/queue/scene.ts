@@ -12,6 +12,8 @@ import { policyVersion } from '../../src/policy/version.ts';
 import { type QueueOptions, startQueue } from '../../src/queue/queue.ts';
 import { logger } from '../../src/telemetry/log.ts';
 import { listen } from '../../src/wire/http.ts';
+import { linkMemoryText, NO_OVERRIDES } from '../../src/wire/link-memory.ts';
+import { linkMemoryFile } from '../../src/wire/shared-dir.ts';
 
 export interface Answer {
   status: number;
@@ -58,6 +60,10 @@ export const scene = async (
   const policy: Policy = { version: policyVersion({ destinations }), destinations };
   mkdirSync(dir, { recursive: true });
   await saveLastGood(dir, policy);
+  // As a control plane left it that knows of no override, and cannot know the kind of link.
+  const shared = join(dir, 'shared');
+  const network = { kind: '', interface: '', metered: false, roaming: false };
+  await linkMemoryFile(shared).replace(linkMemoryText({ ...NO_OVERRIDES, network }));
 
   const link = {
     up: false,
@@ -126,6 +132,8 @@ export const scene = async (
   const start = () =>
     startQueue({
       dir,
+      shared,
+      controlPatience: 0,
       listen: at('queue'),
       admin: at('admin'),
       egress: at('egress'),
