@@ -47,6 +47,11 @@ interface Attachment {
   inForce: Map<string, number>;
 }
 
+/** Takes policy and holds for the sidecars. */
+type HoldSink = Pick<Snapshots, 'setPolicy' | 'setHolds'>;
+/** Brings them to the sidecars. */
+type Sidecars = Pick<DiscoveryServer, 'push' | 'settled'>;
+
 /** The lanes that may have entries, from the disk; undefined: it does not tell. */
 export type RememberedLanes = ReadonlySet<string> | undefined;
 
@@ -54,8 +59,8 @@ const sameSet = (one: ReadonlySet<string>, other: ReadonlySet<string>): boolean 
   one.size === other.size && [...one].every((name) => other.has(name));
 
 export class Edge {
-  #snapshots: Snapshots;
-  #ads: DiscoveryServer;
+  #snapshots: HoldSink;
+  #ads: Sidecars;
   #log: Logger;
   #policy: Policy | undefined;
   /** As the queue last reported them. */
@@ -82,7 +87,7 @@ export class Edge {
   /** The policy that the queue has put in force. */
   queuePolicy = '';
 
-  constructor(snapshots: Snapshots, ads: DiscoveryServer, log: Logger) {
+  constructor(snapshots: HoldSink, ads: Sidecars, log: Logger) {
     this.#snapshots = snapshots;
     this.#ads = ads;
     this.#log = log;
