@@ -12,7 +12,7 @@ import type { PendingLanes } from '../wire/pending-lanes.ts';
 /** A control plane that is attached and does not answer in this time hangs; ms. */
 const ANSWER_MS = 2_000;
 /** One that is away is started again within this time, or does not come back soon; ms. */
-const AWAY_MS = 6_000;
+const AWAY_MS = 10_000;
 /** Between two reports that something gets through, ms. */
 const REACHED_EVERY_MS = 1_000;
 

@@ -33,7 +33,7 @@ export interface QueueOptions {
   dir: string;
   /** What it and the control plane leave for each other over restarts; default: `shared`, beside `dir`. */
   shared?: string | undefined;
-  /** How long receipts wait for a control plane that is away, so that no direct call overtakes what is stored; ms, default 6,000. */
+  /** How long receipts wait for a control plane that is away, so that no direct call overtakes what is stored; ms, default 10,000. */
   controlPatience?: number | undefined;
   /** Where sidecars send requests. */
   listen: Address;
