@@ -59,6 +59,8 @@ export interface LinksOptions {
   legacyFile?: string;
   log: Logger;
   probe?: ProbeTarget | undefined;
+  /** Who finds out the kind of link; default: watchNetwork. */
+  watch?: typeof watchNetwork;
 }
 
 export class Links {
@@ -66,6 +68,8 @@ export class Links {
   #file: DurableFile;
   #log: Logger;
   #memory: LinkMemory = NO_OVERRIDES;
+  /** What is in the file. */
+  #kept: string | undefined;
   #links = new Map<string, Link>();
   /** Of lanes: how often something had got through when they last reported. */
   #reached = new Map<string, number>();
@@ -84,7 +88,7 @@ export class Links {
   /** The ways out are other ones than before. */
   onNetwork: () => void = () => {};
 
-  constructor({ edge, file, legacyFile, log, probe }: LinksOptions) {
+  constructor({ edge, file, legacyFile, log, probe, watch = watchNetwork }: LinksOptions) {
     this.#edge = edge;
     this.#file = file;
     this.#log = log;
@@ -92,9 +96,8 @@ export class Links {
     const legacy = known ? {} : legacyOverrides(legacyFile);
     if (!known && existsSync(file.path))
       log.error({ file: file.path }, 'the link overrides cannot be read: every link is on auto');
-    const { all, byName } = known ?? { ...NO_OVERRIDES, byName: legacy };
-    // The network is found out anew: the machine may have moved.
-    this.#memory = { all, byName };
+    this.#memory = known ?? { ...NO_OVERRIDES, byName: legacy };
+    this.#kept = known && linkMemoryText(known);
     edge.linksOf = (policy) => this.#linksOf(policy);
     if (edge.policy) this.#linksOf(edge.policy);
     this.#publish();
@@ -118,7 +121,7 @@ export class Links {
         this.#publish();
       },
     });
-    this.#networks = watchNetwork(log, (network) => {
+    this.#networks = watch(log, (network) => {
       this.#network = network;
       this.onNetwork();
       edge.setNetwork(network);
@@ -276,9 +279,14 @@ export class Links {
     if (this.#nextSave) return this.#nextSave;
     const mine = this.#saving
       .catch(() => {})
-      .then(() => {
+      .then(async () => {
         this.#nextSave = undefined;
-        return this.#file.replace(linkMemoryText(this.#memory));
+        const text = linkMemoryText(this.#memory);
+        // The strength of a signal changes all the time, and is not in it.
+        if (text === this.#kept) return;
+        this.#kept = undefined;
+        await this.#file.replace(text);
+        this.#kept = text;
       });
     this.#nextSave = mine;
     this.#saving = mine;

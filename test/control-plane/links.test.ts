@@ -7,8 +7,9 @@ import t, { type Test } from 'tap';
 import { overrideLines } from '../../src/cli/link-overrides.ts';
 import { Edge } from '../../src/control-plane/edge.ts';
 import { Links } from '../../src/control-plane/links.ts';
+import type { Network } from '../../src/link/network.ts';
 import type { EdgeState } from '../../src/wire/edge-service.ts';
-import { readLinkMemory } from '../../src/wire/link-memory.ts';
+import { linkMemoryText, readLinkMemory } from '../../src/wire/link-memory.ts';
 import { destination } from '../policy/destination.ts';
 import { testdir } from '../rig/testdir.ts';
 import { memoryFile } from '../wire/memory-file.ts';
@@ -27,7 +28,14 @@ const start = (t: Test, file = memoryFile(), legacyFile?: string) => {
   );
   edge.setRemembered(new Set());
   edge.setPolicy(policy('a', 'b'));
-  const links = new Links({ edge, file, log, ...(legacyFile && { legacyFile }) });
+  let found: (network: Network | undefined) => void = () => {};
+  const links = new Links({
+    ...{ edge, file, log, ...(legacyFile && { legacyFile }) },
+    watch: (_log, onChange) => {
+      found = onChange;
+      return { look: () => {}, close: async () => {} };
+    },
+  });
   t.teardown(() => links.close());
   const states = () =>
     Object.fromEntries(
@@ -35,7 +43,7 @@ const start = (t: Test, file = memoryFile(), legacyFile?: string) => {
         .status()
         .map(({ name, hold, link }) => [name, link.by === 'override' ? `${link.state} ${hold}` : 'auto']),
     );
-  return { edge, links, file, states };
+  return { edge, links, file, states, found: (network: Network | undefined) => found(network) };
 };
 
 t.test('link down for all also holds for a destination that is added later', async (t) => {
@@ -96,4 +104,38 @@ t.test('overrides of an older version are taken over', async (t) => {
   t.same(states(), { a: 'down true', b: 'auto' });
   await links.close();
   t.match(readLinkMemory(file), { all: 'auto', byName: { a: 'down' } });
+});
+
+t.test('what the file has already is not written again, and the last kind of link stays in it', async (t) => {
+  const first = start(t);
+  await first.links.override('down', ['a']);
+  await first.links.close();
+  const network = { kind: 'lte', interface: 'wwan0', metered: true, roaming: false };
+  const file = memoryFile(linkMemoryText({ ...readLinkMemory(first.file)!, network }));
+  const again = start(t, file);
+  await again.links.override('down', ['a']);
+  t.equal(file.writes, 0);
+  await again.links.override('down', ['b']);
+  t.equal(file.writes, 1);
+  await again.links.close();
+});
+
+t.test('the kind of link is told when it is known, or known to be unknowable, and not before', async (t) => {
+  const { edge, file, links, found } = start(t);
+  const told: EdgeState[] = [];
+  edge.attach((state) => told.push(state));
+  t.notOk(
+    told.some(({ network }) => network),
+    'nobody has looked yet',
+  );
+  found(undefined);
+  t.match(told.find(({ network }) => network), { network: { kind: '' } });
+  const lte = { kind: 'lte', interface: 'wwan0', metered: true, roaming: false } as const;
+  found({ ...lte, signal: 40, connectivity: 'full', by: 'networkmanager' });
+  await links.close();
+  t.match(readLinkMemory(file), { network: lte });
+  const { writes } = file;
+  found({ ...lte, signal: 41, connectivity: 'full', by: 'networkmanager' });
+  await links.close();
+  t.equal(file.writes, writes, 'a signal is nothing to write down');
 });
