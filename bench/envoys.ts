@@ -13,6 +13,8 @@ import { parseArgs } from 'node:util';
 import type { ClientStatus } from '../src/control-plane/server/client.ts';
 import { LEAN } from '../src/embedded/lean.ts';
 import { poolTo } from '../src/wire/http.ts';
+import { PendingLanes } from '../src/wire/pending-lanes.ts';
+import { pendingLanesFile } from '../src/wire/shared-dir.ts';
 import { machine } from './machine.ts';
 import { allUpToDate, startSidecars } from './sidecars.ts';
 
@@ -63,8 +65,11 @@ const start = (command: string, args: string[]): void => {
 
 await savePolicy(0);
 const layby = fileURLToPath(new URL('../bin/layby.js', import.meta.url));
+// As a queue left it that had no entries: there is none here, and nothing is to be held for one.
+await new PendingLanes(pendingLanesFile(at('shared'))).open([]);
 start(process.execPath, [
-  ...[...LEAN.flags, layby, 'control-plane', '--policy', at('policy.yaml'), '--data', dir],
+  ...[...LEAN.flags, layby, 'control-plane', '--policy', at('policy.yaml')],
+  ...['--data', dir, '--shared', at('shared')],
   ...['--xds', `unix:${xds.unix}`, '--admin', `unix:${admin.unix}`],
   ...['--queue', `unix:${at('queue.sock')}`, '--queue-admin', `unix:${at('queue-admin.sock')}`],
 ]);

@@ -16,6 +16,8 @@ import type { ClientStatus } from '../src/control-plane/server/client.ts';
 import { LEAN } from '../src/embedded/lean.ts';
 import { KubernetesSource } from '../src/policy/sources/kubernetes/source.ts';
 import { poolTo } from '../src/wire/http.ts';
+import { PendingLanes } from '../src/wire/pending-lanes.ts';
+import { pendingLanesFile } from '../src/wire/shared-dir.ts';
 import { startCluster } from '../test/rig/kubernetes/cluster.ts';
 import { installCrds } from '../test/rig/kubernetes/crds.ts';
 import { endsWithTheRig } from '../test/rig/lifetime.ts';
@@ -57,9 +59,12 @@ const start = (command: string, args: string[]): ChildProcess => {
   children.push(child);
   return child;
 };
+// As a queue left it that had no entries: there is none here, and nothing is to be held for one.
+await new PendingLanes(pendingLanesFile(at('shared'))).open([]);
 const layby = start(process.execPath, [
   ...[...LEAN.flags, fileURLToPath(new URL('../bin/layby.js', import.meta.url)), 'control-plane'],
-  ...['--policy-source', 'kubernetes', '--kubeconfig', cluster.kubeconfig, '--data', at('data')],
+  ...['--policy-source', 'kubernetes', '--kubeconfig', cluster.kubeconfig],
+  ...['--data', at('data'), '--shared', at('shared')],
   ...['--xds', `unix:${xds.unix}`, '--admin', `unix:${admin.unix}`],
   ...['--queue', `unix:${at('queue.sock')}`, '--queue-admin', `unix:${at('queue-admin.sock')}`],
 ]);

@@ -19,6 +19,7 @@ interface RunOptions {
   webhookCertificate?: string;
   webhookKey?: string;
   data: string;
+  shared?: string;
   xds: string;
   xdsTls?: string;
   trustDomain: string;
@@ -52,6 +53,10 @@ export const controlPlaneCommand = () =>
     .option('--webhook-certificate <file>', 'for --webhook (PEM)')
     .option('--webhook-key <file>', 'its key (PEM)')
     .requiredOption('--data <dir>', 'where the last good policy is kept')
+    .option(
+      '--shared <dir>',
+      'what queue and control plane leave for each other (default: shared, beside --data)',
+    )
     .requiredOption(
       '--xds <address>',
       'where sidecars and the queue of this machine attach, unix:PATH or HOST:PORT on the loopback',
@@ -76,6 +81,7 @@ export const controlPlaneCommand = () =>
         policy: options.policy,
         ...kubernetesOf(options),
         dir: options.data,
+        ...(options.shared && { shared: options.shared }),
         xds: parseAddress(options.xds, '--xds'),
         ...(options.xdsTls && { xdsTls: parseAddress(options.xdsTls, '--xds-tls') }),
         ...tlsOf(options),

@@ -1,8 +1,11 @@
 import { Argument, Command } from 'commander';
+import type { Overrides } from '../wire/link-memory.ts';
 import { adminOption, ask } from './admin-client.ts';
+import { overrideLines } from './link-overrides.ts';
 import { table } from './table.ts';
 
 interface StatusView {
+  overrides: Overrides;
   destinations: { name: string; state: string; why: string }[];
 }
 
@@ -11,12 +14,14 @@ export const linkCommand = () =>
     .enablePositionalOptions()
     .description("the operator's word on the link, in force at once")
     .addArgument(new Argument('<state>', 'auto leaves it to the kernel').choices(['down', 'up', 'auto']))
-    .argument('[destination...]', 'default: all')
+    .argument('[destination...]', 'default: all, also those that are added later')
     .addOption(adminOption())
     .addCommand(budgetCommand())
     .action(async (state: string, destinations: string[], { admin }: { admin: string }) => {
       const status = await ask<StatusView>(admin, 'POST', '/v1/link', { state, destinations });
       for (const { name, state: hold, why } of status.destinations) console.log(`${name}  ${hold}  ${why}`);
+      const names = status.destinations.map(({ name }) => name);
+      for (const line of overrideLines(status.overrides, names)) console.log(line);
     });
 
 interface Usage {

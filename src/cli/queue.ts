@@ -12,6 +12,7 @@ import { end, untilSignal } from './until-signal.ts';
 
 interface RunOptions {
   data: string;
+  shared?: string;
   listen: string;
   admin: string;
   egress: string;
@@ -39,6 +40,10 @@ export const queueCommand = () =>
     .enablePositionalOptions()
     .description('run the queue with replay, or (ls) see what is in it')
     .option('--data <dir>', 'where everything is kept')
+    .option(
+      '--shared <dir>',
+      'what queue and control plane leave for each other (default: shared, beside --data)',
+    )
     .option('--listen <address>', 'where sidecars send, HOST:PORT or unix:PATH')
     .option('--admin <address>', 'its own admin listener, for the control plane')
     .option('--egress <address>', 'the egress listener of the sidecar')
@@ -81,6 +86,7 @@ async function run(options: Partial<RunOptions>, command: Command): Promise<void
   const { startQueue } = await import('../queue/queue.ts');
   const queue = await startQueue({
     dir: data,
+    ...(options.shared && { shared: options.shared }),
     listen: parseAddress(listen, '--listen'),
     admin: parseAddress(admin, '--admin'),
     egress: parseAddress(egress, '--egress'),

@@ -1,7 +1,9 @@
 import { Command } from 'commander';
 import { inWords, type Network } from '../link/network.ts';
 import { type ErrorView, LaybyError } from '../telemetry/error.ts';
+import type { Overrides } from '../wire/link-memory.ts';
 import { adminOption, ask } from './admin-client.ts';
+import { overrideLines } from './link-overrides.ts';
 import { table } from './table.ts';
 
 interface SidecarView {
@@ -22,7 +24,8 @@ interface StatusView {
   link: string;
   network: Network | null;
   policy: { problem: ErrorView | null };
-  queue: { answers: boolean };
+  overrides: Overrides;
+  queue: { answers: boolean; reported: boolean };
   setAside: { copies: number; bytes: number } | null;
   destinations: {
     name: string;
@@ -49,7 +52,9 @@ export const statusCommand = () =>
         console.log(JSON.stringify(status, undefined, 2));
         return;
       }
-      console.log(`link ${status.link}${status.queue.answers ? '' : ', the queue does not answer'}`);
+      console.log(`link ${status.link}${queueText(status.queue)}`);
+      const names = status.destinations.map(({ name }) => name);
+      for (const line of overrideLines(status.overrides, names)) console.log(line);
       if (status.network) console.log(`over ${inWords(status.network)} (${status.network.by})`);
       if (status.policy.problem) console.log(problemText(status.policy.problem));
       console.log(
@@ -83,6 +88,9 @@ export const statusCommand = () =>
         for (const line of whyBehind(sidecar)) console.log(`  ${line}`);
       }
     });
+
+const queueText = ({ answers, reported }: StatusView['queue']): string =>
+  `${answers ? '' : ', the queue does not answer'}${reported ? '' : ', the queue has not reported yet'}`;
 
 const problemText = (problem: ErrorView): string =>
   problem.code === 'LAYBY_POLICY_INVALID'

@@ -14,6 +14,8 @@ import { LaybyError } from '../telemetry/error.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { type Address, formatAddress, isLocal } from '../wire/address.ts';
 import { edgeService } from '../wire/edge-service.ts';
+import { readPendingLanes } from '../wire/pending-lanes.ts';
+import { linkMemoryFile, pendingLanesFile, sharedDirOf } from '../wire/shared-dir.ts';
 import { serveAdmin } from './admin.ts';
 import { edgeHandlers } from './attach.ts';
 import { Edge } from './edge.ts';
@@ -28,6 +30,13 @@ import { loadXds } from './xds/registry.ts';
 
 /** Below its data directory. */
 export const IDENTITY_DIR = 'identity';
+/** Below its data directory, of an older version. */
+const LEGACY_OVERRIDES = 'link-overrides.json';
+
+/** A sidecar that lives comes back within a second after a restart (envoy/bootstrap.yaml, retry_back_off); so much is waited for it, ms. */
+const SIDECARS_BACK_MS = 2_000;
+/** While no queue reports, its file is read this often, ms. */
+const REMEMBER_EVERY_MS = 500;
 
 export interface ControlPlaneOptions {
   /** Files and directories; none: the last good policy. */
@@ -38,6 +47,8 @@ export interface ControlPlaneOptions {
   webhook?: Pick<AdmissionOptions, 'listen' | 'certificate' | 'key'>;
   /** The last good policy is kept here. */
   dir: string;
+  /** What it and the queue leave for each other over restarts; default: `shared`, beside `dir`. */
+  shared?: string;
   /** Where sidecars and the queue of this machine attach (gRPC): a Unix socket, or on the loopback. */
   xds: Address;
   /** Where those of other machines do, over TLS on both sides. */
@@ -90,12 +101,33 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const ads = new DiscoveryServer(xds, snapshots, log, trustDomain);
   snapshots.onSecrets = () => ads.push('secret');
   const edge = new Edge(snapshots, ads, log);
+  const shared = options.shared ?? sharedDirOf(options.dir);
+  const pendingLanes = pendingLanesFile(shared);
+  // Before the first response to a sidecar: a lane that may have entries is held from the start (law 3).
+  const remember = () => edge.setRemembered(readPendingLanes(pendingLanes));
+  remember();
+  const remembering = setInterval(() => {
+    if (!edge.queueReports) remember();
+  }, REMEMBER_EVERY_MS).unref();
+  edge.onReporter = (lanes) => {
+    const marked = readPendingLanes(pendingLanes);
+    const missing = lanes.filter(({ destination, entries }) => entries > 0 && !marked?.has(destination));
+    if (missing.length === 0) return;
+    log.error(
+      { file: pendingLanes.path, destinations: missing.map(({ destination }) => destination) },
+      'the file of pending lanes is not the one that the queue writes: do both have the same --shared?',
+    );
+  };
   ads.ready = () => edge.policy !== undefined;
 
   mkdirSync(options.dir, { recursive: true });
   const lastGood = lastGoodPolicy(options);
   if (lastGood) edge.setPolicy(lastGood);
-  const links = new Links(edge, options.dir, log, options.probe);
+  const links = new Links({
+    ...{ edge, log, probe: options.probe },
+    file: linkMemoryFile(shared),
+    legacyFile: join(options.dir, LEGACY_OVERRIDES),
+  });
   const into = { dir: options.dir, edge, log, look: () => links.look() };
   const policy = options.kubernetes
     ? await clusterSource(options.kubernetes, into, ads, snapshots)
@@ -126,12 +158,19 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   }
 
   const startedAt = Date.now();
+  const serving = performance.now();
+  // On one machine there is one sidecar; how many there are on others nobody knows.
+  const sidecars = options.xdsTls ? 0 : options.expectSidecars;
+  edge.sidecarsBack = async () => {
+    const left = serving + SIDECARS_BACK_MS - performance.now();
+    if (left > 0) await ads.asked('runtime', sidecars, left);
+  };
   const admin = await serveAdmin(options.admin, {
     ...(options.adminToken !== undefined && { token: options.adminToken }),
     queue: options.queueAdmin,
     metrics: controlPlaneMetrics(edge, ads, policy.cluster),
     override: async (to, destinations) => {
-      links.override(to, destinations);
+      await links.override(to, destinations);
       await edge.holdsInForce();
     },
     policy: () => ({ policy: edge.policy ?? null, queue: options.queue, sidecars: ads.sidecars() }),
@@ -145,7 +184,13 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
         link: down ? 'down' : destinations.some(({ link }) => link.state === 'slow') ? 'slow' : 'up',
         network: links.network ?? null,
         policy: { version: edge.policy?.version ?? null, problem: policy.problem() ?? null },
-        queue: { attached: edge.queueAttached, answers: queue !== undefined, pid: edge.queuePid },
+        overrides: links.overrides,
+        queue: {
+          attached: edge.queueAttached,
+          reported: edge.queueReported,
+          answers: queue !== undefined,
+          pid: edge.queuePid,
+        },
         setAside: queue?.setAside ?? null,
         destinations,
         unresolved: policy.unresolved?.() ?? [],
@@ -159,6 +204,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     ...(xdsTls && { xdsTls }),
     ...(webhook && { webhook: webhook.address }),
     async close() {
+      clearInterval(remembering);
       webhook?.close();
       await policy.close();
       admin.server.closeAllConnections();
@@ -190,10 +236,16 @@ function lastGoodPolicy({ dir, policy, kubernetes, log }: ControlPlaneOptions): 
   }
 }
 
+function queueMissing(edge: Edge): string {
+  const held = edge.status().filter(({ hold }) => hold);
+  const calls = held.length > 0 ? `; calls are held to ${held.map(({ name }) => name).join(', ')}` : '';
+  return `${edge.queueAttached ? 'the queue has not reported yet' : 'the queue is not there yet'}${calls}`;
+}
+
 /** Why traffic cannot flow yet. */
 function notReady(edge: Edge, ads: DiscoveryServer, sidecars: number): string | undefined {
   if (!edge.policy) return 'no policy yet';
-  if (!edge.queueAttached) return 'the queue is not there yet';
+  if (!edge.queueReports) return queueMissing(edge);
   if (edge.queuePolicy !== edge.policy.version) return 'the queue does not have the policy yet';
   const all = ads.status();
   const current = all.filter((sidecar) => sidecar.upToDate).length;

@@ -6,7 +6,7 @@ import { isHeld, type LinkState } from '../link/state.ts';
 import type { Destination, Policy } from '../policy/policy.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { EdgeState, Lane, NetworkMessage, QueueReport } from '../wire/edge-service.ts';
-import { type HoldState, holdState, whyHeld } from './hold.ts';
+import { type HoldInputs, type HoldState, holdState, whyHeld } from './hold.ts';
 import type { DiscoveryServer } from './server/discovery.ts';
 import type { Snapshots } from './snapshots.ts';
 
@@ -28,7 +28,8 @@ export interface DestinationStatus {
   oldest: string | null;
 }
 
-const networkMessage = (network: Network | undefined): NetworkMessage => ({
+/** `kind: ''`: it cannot be known. */
+export const networkMessage = (network: Network | undefined): NetworkMessage => ({
   kind: network?.kind ?? '',
   interface: network?.interface ?? '',
   metered: network?.metered ?? false,
@@ -37,25 +38,56 @@ const networkMessage = (network: Network | undefined): NetworkMessage => ({
 
 const UNKNOWN_LINK: LinkState = { state: 'up', by: 'default', since: 0 };
 
+/** The stream of one queue. What was confirmed for it counts for it alone: each queue counts its generations from 1. */
+interface Attachment {
+  /** Grows: the newest that has reported is the queue; reports of older ones are not heard any more. */
+  number: number;
+  send: (state: EdgeState) => void;
+  /** The newest generation of each lane whose hold is in force on every sidecar. */
+  inForce: Map<string, number>;
+}
+
+/** Takes policy and holds for the sidecars. */
+type HoldSink = Pick<Snapshots, 'setPolicy' | 'setHolds'>;
+/** Brings them to the sidecars. */
+type Sidecars = Pick<DiscoveryServer, 'push' | 'settled'>;
+
+/** The lanes that may have entries, from the disk; undefined: it does not tell. */
+export type RememberedLanes = ReadonlySet<string> | undefined;
+
+const sameSet = (one: ReadonlySet<string>, other: ReadonlySet<string>): boolean =>
+  one.size === other.size && [...one].every((name) => other.has(name));
+
 export class Edge {
-  #snapshots: Snapshots;
-  #ads: DiscoveryServer;
+  #snapshots: HoldSink;
+  #ads: Sidecars;
   #log: Logger;
   #policy: Policy | undefined;
+  /** As the queue last reported them. */
   #lanes = new Map<string, Lane>();
+  #remembered: RememberedLanes;
   #links: ReadonlyMap<string, LinkState> = new Map();
   #states = new Map<string, HoldState>();
-  #network = networkMessage(undefined);
-  #queues = new Set<(state: EdgeState) => void>();
-  #inForce = new Map<string, number>();
+  /** undefined: not known yet. */
+  #network: NetworkMessage | undefined;
+  #attachments = new Set<Attachment>();
+  #attached = 0;
+  /** The number of the attachment that reported last. */
+  #reporter = 0;
+  /** Resolves when every sidecar that lives has had the time to come back after a restart of the control plane. */
+  sidecarsBack: () => Promise<void> = async () => {};
   /** Told of each report, before anything is decided from it. */
   onLanes: (lanes: readonly Lane[]) => void = () => {};
+  /** The links of a policy's destinations, asked before anything is decided from the policy. */
+  linksOf: (policy: Policy) => ReadonlyMap<string, LinkState> = () => this.#links;
+  /** Told of all lanes when a queue has reported for the first time. */
+  onReporter: (lanes: readonly Lane[]) => void = () => {};
   /** pid of the queue that reported last; 0 before the first. */
   queuePid = 0;
   /** The policy that the queue has put in force. */
   queuePolicy = '';
 
-  constructor(snapshots: Snapshots, ads: DiscoveryServer, log: Logger) {
+  constructor(snapshots: HoldSink, ads: Sidecars, log: Logger) {
     this.#snapshots = snapshots;
     this.#ads = ads;
     this.#log = log;
@@ -66,31 +98,50 @@ export class Edge {
   }
 
   get queueAttached(): boolean {
-    return this.#queues.size > 0;
+    return this.#attachments.size > 0;
+  }
+
+  /** A queue has reported its lanes since the control plane was started. */
+  get queueReported(): boolean {
+    return this.#reporter > 0;
+  }
+
+  /** The queue that is attached has reported. */
+  get queueReports(): boolean {
+    return [...this.#attachments].some(({ number }) => number === this.#reporter);
+  }
+
+  /** What the queue left on the disk. It counts while no queue is there that reports. */
+  setRemembered(lanes: RememberedLanes): void {
+    const before = this.#remembered;
+    if (before === lanes || (before && lanes && sameSet(before, lanes))) return;
+    this.#remembered = lanes;
+    this.#decide();
   }
 
   /** Errors: LAYBY_XDS_INVALID; the policy before stays in force. */
   setPolicy(policy: Policy): void {
     this.#snapshots.setPolicy(policy);
     this.#policy = policy;
+    this.#links = this.linksOf(policy);
     this.#decide();
     this.#ads.push();
-    this.#tell({
+    this.#tell(() => ({
       policy: { version: policy.version, json: JSON.stringify(policy) },
-      destinations: this.#destinations(),
-    });
+    }));
   }
 
   setLinks(links: ReadonlyMap<string, LinkState>): void {
     this.#links = links;
     this.#decide();
-    this.#tell({ destinations: this.#destinations() });
+    this.#tell();
   }
 
-  /** What kind of link the way out is; undefined: nobody knows. */
+  /** What kind of link the way out is; undefined: it cannot be known. */
   setNetwork(network: Network | undefined): void {
-    this.#network = networkMessage(network);
-    this.#tell({ destinations: [], network: this.#network });
+    const message = networkMessage(network);
+    this.#network = message;
+    for (const { send } of this.#attachments) send({ destinations: [], network: message });
   }
 
   link(destination: string): LinkState {
@@ -99,67 +150,77 @@ export class Edge {
 
   /** A queue is there. Returns what takes its reports, and what ends the attachment. */
   attach(send: (state: EdgeState) => void): { report: (report: QueueReport) => void; detach: () => void } {
-    this.#queues.add(send);
-    // A new queue counts its generations anew.
-    this.#inForce.clear();
+    this.#attached += 1;
+    const attachment: Attachment = { number: this.#attached, send, inForce: new Map() };
+    this.#attachments.add(attachment);
     send({
       ...(this.#policy
         ? { policy: { version: this.#policy.version, json: JSON.stringify(this.#policy) } }
         : {}),
-      network: this.#network,
-      destinations: this.#destinations(),
+      ...(this.#network && { network: this.#network }),
+      destinations: this.#destinations(attachment),
     });
-    let first = true;
     return {
-      report: (report) => {
-        // It names every lane: what an earlier queue said of others is over.
-        if (first) this.#lanes.clear();
-        first = false;
-        this.#report(report);
+      report: (report) => this.#report(attachment, report),
+      detach: () => {
+        this.#attachments.delete(attachment);
       },
-      detach: () => this.#queues.delete(send),
     };
   }
 
-  #report(report: QueueReport): void {
+  #report(attachment: Attachment, report: QueueReport): void {
+    if (attachment.number < this.#reporter || !this.#attachments.has(attachment)) return;
+    const first = attachment.number > this.#reporter;
+    if (first) {
+      // It names every lane: what an earlier queue said of others is over, and so is what the disk told.
+      this.#lanes.clear();
+      this.#remembered = undefined;
+      this.#reporter = attachment.number;
+      this.onReporter(report.lanes);
+    }
     this.queuePid = report.pid;
     this.queuePolicy = report.policy_version;
     for (const lane of report.lanes) this.#lanes.set(lane.destination, lane);
     this.onLanes(report.lanes);
     this.#decide();
     const waiting = report.lanes.filter((lane) => lane.pending);
-    if (waiting.length > 0) void this.#confirm(waiting);
+    if (waiting.length > 0) void this.#confirm(attachment, waiting);
   }
 
   /** Tells the queue once the holds are in force on every sidecar: its receipts wait for that (law 3). */
-  async #confirm(lanes: Lane[]): Promise<void> {
+  async #confirm(attachment: Attachment, lanes: Lane[]): Promise<void> {
     if (!(await this.holdsInForce())) {
       this.#log.warn(
         { destinations: lanes.map((lane) => lane.destination) },
         'a sidecar does not confirm the hold',
       );
     }
-    for (const lane of lanes) {
-      this.#inForce.set(
-        lane.destination,
-        Math.max(lane.generation, this.#inForce.get(lane.destination) ?? 0),
-      );
+    // Meanwhile it may have gone, or another one may have taken its place.
+    if (!this.#attachments.has(attachment) || attachment.number !== this.#reporter) return;
+    const { inForce, send } = attachment;
+    for (const { destination, generation } of lanes) {
+      inForce.set(destination, Math.max(generation, inForce.get(destination) ?? 0));
     }
-    this.#tell({ destinations: this.#destinations(new Set(lanes.map((lane) => lane.destination))) });
+    const names = new Set(lanes.map(({ destination }) => destination));
+    send({ destinations: this.#destinations(attachment, names) });
   }
 
   /** Resolves when every sidecar has the holds that are decided, as far as it answers at all: false where one does not. */
-  holdsInForce(): Promise<boolean> {
+  async holdsInForce(): Promise<boolean> {
+    await this.sidecarsBack();
     return this.#ads.settled('runtime', HOLD_PATIENCE_MS);
   }
 
-  #inputs(destination: Destination) {
-    const lane = this.#lanes.get(destination.name);
-    return {
-      linkUp: !isHeld(this.link(destination.name)),
-      pending: lane?.pending ?? false,
-      failing: lane?.failing ?? false,
-    };
+  #inputs({ name }: Destination): HoldInputs {
+    const lane = this.#lanes.get(name);
+    const linkUp = !isHeld(this.link(name));
+    const failing = lane?.failing ?? false;
+    if (this.queueReports) return { linkUp, failing, pending: lane?.pending ?? false, lane: 'reported' };
+    // What is not known must not count as empty. A queue that reported and is away may have stored something since.
+    const remembered = this.#remembered;
+    if (!this.queueReported && !remembered) return { linkUp, failing, pending: true, lane: 'unknown' };
+    const pending = (lane?.pending ?? false) || (remembered?.has(name) ?? false);
+    return { linkUp, failing, pending, lane: 'remembered' };
   }
 
   #decide(): void {
@@ -177,7 +238,7 @@ export class Edge {
     if (this.#snapshots.setHolds(held)) this.#ads.push('runtime');
   }
 
-  #destinations(only?: ReadonlySet<string>): EdgeState['destinations'] {
+  #destinations({ inForce }: Attachment, only?: ReadonlySet<string>): EdgeState['destinations'] {
     return (this.#policy?.destinations ?? [])
       .filter(({ name }) => !only || only.has(name))
       .map(({ name }) => {
@@ -188,13 +249,14 @@ export class Edge {
           link_by: link.by,
           link_since: link.since,
           link_slow: link.state === 'slow',
-          in_force: this.#inForce.get(name) ?? 0,
+          in_force: inForce.get(name) ?? 0,
         };
       });
   }
 
-  #tell(state: EdgeState): void {
-    for (const send of this.#queues) send(state);
+  #tell(more: () => Partial<EdgeState> = () => ({})): void {
+    for (const attachment of this.#attachments)
+      attachment.send({ ...more(), destinations: this.#destinations(attachment) });
   }
 
   /** `lanes`: what the queue says right now; its last report where it does not answer. */

@@ -21,8 +21,10 @@ export type HoldState = 'direct' | 'held' | 'draining';
 export interface HoldInputs {
   /** Calls may try the direct way (link/state.ts, isHeld). */
   linkUp: boolean;
-  /** An entry waits, or is about to be committed. */
+  /** An entry waits, or is about to be committed; or nobody knows that none does. */
   pending: boolean;
+  /** Who says so of `pending`: the queue, or nobody since it has not reported. `unknown`: nor does the disk tell. */
+  lane: 'reported' | 'remembered' | 'unknown';
   /** The last try failed for want of a link, and nothing has got through since. */
   failing: boolean;
 }
@@ -44,6 +46,10 @@ export function whyHeld(state: HoldState, inputs: HoldInputs, linkBy: string): s
         ? 'the link flaps: calls are stored until it has lasted, or something has got through'
         : `the link is down (${linkBy}): calls are stored`;
     case 'draining':
+      if (inputs.lane === 'unknown')
+        return 'the queue has not reported yet, and which lanes have entries is not on the disk: calls are stored behind what may wait';
+      if (inputs.lane === 'remembered')
+        return 'the queue has not reported yet, and had entries when it last ran: calls are stored behind them';
       return inputs.failing
         ? 'the destination cannot be reached: calls are stored, and sent in their order'
         : 'older entries are being sent first';

@@ -1,8 +1,8 @@
 // The link of each destination, from what the kernel and the operator say. The operator's word outlives a restart: who cut a
 // link on purpose does not want a crash to mend it.
 
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, readFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { isOwn, type KernelWatch, type Reachable, watchKernel } from '../link/kernel.ts';
 import { type Network, networkWord } from '../link/network.ts';
 import { type NetworkWatch, watchNetwork } from '../link/network-watch.ts';
@@ -10,6 +10,7 @@ import { watchProbe } from '../link/probe.ts';
 import {
   type Link,
   type LinkHints,
+  type LinkState,
   newLink,
   type Override,
   SOURCES,
@@ -19,15 +20,22 @@ import {
   type Word,
   wordOf,
 } from '../link/state.ts';
-import type { Destination } from '../policy/policy.ts';
-import { replaceFile } from '../policy/replace-file.ts';
-import { LaybyError } from '../telemetry/error.ts';
+import type { Destination, Policy } from '../policy/policy.ts';
+import { LaybyError, messageOf } from '../telemetry/error.ts';
 import type { Logger } from '../telemetry/log.ts';
+import type { DurableFile } from '../wire/durable-file.ts';
 import type { Lane } from '../wire/edge-service.ts';
-import type { Edge } from './edge.ts';
+import {
+  type LinkMemory,
+  linkMemoryText,
+  NO_OVERRIDES,
+  type Overrides,
+  overrideOf,
+  readLinkMemory,
+  withOverride,
+} from '../wire/link-memory.ts';
+import { type Edge, networkMessage } from './edge.ts';
 import { upstreamOf } from './resources/clusters.ts';
-
-const FILE = 'link-overrides.json';
 
 /** Of the optional probe. */
 export interface ProbeTarget {
@@ -43,10 +51,25 @@ export interface SourceView {
   since: number;
 }
 
+export interface LinksOptions {
+  edge: Edge;
+  /** Where overrides and the kind of link are kept, for the queue too. */
+  file: DurableFile;
+  /** Where an older version kept its overrides. */
+  legacyFile?: string;
+  log: Logger;
+  probe?: ProbeTarget | undefined;
+  /** Who finds out the kind of link; default: watchNetwork. */
+  watch?: typeof watchNetwork;
+}
+
 export class Links {
   #edge: Edge;
-  #file: string;
+  #file: DurableFile;
   #log: Logger;
+  #memory: LinkMemory = NO_OVERRIDES;
+  /** What is in the file. */
+  #kept: string | undefined;
   #links = new Map<string, Link>();
   /** Of lanes: how often something had got through when they last reported. */
   #reached = new Map<string, number>();
@@ -58,16 +81,32 @@ export class Links {
   #network: Network | undefined;
   #probe: Word | undefined;
   #endProbe: () => void;
+  /** The write under way. */
   #saving: Promise<void> = Promise.resolve();
+  /** The one that begins when it has ended. */
+  #nextSave: Promise<void> | undefined;
   /** The ways out are other ones than before. */
   onNetwork: () => void = () => {};
 
-  constructor(edge: Edge, dir: string, log: Logger, probe?: ProbeTarget) {
+  constructor({ edge, file, legacyFile, log, probe, watch = watchNetwork }: LinksOptions) {
     this.#edge = edge;
-    this.#file = join(dir, FILE);
+    this.#file = file;
     this.#log = log;
-    for (const [name, override] of Object.entries(this.#saved())) this.#say(name, { override });
+    const known = readLinkMemory(file);
+    const legacy = known ? {} : legacyOverrides(legacyFile);
+    if (!known && existsSync(file.path))
+      log.error({ file: file.path }, 'the link overrides cannot be read: every link is on auto');
+    this.#memory = known ?? { ...NO_OVERRIDES, byName: legacy };
+    this.#kept = known && linkMemoryText(known);
+    edge.linksOf = (policy) => this.#linksOf(policy);
+    if (edge.policy) this.#linksOf(edge.policy);
     this.#publish();
+    // Also where it was missing: from now on the queue knows that there is no override.
+    this.#save()
+      .then(async () => {
+        if (legacyFile !== undefined) await rm(legacyFile, { force: true });
+      })
+      .catch((error) => log.error({ err: error }, 'the link overrides cannot be kept'));
     edge.onLanes = (lanes) => this.#traffic(lanes);
     this.#kernel = watchKernel({
       log,
@@ -82,10 +121,12 @@ export class Links {
         this.#publish();
       },
     });
-    this.#networks = watchNetwork(log, (network) => {
+    this.#networks = watch(log, (network) => {
       this.#network = network;
       this.onNetwork();
       edge.setNetwork(network);
+      this.#memory = { ...this.#memory, network: networkMessage(network) };
+      this.#save().catch((error) => log.error({ err: error }, 'the kind of link cannot be kept'));
       this.#sayNetwork();
       this.#publish();
     });
@@ -128,12 +169,16 @@ export class Links {
     return this.#edge.policy?.destinations ?? [];
   }
 
-  #saved(): Record<string, Override> {
-    try {
-      return JSON.parse(readFileSync(this.#file, 'utf8')) as Record<string, Override>;
-    } catch {
-      return {};
-    }
+  /** Links for all destinations of a policy, also for those that are new in it; those of others are forgotten. */
+  #linksOf({ destinations }: Policy): ReadonlyMap<string, LinkState> {
+    const names = new Set(destinations.map(({ name }) => name));
+    for (const name of this.#links.keys()) if (!names.has(name)) this.#links.delete(name);
+    for (const name of names) this.#say(name, { override: overrideOf(this.#memory, name) });
+    return this.#states();
+  }
+
+  #states(): ReadonlyMap<string, LinkState> {
+    return new Map([...this.#links].map(([name, link]) => [name, link.state] as const));
   }
 
   #say(name: string, said: Partial<LinkHints>): void {
@@ -176,7 +221,7 @@ export class Links {
       ...[...this.#links.values()].map((link) => settlesAt(link) ?? Infinity).filter((at) => at > now),
     );
     if (Number.isFinite(next)) this.#settling = setTimeout(() => this.#settle(), next - now).unref();
-    this.#edge.setLinks(new Map([...this.#links].map(([name, link]) => [name, link.state] as const)));
+    this.#edge.setLinks(this.#states());
   }
 
   /** Time alone may have ended a flapping. */
@@ -193,31 +238,59 @@ export class Links {
     this.#kernel.look();
   }
 
-  /** The operator's word; no names: all destinations. Errors: LAYBY_LINK_INVALID, LAYBY_DESTINATION_UNKNOWN. */
-  override(to: Override, names: string[]): void {
-    if (!['up', 'down', 'auto'].includes(to)) {
-      throw new LaybyError('LAYBY_LINK_INVALID', `a link is up, down or auto, not ${to}`);
+  /** As the operator set them. */
+  get overrides(): Overrides {
+    const { all, byName } = this.#memory;
+    return { all, byName };
+  }
+
+  /** Overrides links: of all destinations, those that the policy gets later included, where no names are given. It takes effect
+   *  immediately; resolves when a crash cannot take it back. Errors: LAYBY_LINK_INVALID, LAYBY_DESTINATION_UNKNOWN,
+   *  LAYBY_LINK_NOT_KEPT. */
+  async override(override: Override, names: readonly string[]): Promise<void> {
+    if (!['up', 'down', 'auto'].includes(override)) {
+      throw new LaybyError('LAYBY_LINK_INVALID', `a link is up, down or auto, not ${override}`);
     }
     const known = this.#destinations().map(({ name }) => name);
+    // The override of a destination that the policy has lost can be taken back.
+    const allowed = new Set([...known, ...(override === 'auto' ? Object.keys(this.#memory.byName) : [])]);
     for (const name of names) {
-      if (known.includes(name)) continue;
+      if (allowed.has(name)) continue;
       throw new LaybyError('LAYBY_DESTINATION_UNKNOWN', `the policy names no destination ${name}`, {
         remedy: `it names ${known.join(', ')}`,
       });
     }
-    for (const name of names.length > 0 ? names : known) this.#say(name, { override: to });
+    this.#memory = { ...this.#memory, ...withOverride(this.#memory, override, names) };
+    for (const name of known) this.#say(name, { override: overrideOf(this.#memory, name) });
     this.#publish();
-    this.#save();
+    try {
+      await this.#save();
+    } catch (error) {
+      throw new LaybyError(
+        'LAYBY_LINK_NOT_KEPT',
+        `the override is in effect, and cannot be written to ${this.#file.path} (${messageOf(error)}): a restart forgets it`,
+        { remedy: 'see that the disk has room and is writable, then override the link again', cause: error },
+      );
+    }
   }
 
-  #save(): void {
-    const overrides = [...this.#links]
-      .map(([name, { hints }]) => [name, hints.override] as const)
-      .filter(([, override]) => override !== 'auto');
-    const text = JSON.stringify(Object.fromEntries(overrides));
-    this.#saving = this.#saving
-      .then(() => replaceFile(this.#file, text))
-      .catch((error) => this.#log.error({ err: error }, 'the override is in force but could not be kept'));
+  /** Rejects with what the file system says. */
+  #save(): Promise<void> {
+    if (this.#nextSave) return this.#nextSave;
+    const mine = this.#saving
+      .catch(() => {})
+      .then(async () => {
+        this.#nextSave = undefined;
+        const text = linkMemoryText(this.#memory);
+        // The strength of a signal changes all the time, and is not in it.
+        if (text === this.#kept) return;
+        this.#kept = undefined;
+        await this.#file.replace(text);
+        this.#kept = text;
+      });
+    this.#nextSave = mine;
+    this.#saving = mine;
+    return mine;
   }
 
   async close(): Promise<void> {
@@ -225,6 +298,19 @@ export class Links {
     this.#endProbe();
     await this.#networks.close();
     await this.#kernel.close();
-    await this.#saving;
+    await this.#saving.catch(() => {});
+  }
+}
+
+/** `{"api":"down"}` of an older version, beside its policy. */
+function legacyOverrides(path: string | undefined): Overrides['byName'] {
+  if (path === undefined) return {};
+  try {
+    const names = Object.entries(JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>);
+    return Object.fromEntries(
+      names.filter((entry): entry is [string, Override] => entry[1] === 'down' || entry[1] === 'up'),
+    );
+  } catch {
+    return {};
   }
 }

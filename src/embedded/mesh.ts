@@ -132,7 +132,10 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
       new Part({
         name,
         command: process.execPath,
-        args: [...LEAN.flags, LAUNCHER, name, '--data', join(data, name), ...args],
+        args: [
+          ...[...LEAN.flags, LAUNCHER, name, '--data', join(data, name), '--shared', join(data, 'shared')],
+          ...args,
+        ],
         env: { ...LEAN.env, ...env },
         log,
         onOutput: options.onLog,

@@ -9,7 +9,7 @@ import type { Logger } from '../telemetry/log.ts';
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 5_000;
 /** One that lived for so long is not failing at its start: pauses begin anew. */
-const HEALTHY_MS = 10_000;
+const HEALTHY_MS = 3_000;
 
 export interface PartOptions {
   name: string;

@@ -20,7 +20,7 @@ const SIGNAL = 4;
 export interface NetworkBusOptions {
   /** Default: $DBUS_SYSTEM_BUS_ADDRESS, else the system bus at its usual place. */
   address?: string;
-  /** Called when the answer is another; undefined: neither service is there, or they know of no way out. */
+  /** Called with the first answer and when it is another; undefined: neither service is there, or they know of no way out. */
   onChange: (network: Network | undefined) => void;
   log: Logger;
 }
@@ -32,14 +32,17 @@ export async function watchNetworkBus({
   log,
 }: NetworkBusOptions): Promise<() => void> {
   const path = /^unix:path=([^,;]+)/.exec(address)?.[1];
-  if (path === undefined || !existsSync(path)) return () => {};
+  if (path === undefined || !existsSync(path)) {
+    onChange(undefined);
+    return () => {};
+  }
   const { createClient } = await import('dbus-native');
   const bus = createClient({ busAddress: address, timeout: ANSWER_WITHIN, reconnect: true });
   const closed = new AbortController();
   let timer: NodeJS.Timeout | undefined;
   let looking = false;
   let lookedAt = Number.NEGATIVE_INFINITY;
-  let last = '';
+  let last: string | undefined;
 
   const look = (): void => {
     if (timer || looking || closed.signal.aborted) return;

@@ -14,13 +14,16 @@ export interface NetworkWatch {
   close(): Promise<void>;
 }
 
-/** `onChange` is called when the answer is another; undefined: nobody knows. */
+/** `onChange` is called when the answer is another, and once as soon as both the bus and the kernel have answered; undefined: nobody
+ *  knows. */
 export function watchNetwork(log: Logger, onChange: (network: Network | undefined) => void): NetworkWatch {
-  let byBus: Network | undefined;
-  let byKernel: Network | undefined;
+  // null: it has not answered yet. What one of them says alone may be wrong: the kernel knows of no metered Wi-Fi.
+  let byBus: Network | undefined | null = null;
+  let byKernel: Network | undefined | null = null;
   let closed = false;
-  let last = '';
+  let last: string | undefined;
   const tell = (): void => {
+    if (byBus === null || byKernel === null) return;
     const network = byBus ?? byKernel;
     const now = JSON.stringify(network) ?? '';
     if (closed || now === last) return;

@@ -59,8 +59,8 @@ export interface QueueAdminOptions extends OperatorOptions {
 /** What went wrong, and not by the fault of who asked. */
 const OURS = new Set(['LAYBY_INTERNAL', 'LAYBY_STORE_FAILED', 'LAYBY_STORE_FULL', 'LAYBY_STORE_CLOSED']);
 
-export function queueAdmin({ backlog, metrics, drain, ...options }: QueueAdminOptions): Server {
-  const { store } = options;
+export function queueAdmin({ metrics, drain, ...options }: QueueAdminOptions): Server {
+  const { store, backlog } = options;
   const answer = async (
     request: IncomingMessage,
     path: string,

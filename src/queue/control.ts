@@ -1,5 +1,6 @@
-// The queue's end of layby.v1.Edge: policy and link come in, the backlog goes out. Without a control plane the queue goes on
-// with the policy that it had, also after a restart.
+// The queue's end of layby.v1.Edge: policy and link come in, the backlog goes out. Without a control plane the queue goes on with the
+// policy that it had, also after a restart, and with the overrides and the kind of link that the control plane left on the disk.
+// Where it left none, replay waits for it: an override may be among what is not known.
 
 import * as grpc from '@grpc/grpc-js';
 import { loadLastGood, saveLastGood } from '../policy/last-good.ts';
@@ -9,10 +10,9 @@ import { messageOf } from '../telemetry/error.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { type Address, formatAddress } from '../wire/address.ts';
 import { EdgeClient, type EdgeState, type NetworkMessage, type QueueReport } from '../wire/edge-service.ts';
-import type { Backlog } from './backlog.ts';
+import { type LinkMemory, overrideOf } from '../wire/link-memory.ts';
+import type { Attachment, Backlog } from './backlog.ts';
 
-/** At the start the control plane has so long to say what it knows, ms. */
-const ALONE_MS = 2_000;
 /** Pauses between attempts to attach, ms. */
 const RECONNECT_MS = 200;
 
@@ -27,7 +27,9 @@ export interface ControlOptions {
   onPolicy: (policy: Policy) => void;
   onLink: (destination: string, link: LinkWord) => void;
   onNetwork: (network: NetworkMessage) => void;
-  /** The control plane has said all it knows, or it is not there. */
+  /** Reads what the control plane left on the disk; undefined: nothing is known. */
+  remembered: () => LinkMemory | undefined;
+  /** The overrides of all links are known: from the control plane, or from what it left on the disk. */
   onKnown: () => void;
 }
 
@@ -35,9 +37,13 @@ export class Control {
   #options: ControlOptions;
   #client: Client;
   #timer: NodeJS.Timeout | undefined;
-  #alone: NodeJS.Timeout | undefined;
   #closed = false;
   #policyVersion = '';
+  #destinations: string[] = [];
+  /** As told last, by destination. */
+  #links = new Map<string, LinkWord>();
+  /** The kind of link, as told last; JSON. */
+  #network = '';
   #call: grpc.ClientDuplexStream<QueueReport, EdgeState> | undefined;
 
   constructor(options: ControlOptions) {
@@ -63,48 +69,74 @@ export class Control {
         'the last good policy cannot be read; waiting for the control plane',
       );
     }
-    this.#alone = setTimeout(this.#options.onKnown, ALONE_MS);
     this.#attach();
   }
 
   #take(policy: Policy): void {
     this.#policyVersion = policy.version;
+    this.#destinations = policy.destinations.map(({ name }) => name);
     this.#options.onPolicy(policy);
+  }
+
+  #link(destination: string, link: LinkWord): void {
+    this.#links.set(destination, link);
+    this.#options.onLink(destination, link);
+  }
+
+  #setNetwork(network: NetworkMessage): void {
+    const told = JSON.stringify(network);
+    if (told === this.#network) return;
+    this.#network = told;
+    this.#options.onNetwork(network);
+  }
+
+  /** While the control plane is away: what it wrote down last is what it was told last. */
+  #recall(): void {
+    const memory = this.#options.remembered();
+    if (!memory) return;
+    for (const destination of this.#destinations) {
+      const override = overrideOf(memory, destination);
+      const link = this.#links.get(destination);
+      const overridden = link?.by === 'override';
+      if (override === 'auto' ? link && !overridden : overridden && link?.up === (override === 'up'))
+        continue;
+      const by = override === 'auto' ? 'default' : 'override';
+      this.#link(destination, { up: override !== 'down', by, since: 0 });
+    }
+    if (memory.network && this.#network === '') this.#setNetwork(memory.network);
+    this.#options.onKnown();
   }
 
   #attach(): void {
     const { backlog, log } = this.#options;
+    this.#recall();
     const call = this.#client.Attach();
     this.#call = call;
-    let attached = false;
+    let attachment: Attachment | undefined;
     const report = (lanes: QueueReport['lanes']) => {
       call.write({ pid: process.pid, policy_version: this.#policyVersion, lanes });
     };
     call.on('data', (state: EdgeState) => {
+      // Of a stream that has ended nothing counts any more.
+      if (call !== this.#call) return;
       if (state.policy) void this.#newPolicy(state.policy, () => report([]));
-      if (state.network) this.#options.onNetwork(state.network);
+      if (state.network) this.#setNetwork(state.network);
       for (const { destination, link_up, link_by, link_since, link_slow, in_force } of state.destinations) {
-        this.#options.onLink(destination, {
-          up: link_up,
-          slow: link_slow,
-          by: link_by,
-          since: link_since,
-        });
-        backlog.inForce(destination, in_force);
+        this.#link(destination, { up: link_up, slow: link_slow, by: link_by, since: link_since });
+        attachment?.inForce(destination, in_force);
       }
-      if (!attached) {
-        attached = true;
-        log.info('attached to the control plane');
-        backlog.attach(report);
-        this.#options.onKnown();
-      }
+      if (attachment) return;
+      log.info('attached to the control plane');
+      attachment = backlog.attach(report);
+      this.#options.onKnown();
     });
     call.on('error', (error) => {
-      if (attached && !this.#closed)
+      if (attachment && !this.#closed)
         log.warn({ err: messageOf(error) }, 'control plane lost; going on with the last policy');
     });
     call.on('status', () => {
-      backlog.detach();
+      attachment?.detach();
+      if (this.#call === call) this.#call = undefined;
       if (!this.#closed) this.#timer = setTimeout(() => this.#attach(), RECONNECT_MS);
     });
   }
@@ -127,7 +159,6 @@ export class Control {
   close(): void {
     this.#closed = true;
     clearTimeout(this.#timer);
-    clearTimeout(this.#alone);
     this.#call?.cancel();
     this.#client.close();
   }

@@ -15,6 +15,9 @@ import { readStoreKey } from '../store/store-key.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Address } from '../wire/address.ts';
 import { listen } from '../wire/http.ts';
+import { readLinkMemory } from '../wire/link-memory.ts';
+import { PendingLanes } from '../wire/pending-lanes.ts';
+import { linkMemoryFile, pendingLanesFile, sharedDirOf } from '../wire/shared-dir.ts';
 import { queueAdmin } from './admin.ts';
 import { Backlog } from './backlog.ts';
 import { Control } from './control.ts';
@@ -28,6 +31,10 @@ import { Spools } from './spool.ts';
 export interface QueueOptions {
   /** The store and the last policy are kept here. */
   dir: string;
+  /** What it and the control plane leave for each other over restarts; default: `shared`, beside `dir`. */
+  shared?: string | undefined;
+  /** How long receipts wait for a control plane that is away, so that no direct call overtakes what is stored; ms, default 10,000. */
+  controlPatience?: number | undefined;
   /** Where sidecars send requests. */
   listen: Address;
   /** For the control plane only. */
@@ -83,11 +90,17 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
   let policy: Policy | undefined;
   const links = new Map<string, LinkWord>();
   const metrics = queueMetrics(store);
-  const backlog = new Backlog(store);
+  const shared = options.shared ?? sharedDirOf(options.dir);
+  const pendingLanes = new PendingLanes(pendingLanesFile(shared), (error) =>
+    log.error({ err: error }, 'the file of pending lanes cannot be written'),
+  );
+  const backlog = new Backlog(store, pendingLanes, options.controlPatience);
+  // Before it takes the first request, and before the control plane hears of it.
+  await pendingLanes.open(backlog.pending);
   const egress = new Egress(options.egress);
   const budget = new Budget(join(options.dir, 'link-usage.json'), log);
   const hurried = new Hurried(join(options.dir, 'send-now'), log);
-  let nature: LinkNature = { kind: undefined, interface: '', metered: false, roaming: false };
+  let nature: LinkNature = { kind: undefined, unknown: true, interface: '', metered: false, roaming: false };
   const replay = new Replay({
     store,
     egress,
@@ -118,7 +131,8 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
     log,
     replay,
     policy: () => policy,
-    linkUp: (destination) => links.get(destination)?.up ?? true,
+    // Before anything is known an operator may have said no: what comes is stored.
+    linkUp: (destination) => links.get(destination)?.up ?? false,
     count: metrics.request,
   });
   const control = new Control({
@@ -139,6 +153,7 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
       nature = { kind: LINK_KINDS.find((known) => known === kind), interface: name, metered, roaming };
       replay.look();
     },
+    remembered: () => readLinkMemory(linkMemoryFile(shared)),
     onKnown: () => replay.start(),
   });
 
@@ -175,6 +190,7 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
   return {
     async close() {
       control.close();
+      backlog.close();
       server.close();
       server.closeAllConnections();
       admin.close();
@@ -184,6 +200,7 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
       await hurried.close();
       await expiry.stop();
       await egress.close();
+      await pendingLanes.close();
       await store.close();
     },
   };

@@ -141,6 +141,8 @@ export async function storeSegments(
   const stored = ledgers.of(destination.name).gate.commit(whole.head.orderKey);
   const stream = new Stream(around, arrival, whole, segmenting);
   try {
+    // Segments are committed as they fill.
+    await storing.marked();
     await whole.read((piece) => stream.take(piece));
     const last = await stream.end('whole');
     await storing.held();

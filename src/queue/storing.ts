@@ -136,6 +136,7 @@ async function goThrough(
     kept = await cutThrough({ arrival, read, way, spool, patience, store });
     if (!kept) return 'cut_through';
     if (!kept.behind) return await commit(around, arrival, filing, kept.writer, pending(true));
+    await pending(false).marked();
     const left = await leaveBehind(around, kept.writer, kept.behind, request.rawTrailers);
     behind = left.over;
     return await giveReceipt(arrival, filing, left.entry, pending(false));
@@ -191,6 +192,7 @@ async function commit(
 ): Promise<Outcome> {
   const { rawTrailers } = arrival.request;
   const { committing = (write) => write() } = filing;
+  await storing.marked();
   const upload = writer.handOver();
   const write = upload
     ? async () => (await leaveBehind(around, writer, upload, rawTrailers)).entry

@@ -5,14 +5,16 @@ import type { Usage } from './budget.ts';
 
 /** What kind of link the way out is; kind undefined: nobody knows. */
 export interface LinkNature {
+  /** Nobody has told the kind yet, which is not the same as that it cannot be known. */
+  unknown?: boolean;
   kind: LinkKind | undefined;
   interface: string;
   metered: boolean;
   roaming: boolean;
 }
 
-/** Over a link of which nobody knows the kind everything goes: a rule that cannot be checked shall not stop all. undefined: it may go.
- *  `bytes`: of the entry. */
+/** Over a link whose kind cannot be known everything may go: a rule that can never be checked must not stop all. Before the kind is
+ *  told, what has such rules waits. undefined: it may go. `bytes`: of the entry. */
 export function forbidden(
   { name, replay }: Destination,
   link: LinkNature,
@@ -20,6 +22,8 @@ export function forbidden(
   bytes: number,
 ): string | undefined {
   const { kind } = link;
+  if (link.unknown && dependsOnKind(replay))
+    return `the kind of link is not known yet, and replay of ${name} has rules for it: the control plane has not reported it`;
   if (kind === undefined) return undefined;
   const what = `the link (${kind}${link.interface && ` ${link.interface}`})`;
   const { links, metered, roaming, budget } = replay;
@@ -38,3 +42,6 @@ export function forbidden(
   }
   return undefined;
 }
+
+const dependsOnKind = ({ links, linkRates, metered, roaming, budget }: Destination['replay']): boolean =>
+  metered === 'deny' || roaming === 'deny' || [links, linkRates, budget].some((rule) => rule !== undefined);

@@ -2,7 +2,7 @@ import t from 'tap';
 import { holdState, whyHeld } from '../../src/control-plane/hold.ts';
 import { destination } from '../policy/destination.ts';
 
-const quiet = { linkUp: true, pending: false, failing: false };
+const quiet = { linkUp: true, pending: false, failing: false, lane: 'reported' } as const;
 
 t.test('calls go direct while the link is up and nothing waits', async (t) => {
   t.equal(holdState(destination(), quiet), 'direct');
@@ -28,7 +28,7 @@ t.test('without an order calls go direct as soon as something gets through', asy
 
 t.test('a destination that is never stored is never held', async (t) => {
   const never = destination({ store: { mode: 'never' } });
-  t.equal(holdState(never, { linkUp: false, pending: true, failing: true }), 'direct');
+  t.equal(holdState(never, { linkUp: false, pending: true, failing: true, lane: 'reported' }), 'direct');
 });
 
 t.test('each state says why in words', async (t) => {

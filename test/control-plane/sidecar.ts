@@ -20,6 +20,8 @@ import type { ClientStatus } from '../../src/control-plane/server/client.ts';
 import { type BootstrapOptions, bootstrap } from '../../src/embedded/bootstrap.ts';
 import { findEnvoy } from '../../src/parts/envoy.ts';
 import type { Address } from '../../src/wire/address.ts';
+import { PendingLanes } from '../../src/wire/pending-lanes.ts';
+import { pendingLanesFile, sharedDirOf } from '../../src/wire/shared-dir.ts';
 import { endsWithTheRig } from '../rig/lifetime.ts';
 import { freePort } from '../rig/ports.ts';
 import type { Mode } from './xds-client.ts';
@@ -91,6 +93,8 @@ export async function plane(
   queue: number,
   more: Partial<ControlPlaneOptions> = {},
 ): Promise<Plane> {
+  // As a queue left it that had no entries: there is none here, and nothing is to be held for one.
+  await new PendingLanes(pendingLanesFile(sharedDirOf(join(dir, 'state')))).open([]);
   const control = await startControlPlane({
     ...more,
     policy: [policy],

@@ -61,11 +61,12 @@ t.test(
       etc,
       join(data, 'control-plane'),
       join(data, 'queue'),
+      join(data, 'shared'),
       join(etc, 'policy'),
       join(etc, 'admin'),
     ])
       await mkdir(each);
-    for (const each of [run_, join(data, 'control-plane'), join(data, 'queue')])
+    for (const each of [run_, ...['control-plane', 'queue', 'shared'].map((name) => join(data, name))])
       await chown(each, 1337, 1337);
     await writeFile(join(etc, 'policy/policy.yaml'), policyOf({ name: 'api', url: 'http://127.0.0.1:9' }));
     await writeFile(join(etc, 'admin/token'), 'a-token-of-the-test\n');

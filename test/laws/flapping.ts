@@ -5,12 +5,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Test } from 'tap';
 import { makeScene, outcomesAtTheQueue, untilDrained } from '../e2e/scene.ts';
 import { check } from '../rig/checker.ts';
-import { blackhole } from '../rig/faults/blackhole.ts';
-import type { Fault } from '../rig/faults/fault.ts';
+import { eitherCut } from '../rig/faults/either-cut.ts';
 import { flap } from '../rig/faults/flap.ts';
-import { interfaceDown } from '../rig/faults/interface-down.ts';
-import type { Road } from '../rig/namespaces.ts';
-import { between, randomFrom } from '../rig/random.ts';
 
 export interface Flapping {
   requests: number;
@@ -22,24 +18,6 @@ export interface Flapping {
   seed: number;
   store?: Record<string, unknown>;
 }
-
-/** Now the one kind of cut, now the other, as the seed decides. */
-const eitherCut = (road: Road, seed: number): Fault => {
-  const kinds = [blackhole(road), interfaceDown(road)];
-  const random = randomFrom(seed);
-  let cut: Fault | undefined;
-  return {
-    name: 'either cut',
-    inject: async () => {
-      cut = kinds[between(random, [0, 1])]!;
-      await cut.inject();
-    },
-    clear: async () => {
-      await cut?.clear();
-      cut = undefined;
-    },
-  };
-};
 
 const REPLAY = 4;
 

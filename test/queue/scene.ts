@@ -12,6 +12,8 @@ import { policyVersion } from '../../src/policy/version.ts';
 import { type QueueOptions, startQueue } from '../../src/queue/queue.ts';
 import { logger } from '../../src/telemetry/log.ts';
 import { listen } from '../../src/wire/http.ts';
+import { type LinkMemory, linkMemoryText, NO_OVERRIDES } from '../../src/wire/link-memory.ts';
+import { linkMemoryFile } from '../../src/wire/shared-dir.ts';
 
 export interface Answer {
   status: number;
@@ -45,11 +47,17 @@ export const destinationOf = (name: string, store: Partial<Destination['store']>
   replay: { concurrency: 4, resume: 'none', retry: { max: 200 } },
 });
 
-/** `dir`: where the store goes. */
+const UNKNOWABLE = { kind: '', interface: '', metered: false, roaming: false };
+
+/** `dir`: where the store goes. `remembered`: what a control plane left; default: there is no override, and the kind of link cannot be
+ *  known. */
 export const scene = async (
   dir: string,
   destinations: Destination[],
-  options: Pick<QueueOptions, 'quota' | 'reserve' | 'storeKey'> = {},
+  {
+    remembered = { ...NO_OVERRIDES, network: UNKNOWABLE },
+    ...options
+  }: Pick<QueueOptions, 'quota' | 'reserve' | 'storeKey'> & { remembered?: LinkMemory } = {},
 ) => {
   const sockets = await mkdtemp(join(tmpdir(), 'layby-queue-'));
   const at = (name: string) => ({ unix: join(sockets, name) });
@@ -58,6 +66,8 @@ export const scene = async (
   const policy: Policy = { version: policyVersion({ destinations }), destinations };
   mkdirSync(dir, { recursive: true });
   await saveLastGood(dir, policy);
+  const shared = join(dir, 'shared');
+  await linkMemoryFile(shared).replace(linkMemoryText(remembered));
 
   const link = {
     up: false,
@@ -126,6 +136,8 @@ export const scene = async (
   const start = () =>
     startQueue({
       dir,
+      shared,
+      controlPatience: 0,
       listen: at('queue'),
       admin: at('admin'),
       egress: at('egress'),

@@ -85,6 +85,8 @@ export interface Layby {
   pidOf(part: Part): number;
   /** SIGKILL to one part, or to everything at once; resolves when dead. */
   kill9(part: Part | 'all'): Promise<void>;
+  /** A signal to several parts at once; resolves when these processes have ended. */
+  end(parts: readonly Part[], signal: NodeJS.Signals): Promise<void>;
   /** SIGINT to the main process. Resolves when it ended, after `timeout` ms by SIGKILL (code null). */
   stop(timeout?: number): Promise<Ending>;
   /** Resolves with the exit code when the main process ends by itself. */
@@ -219,6 +221,11 @@ export const startLayby = async (options: LaybyOptions): Promise<Layby> => {
       const pid = pidOf(part);
       sigkill(pid);
       await gone([pid]);
+    },
+    end: async (parts, signal) => {
+      const ending = parts.map(pidOf);
+      for (const pid of ending) process.kill(pid, signal);
+      await gone(ending);
     },
     stop: async (timeout = 10_000) => {
       const started = performance.now();

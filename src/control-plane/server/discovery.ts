@@ -1,7 +1,7 @@
 // The discovery services for grpc-js: aggregated and apart, state of the world and delta. Here are the streams and who they belong
 // to; what a request means is each transport's, what goes out when is client.ts.
 
-import { EventEmitter } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import * as grpc from '@grpc/grpc-js';
 import { DEFAULT_TRUST_DOMAIN, sidecarId } from '../../identity/spiffe.ts';
 import type { Logger } from '../../telemetry/log.ts';
@@ -70,7 +70,7 @@ export interface Traffic {
   bytes: number;
 }
 
-export class DiscoveryServer extends EventEmitter<{ settled: [Client] }> {
+export class DiscoveryServer extends EventEmitter<{ settled: [Client]; asked: [Client] }> {
   #xds: Xds;
   #catalog: Catalog;
   #log: Logger;
@@ -201,7 +201,12 @@ export class DiscoveryServer extends EventEmitter<{ settled: [Client] }> {
     }
     const { upToDate } = client;
     const { was } = client.request(channel, type, request);
-    this.#asking.set(type, (this.#asking.get(type) ?? new Set()).add(client));
+    const asking = this.#asking.get(type) ?? new Set();
+    this.#asking.set(type, asking);
+    if (!asking.has(client)) {
+      asking.add(client);
+      this.emit('asked', client);
+    }
     if (was === 'ack') this.acks += 1;
     if (was === 'nack') {
       this.nacks += 1;
@@ -244,6 +249,18 @@ export class DiscoveryServer extends EventEmitter<{ settled: [Client] }> {
       const timer = setTimeout(() => finish(false), ms);
       this.on('settled', check);
     });
+  }
+
+  /** How many connected clients ask for this type. */
+  asking(type: TypeName): number {
+    return this.#asking.get(type)?.size ?? 0;
+  }
+
+  /** Resolves when `count` connected clients ask for this type, 0: more than any number; at the latest after `ms`. */
+  async asked(type: TypeName, count: number, ms: number): Promise<void> {
+    const signal = AbortSignal.timeout(Math.max(1, Math.round(ms)));
+    while (!signal.aborted && !(count > 0 && this.asking(type) >= count))
+      await once(this, 'asked', { signal }).catch(() => {});
   }
 
   get clients(): ReadonlySet<Client> {

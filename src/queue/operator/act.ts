@@ -3,6 +3,7 @@
 
 import type { Replay } from '../../replay/replay.ts';
 import type { Entry, Store } from '../../store/store.ts';
+import type { Backlog } from '../backlog.ts';
 import { type Selection, selected } from './select.ts';
 
 /** Who asks, and why, in the operator's words. */
@@ -42,9 +43,10 @@ const plain = (text: string): string => text.replace(/\p{Cc}+/gu, ' ').slice(0, 
 export const inWords = ({ by, reason }: Hand, what?: string): string =>
   [`by ${plain(by || 'an operator')}`, reason && plain(reason), what].filter(Boolean).join(': ');
 
-export const retry = (store: Store): Act => ({
+/** Held before it waits again, so that no direct call overtakes it. */
+export const retry = (store: Store, backlog: Backlog): Act => ({
   fits: ({ state }) => state === 'dead',
-  run: ({ id }, detail) => store.retry(id, detail),
+  run: ({ id, destination }, detail) => backlog.holding(destination, () => store.retry(id, detail)),
 });
 
 export const drop = (store: Store): Act => ({

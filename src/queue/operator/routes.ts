@@ -8,6 +8,7 @@ import type { Replay } from '../../replay/replay.ts';
 import { type WhyState, why } from '../../replay/why.ts';
 import type { Store, StoreEvent } from '../../store/store.ts';
 import { LaybyError } from '../../telemetry/error.ts';
+import type { Backlog } from '../backlog.ts';
 import { entryView } from '../entries-page.ts';
 import { actOn, drop, type Hand, retry, send } from './act.ts';
 import { type EditRequest, editEntry } from './edit.ts';
@@ -19,6 +20,7 @@ const BODY_BYTES = 4 * 1024 * 1024;
 export interface OperatorOptions {
   store: Store;
   replay: Replay;
+  backlog: Backlog;
   budget: Budget;
   policy: () => Policy | undefined;
 }
@@ -30,7 +32,7 @@ interface ActRequest extends Hand {
 
 /** false where the path is none of these. Errors: LAYBY_REQUEST_INVALID, LAYBY_ENTRY_UNKNOWN, and those of the acts. */
 export async function serveOperator(
-  { store, replay, budget, policy }: OperatorOptions,
+  { store, replay, backlog, budget, policy }: OperatorOptions,
   request: IncomingMessage,
   response: ServerResponse,
   path: string,
@@ -49,7 +51,9 @@ export async function serveOperator(
       json(response, { id, why: why(await whyStateOf(store, replay, id!.toLowerCase())) });
       return true;
     case 'POST entry edit': {
-      const edited = await editEntry(store, policy(), id!, await jsonOf<EditRequest>(request));
+      const edit = await jsonOf<EditRequest>(request);
+      const { destination } = await known(store, id!);
+      const edited = await backlog.holding(destination, () => editEntry(store, policy(), id!, edit));
       json(response, wholeView(store, edited, false));
       return true;
     }
@@ -60,7 +64,7 @@ export async function serveOperator(
     case 'POST /v1/queue/send':
     case 'POST /v1/queue/drop': {
       const { select, dryRun = false, ...hand } = await jsonOf<ActRequest>(request);
-      const acts = { retry: retry(store), drop: drop(store), send: send(replay) };
+      const acts = { retry: retry(store, backlog), drop: drop(store), send: send(replay) };
       const act = acts[path.slice('/v1/queue/'.length) as keyof typeof acts];
       const { first, ...tally } = await actOn(store, checkSelection(select), act, hand, dryRun);
       json(response, { ...tally, dryRun, first: first.map(entryView) });

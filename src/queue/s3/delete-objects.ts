@@ -32,6 +32,7 @@ export async function deleteObjects(around: Surroundings, arrival: S3Arrival): P
   const storing = backlog.storing(destination.name, failedOver);
   const stored = heads.map(({ orderKey }) => ledgers.of(destination.name).gate.commit(orderKey));
   try {
+    await storing.marked();
     await Promise.all(
       heads.map(async (head) => {
         const writer = await room.begin(destination, head, 0);

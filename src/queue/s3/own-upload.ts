@@ -83,6 +83,7 @@ export async function completeUpload(around: Surroundings, arrival: S3Arrival): 
   const storing = backlog.storing(destination.name, failedOver);
   const stored = ledgers.of(destination.name).gate.commit(head.orderKey);
   try {
+    await storing.marked();
     await commitWrite(around, arrival, id, () =>
       store.compose({ ...head, id, method: 'PUT', headers }, upload.group, ids),
     );
