@@ -223,9 +223,8 @@ t.test('what the real world calls in between is a failure', async (t) => {
   });
 });
 
-t.test('a hundred thousand events take less than two seconds', async (t) => {
-  const { performance: clock } = globalThis;
-  const began = clock.now();
+t.test('a hundred thousand events take less than two seconds of a processor', async (t) => {
+  const began = process.cpuUsage();
   const simulation = await simulated({ seed: 1 }, async (simulation) => {
     let left = 100;
     const work = async (): Promise<void> => {
@@ -238,7 +237,7 @@ t.test('a hundred thousand events take less than two seconds', async (t) => {
     for (let i = left; i > 0; i--) void work();
     await simulation.run(() => left === 0);
   });
-  const took = clock.now() - began;
+  const took = process.cpuUsage(began).user / 1000;
   t.comment(`${Math.round(simulation.events / (took / 1000))} events a second`);
   t.ok(took < 2000, `${took} ms`);
 });
