@@ -6,7 +6,7 @@ import type { EntryRecord } from '../../src/store/leveldb/entry-record.ts';
 import type { Slot } from '../../src/store/leveldb/slot.ts';
 import type { Reading } from '../../src/store/leveldb/store-clock.ts';
 import type { StoreEvent } from '../../src/store/store.ts';
-import { oneOf, type Random } from '../rig/random.ts';
+import type { Random } from '../rig/random.ts';
 
 /** Lines of the audit trail that are kept. */
 const LINES = 100_000;
@@ -35,6 +35,8 @@ export interface IndexBatch {
   slots: ReadonlyMap<string, Slot | undefined>;
   progress: ReadonlyMap<string, unknown>;
   lines: readonly StoreEvent[];
+  /** Counters of records that no slot leads to any more. */
+  garbage: readonly number[];
   /** Records up to this counter are in the index. */
   watermark: number;
   reading: Required<Reading>;
@@ -72,7 +74,7 @@ export const randomFaults = (
     full: () => occurs(chances.full),
     recordDamaged: () => occurs(chances.recordDamaged),
     bodyDamaged: (bytes) => (occurs(chances.bodyDamaged) ? Math.floor(random() * bytes) : undefined),
-    keeps: () => oneOf(random, [false, true]) || occurs(chances.keeps),
+    keeps: () => occurs(chances.keeps ?? 1 / 2),
   };
 };
 
@@ -95,6 +97,9 @@ export class MemoryDisk {
   flushing: IndexBatch | undefined;
   /** The last batch, where it failed: nobody knows what the disk has of it. */
   doubtful: MemoryRecord[] | undefined;
+  /** Records of each body. */
+  readonly #users = new Map<Body, number>();
+  #bytes = 0;
 
   constructor(from?: MemoryDisk) {
     this.records = new Map(from?.records);
@@ -106,12 +111,16 @@ export class MemoryDisk {
     this.garbage = [...(from?.garbage ?? [])];
     this.nextCounter = from?.nextCounter ?? 1;
     this.nextSeq = from?.nextSeq ?? 1;
+    for (const record of this.records.values()) this.#count(record, 1);
   }
 
   /** As it is after a crash now. */
   crashed(faults: StoreFaults): MemoryDisk {
     const keeps = (label: 'commit' | 'flush' | 'failed commit'): boolean => faults.keeps?.(label) ?? false;
     const disk = new MemoryDisk(this);
+    // Numbers that only a batch under way has are given again.
+    const first = this.committing?.find(({ moved }) => !moved);
+    if (first) disk.nextSeq = first.seq;
     if (this.flushing && keeps('flush')) disk.write(this.flushing);
     if (this.doubtful && keeps('failed commit')) disk.add(this.doubtful);
     else if (this.committing && keeps('commit')) disk.add(this.committing);
@@ -122,15 +131,14 @@ export class MemoryDisk {
   add(records: readonly MemoryRecord[]): void {
     for (const record of records) {
       this.records.set(record.counter, record);
+      this.#count(record, 1);
       this.nextCounter = Math.max(this.nextCounter, record.counter + 1);
       this.nextSeq = Math.max(this.nextSeq, record.seq + 1);
     }
   }
 
-  write({ slots, progress, lines, watermark, reading }: IndexBatch): void {
+  write({ slots, progress, lines, garbage, watermark, reading }: IndexBatch): void {
     for (const [id, slot] of slots) {
-      const before = this.slots.get(id);
-      if (before && before.at.counter !== slot?.at.counter) this.garbage.push(before.at.counter);
       if (slot) this.slots.set(id, slot);
       else this.slots.delete(id);
     }
@@ -139,6 +147,7 @@ export class MemoryDisk {
       else this.progress.set(id, value);
     }
     this.lines.push(...lines);
+    this.garbage.push(...garbage);
     if (this.lines.length > LINES + LINES / 8) this.lines = this.lines.slice(-LINES);
     this.watermark = watermark;
     this.reading = reading;
@@ -146,19 +155,25 @@ export class MemoryDisk {
 
   /** Removes the records that no slot leads to. */
   reclaim(): void {
-    for (const counter of this.garbage.splice(0)) this.records.delete(counter);
+    for (const counter of this.garbage.splice(0)) {
+      const record = this.records.get(counter);
+      if (record && this.records.delete(counter)) this.#count(record, -1);
+    }
+  }
+
+  #count({ bodies }: MemoryRecord, sign: 1 | -1): void {
+    this.#bytes += sign * RECORD_BYTES;
+    for (const body of bodies) {
+      const users = this.#users.get(body) ?? 0;
+      if (users === 0 || users + sign === 0) this.#bytes += sign * body.bytes;
+      if (users + sign === 0) this.#users.delete(body);
+      else this.#users.set(body, users + sign);
+    }
   }
 
   /** Records and bodies, each body once. */
   get bytes(): number {
-    const bodies = new Set<Body>();
-    let sum = 0;
-    for (const record of this.records.values()) {
-      sum += RECORD_BYTES;
-      for (const body of record.bodies) bodies.add(body);
-    }
-    for (const { bytes } of bodies) sum += bytes;
-    return sum;
+    return this.#bytes;
   }
 }
 

@@ -19,7 +19,9 @@ class Layer {
   readonly progress = new Map<string, unknown>();
   /** Seqs that began or ceased to wait, by resource. */
   readonly touched = new Map<string, Map<number, boolean>>();
-  lines: StoreEvent[] = [];
+  readonly lines: StoreEvent[] = [];
+  /** Counters of records that no slot leads to any more. */
+  readonly garbage: number[] = [];
 
   /** Puts newer changes on top. */
   cover(newer: Layer): void {
@@ -27,6 +29,7 @@ class Layer {
     for (const [id, value] of newer.progress) this.progress.set(id, value);
     for (const [key, seqs] of newer.touched) for (const [seq, waits] of seqs) this.touch(key, seq, waits);
     this.lines.push(...newer.lines);
+    this.garbage.push(...newer.garbage);
   }
 
   touch(key: string, seq: number, waits: boolean): void {
@@ -111,6 +114,7 @@ export class MemoryIndex {
 
   put(slot: Slot, before?: Slot): void {
     if (before) this.#uncount(before);
+    if (before && before.at.counter !== slot.at.counter) this.#pending.garbage.push(before.at.counter);
     this.count(slot);
     this.#pending.slots.set(slot.id, slot);
     if (before && awaited(slot) === awaited(before)) return;
@@ -120,6 +124,7 @@ export class MemoryIndex {
 
   remove(slot: Slot): void {
     this.#uncount(slot);
+    this.#pending.garbage.push(slot.at.counter);
     this.#lanes.get(slot.destination)?.delete(slot.seq);
     this.#pending.slots.set(slot.id, undefined);
     this.#touch(slot, slot);
@@ -127,6 +132,10 @@ export class MemoryIndex {
 
   has(id: string): boolean {
     return this.#slots.has(id);
+  }
+
+  get size(): number {
+    return this.#slots.size;
   }
 
   /** As it is now, without the disk. */
@@ -269,10 +278,11 @@ export class MemoryIndex {
     this.#inFlight = this.#pending;
     this.#pending = new Layer();
     this.#marked = false;
-    const { slots, progress, lines } = this.#inFlight;
+    const { slots, progress, lines, garbage } = this.#inFlight;
+    const watermark = this.#watermark;
     const reading = this.#clock.reading();
     try {
-      await this.#host.write({ slots, progress, lines, watermark: this.#watermark, reading });
+      await this.#host.write({ slots, progress, lines, garbage, watermark, reading });
     } catch (cause) {
       this.#inFlight.cover(this.#pending);
       this.#pending = this.#inFlight;

@@ -6,16 +6,12 @@
 //   …
 //   const after = store.crash();                   // the old store never answers any more
 
-import { createHash } from 'node:crypto';
-import type { BootClock } from '../../src/store/leveldb/boot-clock.ts';
-import { Catalog } from '../../src/store/leveldb/catalog.ts';
 import type { EntryIndex } from '../../src/store/leveldb/entry-index.ts';
 import type { Generations } from '../../src/store/leveldb/generations.ts';
-import { KIND } from '../../src/store/leveldb/keys.ts';
 import { storeClosed } from '../../src/store/leveldb/level-errors.ts';
 import { evictableSlots, listSlots } from '../../src/store/leveldb/list-slots.ts';
-import { groupSum, resourceSum } from '../../src/store/leveldb/resources.ts';
-import { isSamePlace, type Slot, slotOf, waitingAgain } from '../../src/store/leveldb/slot.ts';
+import { resourceSum } from '../../src/store/leveldb/resources.ts';
+import { type Slot, waitingAgain } from '../../src/store/leveldb/slot.ts';
 import { StoreClock } from '../../src/store/leveldb/store-clock.ts';
 import { resourceOf } from '../../src/store/resource.ts';
 import type {
@@ -23,7 +19,6 @@ import type {
   EntryBrief,
   EntryEdit,
   EntryHead,
-  EntryState,
   EntryWriter,
   KeptAnswer,
   ListOptions,
@@ -35,50 +30,19 @@ import type {
   WriterOptions,
 } from '../../src/store/store.ts';
 import { LaybyError } from '../../src/telemetry/error.ts';
+import { type ChangeParts, compose, edit } from './memory-changes.ts';
 import { MemoryCommits } from './memory-commits.ts';
-import { MemoryDisk, type MemoryRecord, RECORD_BYTES, type StoreFaults } from './memory-disk.ts';
+import { MemoryDisk, type MemoryRecord, type StoreFaults } from './memory-disk.ts';
 import { MemoryIndex } from './memory-index.ts';
+import { damaged, full, MemoryCatalog, type MemoryStoreOptions, virtualClock } from './memory-parts.ts';
+import { MemoryRecords, slotFrom } from './memory-records.ts';
+import { recover } from './memory-recovery.ts';
 import { BodyDamaged, MemoryWriter, readBodies, type WriterHost } from './memory-writer.ts';
 
 export { MemoryDisk, randomFaults, type StoreFaults } from './memory-disk.ts';
+export type { MemoryStoreOptions } from './memory-parts.ts';
 
-/** Records read at once. */
-const TOGETHER = 64;
 const LONGEST_RECORD = 128 * 1024;
-
-export interface MemoryStoreOptions {
-  /** Awaited for each operation of the disk. */
-  disk: (label: string) => Promise<void>;
-  faults?: StoreFaults;
-  /** Whether a try of this entry is under way: it then shows as 'sending', and no rule takes it. */
-  isInFlight?: (id: string) => boolean;
-  /** Bytes of records and bodies; default: any number. */
-  quota?: number;
-  bootClock?: BootClock;
-}
-
-const virtualClock: BootClock = {
-  bootId: 'simulation',
-  uptime: () => Math.floor(performance.now()),
-  wall: () => Date.now(),
-};
-
-class MemoryCatalog extends Catalog {
-  isInFlight: (id: string) => boolean = () => false;
-
-  override stateOf(slot: Slot): EntryState {
-    return slot.state === 'stored' && this.isInFlight(slot.id) ? 'sending' : super.stateOf(slot);
-  }
-}
-
-const placeOf = ({ counter, moved }: MemoryRecord): Slot['at'] => ({
-  generation: 1,
-  counter,
-  kind: moved ? KIND.copied : KIND.entry,
-  writer: 0,
-});
-
-const slotFrom = (record: MemoryRecord): Slot => slotOf(record, placeOf(record), record.bytes + RECORD_BYTES);
 
 export class MemoryStore implements Store, WriterHost {
   readonly report: OpenReport;
@@ -89,6 +53,8 @@ export class MemoryStore implements Store, WriterHost {
   readonly #clock: StoreClock;
   readonly #index: MemoryIndex;
   readonly #catalog: MemoryCatalog;
+  readonly #records: MemoryRecords;
+  readonly #changes: ChangeParts;
   readonly #listeners = new Set<(event: StoreEvent) => void>();
   readonly #writers = new Set<MemoryWriter>();
   /** Open bodies of each id, and the ids that had several. */
@@ -133,53 +99,16 @@ export class MemoryStore implements Store, WriterHost {
     this.commits = new MemoryCommits(disk, this.#clock, () => this.#written('commit'));
     this.commits.ready = () => this.#index.room();
     this.commits.committed = (records) => this.#committed(records);
-    this.#load();
+    const { commits } = this;
+    const parts = { disk, index: this.#index, catalog: this.#catalog };
+    const touch = (label: string) => this.touch(label);
+    this.#records = new MemoryRecords({ ...parts, faults: this.#faults, touch });
+    this.#changes = { ...parts, commits, records: this.#records };
+    recover(parts);
     const setAside = { copies: 0, bytes: 0 };
-    const { abandoned, slots } = disk;
-    this.report = { took: 0, entries: slots.size, abandoned, damage: [], setAside };
-    this.report.entries = [...this.#catalog.totals.totals().values()].reduce(
-      (sum, { entries, dead, staged, quarantined }) => sum + entries + dead + staged + quarantined,
-      0,
-    );
+    const { abandoned } = disk;
+    this.report = { took: 0, entries: this.#index.size, abandoned, damage: [], setAside };
     this.#catalog.damaged = (found) => this.report.damage.push(found);
-  }
-
-  /** As recovery.ts does: the index, and what the disk has beyond its watermark. */
-  #load(): void {
-    const slots = [...this.#disk.slots.values()].sort((one, other) => one.seq - other.seq);
-    for (const slot of slots) {
-      this.#index.count(slot);
-      this.#catalog.count(slot);
-    }
-    const { watermark } = this.#disk;
-    const later = [...this.#disk.records.values()].filter(({ counter }) => counter > watermark);
-    for (const record of later.sort((one, other) => one.counter - other.counter)) {
-      this.#clock.found(record.committed);
-      if (record.moved) this.#recoverEdit(record);
-      else this.#catalog.add(slotFrom(record), undefined);
-      if (record.composes !== undefined) this.#recoverGroup(record, record.composes);
-      this.#index.mark(record.counter);
-    }
-    if (later.length > 0) this.#index.soon();
-  }
-
-  #recoverEdit(record: MemoryRecord): void {
-    const slot = this.#disk.slots.get(record.head.id);
-    if (!slot) return;
-    const { at, parts, resource } = slotFrom(record);
-    const now = { ...slot, at, parts, ...(resource !== undefined && { resource }) };
-    this.#index.put(now, slot);
-    this.#catalog.totals.change(slot, now);
-  }
-
-  #recoverGroup({ head, seq }: MemoryRecord, group: string): void {
-    for (const { head: other, counter } of [...this.#disk.records.values()]) {
-      if (other.group !== group || other.destination !== head.destination) continue;
-      const slot = this.#index.now(other.id);
-      if (slot?.state !== 'staged' || slot.at.counter !== counter || slot.seq >= seq) continue;
-      this.#index.remove(slot);
-      this.#catalog.totals.change(slot, undefined);
-    }
   }
 
   /** The process ends here: a store with what the disk has. The old one never answers any more. */
@@ -298,41 +227,13 @@ export class MemoryStore implements Store, WriterHost {
 
   async get(id: string): Promise<Entry | undefined> {
     this.#open();
-    const found = await this.#find(id);
+    const found = await this.#records.find(id);
     return found && this.#catalog.entry(found.slot, found.record);
-  }
-
-  /** The record of each slot, or what is wrong with it. */
-  async #records(slots: readonly Slot[]): Promise<(MemoryRecord | string)[]> {
-    if (slots.length === 0) return [];
-    await this.touch('read record');
-    return slots.map(({ id, at }) => {
-      const record = this.#disk.records.get(at.counter);
-      if (!record) return 'the entry record is missing';
-      if (this.#faults.recordDamaged?.(id))
-        record.damaged ??= 'the CRC32C of the entry record does not match';
-      return record.damaged ?? record;
-    });
-  }
-
-  /** Slot and record. Where the record is damaged, the entry is quarantined by then and comes without it. */
-  async #find(id: string): Promise<{ slot: Slot; record: MemoryRecord | undefined } | undefined> {
-    for (let slot = await this.#index.find(id); slot; ) {
-      const [record] = await this.#records([slot]);
-      if (typeof record === 'object') return { slot, record };
-      const now = await this.#index.find(id);
-      if (now && isSamePlace(now.at, slot.at)) {
-        const quarantined = await this.#catalog.quarantine(id, record ?? 'the entry record is missing');
-        return { slot: quarantined ?? now, record: undefined };
-      }
-      slot = now;
-    }
-    return undefined;
   }
 
   async *read(entry: Entry, range: { start?: number; end?: number } = {}): AsyncGenerator<Buffer> {
     this.#open();
-    const found = await this.#find(entry.id);
+    const found = await this.#records.find(entry.id);
     if (!found)
       throw new LaybyError('LAYBY_ENTRY_UNKNOWN', `Entry ${entry.id} is not in the store`, {
         remedy: 'See the audit trail for what became of it',
@@ -356,14 +257,14 @@ export class MemoryStore implements Store, WriterHost {
   async *list(options: ListOptions = {}): AsyncGenerator<Entry> {
     this.#open();
     for await (const slots of listSlots(this.#catalog, options)) {
-      const records = await this.#records(slots);
+      const records = await this.#records.read(slots);
       for (const [i, slot] of slots.entries()) {
         const record = records[i];
         if (typeof record === 'object') {
           yield this.#catalog.entry(slot, record);
           continue;
         }
-        const found = await this.#find(slot.id);
+        const found = await this.#records.find(slot.id);
         if (!found) continue;
         const again = this.#catalog.entry(found.slot, found.record);
         if (options.state === undefined || options.state === again.state) yield again;
@@ -375,7 +276,7 @@ export class MemoryStore implements Store, WriterHost {
     this.#open();
     const resource = resourceOf(url);
     for await (const slot of this.#index.resource(destination, resourceSum(url))) {
-      const found = await this.#find(slot.id);
+      const found = await this.#records.find(slot.id);
       if (found?.record && found.slot.state === 'stored' && resourceOf(found.record.head.url) === resource)
         yield this.#catalog.entry(found.slot, found.record);
     }
@@ -394,26 +295,8 @@ export class MemoryStore implements Store, WriterHost {
 
   async *staged(destination: string, group: string): AsyncGenerator<Entry> {
     this.#open();
-    for await (const { slot, record } of this.#staged(destination, group))
+    for await (const { slot, record } of this.#records.staged(destination, group))
       yield this.#catalog.entry(slot, record);
-  }
-
-  async *#staged(destination: string, group: string): AsyncGenerator<{ slot: Slot; record: MemoryRecord }> {
-    let page: Slot[] = [];
-    const read = async () => {
-      const slots = page;
-      page = [];
-      const records = await this.#records(slots);
-      return slots.flatMap((slot, i) => {
-        const record = records[i];
-        return typeof record === 'object' && record.head.group === group ? [{ slot, record }] : [];
-      });
-    };
-    for await (const slot of this.#index.resource(destination, groupSum(group))) {
-      if (slot.state === 'staged') page.push(slot);
-      if (page.length === TOGETHER) yield* await read();
-    }
-    yield* await read();
   }
 
   async compose(head: EntryHead, group: string, parts: readonly string[]): Promise<Entry> {
@@ -423,55 +306,14 @@ export class MemoryStore implements Store, WriterHost {
     if (refusal) throw refusal;
     this.#claimed.add(head.id);
     try {
-      const ids = new Set<string>();
-      for await (const slot of this.#index.resource(head.destination, groupSum(group))) ids.add(slot.id);
-      return await this.#catalog.unchanged([...ids], () => this.#compose(head, group, parts, ids));
+      const record = await compose(this.#changes, head, group, parts, (slots) => {
+        this.#leaving.set(head.id, slots);
+      });
+      return this.entryOf(record);
     } finally {
       this.#claimed.delete(head.id);
       this.#leaving.delete(head.id);
     }
-  }
-
-  async #compose(
-    head: EntryHead,
-    group: string,
-    parts: readonly string[],
-    ids: ReadonlySet<string>,
-  ): Promise<Entry> {
-    const staged = new Map<string, { slot: Slot; record: MemoryRecord }>();
-    for await (const found of this.#staged(head.destination, group))
-      if (ids.has(found.slot.id)) staged.set(found.slot.id, found);
-    const records = parts.map((id) => {
-      const found = staged.get(id);
-      if (found) return found.record;
-      throw new LaybyError('LAYBY_ENTRY_UNKNOWN', `Entry ${id} is not staged in ${group}`, {
-        remedy: 'See the audit trail for what became of it',
-      });
-    });
-    const md5 = records.flatMap((part) => part.md5 ?? []);
-    this.#leaving.set(
-      head.id,
-      [...staged.values()].map(({ slot }) => slot),
-    );
-    const record = await this.#submit({
-      head,
-      bytes: records.reduce((sum, { bytes }) => sum + bytes, 0),
-      sha256: joined(
-        'sha256',
-        records.map(({ sha256 }) => sha256),
-      ),
-      ...(md5.length === records.length && { md5: joined('md5', md5) }),
-      trailers: [],
-      bodies: records.flatMap(({ bodies }) => bodies),
-      moved: false,
-      composes: group,
-    });
-    return this.entryOf(record);
-  }
-
-  async #submit(draft: Parameters<MemoryCommits['submit']>[0]['draft']): Promise<MemoryRecord> {
-    const submission = { bytes: 0, draft, failure: () => undefined, fail: () => {} };
-    return (await this.commits.submit(submission))!;
   }
 
   totals(): ReadonlyMap<string, Totals> {
@@ -553,27 +395,11 @@ export class MemoryStore implements Store, WriterHost {
     return changed !== undefined;
   }
 
-  async edit(id: string, edit: EntryEdit, detail: string): Promise<boolean> {
+  async edit(id: string, change: EntryEdit, detail: string): Promise<boolean> {
     this.#open();
     const refusal = this.refusal('edit', LONGEST_RECORD);
     if (refusal) throw refusal;
-    for (;;) {
-      const found = await this.#find(id);
-      if (!found?.record || found.slot.state !== 'dead') return false;
-      const { slot, record: before } = found;
-      const { seq: _, committed: __, counter: ___, ...rest } = before;
-      const head = { ...before.head, ...edit };
-      const edition = (before.edition ?? 0) + 1;
-      const record = await this.#submit({ ...rest, head, edition, moved: true, before });
-      const { at, parts, resource } = slotFrom(record);
-      let stale = false;
-      const changed = await this.#catalog.change(id, (now) => {
-        stale = !isSamePlace(now.at, slot.at);
-        if (stale || now.state !== 'dead' || resource === undefined) return undefined;
-        return { now: { ...now, at, parts, resource }, event: { kind: 'edited', detail } };
-      });
-      if (!stale) return changed !== undefined;
-    }
+    return edit(this.#changes, id, change, detail);
   }
 
   async drop(id: string, kind: 'dropped' | 'expired' | 'evicted', rule: string): Promise<boolean> {
@@ -654,20 +480,3 @@ export class MemoryStore implements Store, WriterHost {
     await this.#index.close();
   }
 }
-
-/** The sum of sums, as S3 makes its ETags. */
-const joined = (algorithm: string, sums: string[]): string => {
-  const hash = createHash(algorithm);
-  for (const sum of sums) hash.update(sum, 'hex');
-  return `${hash.digest('hex')}-${sums.length}`;
-};
-
-const full = (bytes: number): LaybyError =>
-  new LaybyError('LAYBY_STORE_FULL', `${bytes} bytes more do not fit`, {
-    remedy: 'Wait until replay has made room, or drop entries',
-  });
-
-const damaged = (id: string, reason: string | undefined): LaybyError =>
-  new LaybyError('LAYBY_ENTRY_DAMAGED', `Entry ${id} is damaged: ${reason}`, {
-    remedy: 'It is quarantined and will not be sent; drop it when you have seen it',
-  });
