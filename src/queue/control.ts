@@ -3,7 +3,6 @@
 // Where it left none, replay waits for it: an override may be among what is not known.
 
 import * as grpc from '@grpc/grpc-js';
-import { loadLastGood, saveLastGood } from '../policy/last-good.ts';
 import type { Policy } from '../policy/policy.ts';
 import type { LinkWord } from '../replay/why.ts';
 import { messageOf } from '../telemetry/error.ts';
@@ -16,12 +15,42 @@ import type { Attachment, Backlog } from './backlog.ts';
 /** Pauses between attempts to attach, ms. */
 const RECONNECT_MS = 200;
 
-type Client = grpc.Client & { Attach(): grpc.ClientDuplexStream<QueueReport, EdgeState> };
+/** One stream to the control plane. `status` comes last, and once, whatever ends it. */
+export interface EdgeCall {
+  write(report: QueueReport): unknown;
+  on(event: 'data', listener: (state: EdgeState) => void): unknown;
+  on(event: 'error', listener: (error: Error) => void): unknown;
+  on(event: 'status', listener: () => void): unknown;
+  cancel(): void;
+}
+
+export interface EdgeTransport {
+  attach(): EdgeCall;
+  close(): void;
+}
+
+/** Over gRPC, without TLS. */
+export function edgeTransport(address: Address): EdgeTransport {
+  const target = 'unix' in address ? `unix:${address.unix}` : formatAddress(address);
+  const client = new EdgeClient(target, grpc.credentials.createInsecure(), {
+    'grpc.initial_reconnect_backoff_ms': RECONNECT_MS,
+    'grpc.max_reconnect_backoff_ms': 1_000,
+    'grpc.min_reconnect_backoff_ms': RECONNECT_MS,
+    'grpc.keepalive_time_ms': 10_000,
+  }) as unknown as grpc.Client & { Attach(): grpc.ClientDuplexStream<QueueReport, EdgeState> };
+  return { attach: () => client.Attach(), close: () => client.close() };
+}
+
+/** Keeps the last policy for the next start. */
+export interface LastGoodPolicy {
+  /** Throws where there is one that cannot be used. */
+  load(): Policy | undefined;
+  save(policy: Policy): Promise<void>;
+}
 
 export interface ControlOptions {
-  address: Address;
-  /** The last policy is kept here. */
-  dir: string;
+  transport: EdgeTransport;
+  lastGood: LastGoodPolicy;
   backlog: Backlog;
   log: Logger;
   onPolicy: (policy: Policy) => void;
@@ -35,7 +64,6 @@ export interface ControlOptions {
 
 export class Control {
   #options: ControlOptions;
-  #client: Client;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
   #policyVersion = '';
@@ -44,24 +72,16 @@ export class Control {
   #links = new Map<string, LinkWord>();
   /** The kind of link, as told last; JSON. */
   #network = '';
-  #call: grpc.ClientDuplexStream<QueueReport, EdgeState> | undefined;
+  #call: EdgeCall | undefined;
 
   constructor(options: ControlOptions) {
     this.#options = options;
-    const { address } = options;
-    const target = 'unix' in address ? `unix:${address.unix}` : formatAddress(address);
-    this.#client = new EdgeClient(target, grpc.credentials.createInsecure(), {
-      'grpc.initial_reconnect_backoff_ms': RECONNECT_MS,
-      'grpc.max_reconnect_backoff_ms': 1_000,
-      'grpc.min_reconnect_backoff_ms': RECONNECT_MS,
-      'grpc.keepalive_time_ms': 10_000,
-    }) as unknown as Client;
   }
 
   /** Takes the last good policy from the disk, then attaches and stays attached. */
   start(): void {
     try {
-      const policy = loadLastGood(this.#options.dir);
+      const policy = this.#options.lastGood.load();
       if (policy) this.#take(policy);
     } catch (error) {
       this.#options.log.error(
@@ -110,7 +130,7 @@ export class Control {
   #attach(): void {
     const { backlog, log } = this.#options;
     this.#recall();
-    const call = this.#client.Attach();
+    const call = this.#options.transport.attach();
     this.#call = call;
     let attachment: Attachment | undefined;
     const report = (lanes: QueueReport['lanes']) => {
@@ -147,7 +167,7 @@ export class Control {
     this.#take(policy);
     acknowledge();
     try {
-      await saveLastGood(this.#options.dir, policy);
+      await this.#options.lastGood.save(policy);
     } catch (error) {
       this.#options.log.error(
         { err: error },
@@ -160,6 +180,6 @@ export class Control {
     this.#closed = true;
     clearTimeout(this.#timer);
     this.#call?.cancel();
-    this.#client.close();
+    this.#options.transport.close();
   }
 }

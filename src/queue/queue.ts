@@ -3,13 +3,10 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { Egress } from '../egress/egress.ts';
-import { LINK_KINDS, type Policy } from '../policy/policy.ts';
-import type { LinkNature } from '../replay/allowed.ts';
+import { loadLastGood, saveLastGood } from '../policy/last-good.ts';
 import { Budget } from '../replay/budget.ts';
-import { DeliveryLedgers, TAKEN_OUT } from '../replay/delivery-ledgers.ts';
+import { DeliveryLedgers } from '../replay/delivery-ledgers.ts';
 import { Hurried } from '../replay/hurried.ts';
-import { Replay } from '../replay/replay.ts';
-import type { LinkWord } from '../replay/why.ts';
 import { openStore } from '../store/leveldb/open.ts';
 import { readStoreKey } from '../store/store-key.ts';
 import type { Logger } from '../telemetry/log.ts';
@@ -19,13 +16,9 @@ import { readLinkMemory } from '../wire/link-memory.ts';
 import { PendingLanes } from '../wire/pending-lanes.ts';
 import { linkMemoryFile, pendingLanesFile, sharedDirOf } from '../wire/shared-dir.ts';
 import { queueAdmin } from './admin.ts';
-import { Backlog } from './backlog.ts';
-import { Control } from './control.ts';
-import { Expiry } from './expiry.ts';
-import { Intake } from './intake.ts';
+import { edgeTransport } from './control.ts';
 import { queueMetrics } from './metrics.ts';
-import { OneByOne } from './one-by-one.ts';
-import { Room } from './room.ts';
+import { QueueCore } from './queue-core.ts';
 import { Spools } from './spool.ts';
 
 export interface QueueOptions {
@@ -71,7 +64,7 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
   const { quota, reserve, storeKey } = options;
   const key = storeKey === undefined ? undefined : await readStoreKey(storeKey);
   // It is asked for what may be sent when replay is there.
-  const ledgers = new DeliveryLedgers((destination) => replay.wake(destination));
+  const ledgers = new DeliveryLedgers((destination) => core.replay.wake(destination));
   const isInFlight = (id: string): boolean => ledgers.isInFlight(id);
   const store = await openStore(join(options.dir, 'store'), { log, quota, reserve, key, isInFlight });
   ledgers.follow(store);
@@ -87,75 +80,27 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
     log.info({ id, destination, bytes, ...(detail ? { detail } : {}) }, kind);
   });
 
-  let policy: Policy | undefined;
-  const links = new Map<string, LinkWord>();
   const metrics = queueMetrics(store);
   const shared = options.shared ?? sharedDirOf(options.dir);
-  const pendingLanes = new PendingLanes(pendingLanesFile(shared), (error) =>
-    log.error({ err: error }, 'the file of pending lanes cannot be written'),
-  );
-  const backlog = new Backlog(store, pendingLanes, options.controlPatience);
-  // Before it takes the first request, and before the control plane hears of it.
-  await pendingLanes.open(backlog.pending);
-  const egress = new Egress(options.egress);
   const budget = new Budget(join(options.dir, 'link-usage.json'), log);
-  const hurried = new Hurried(join(options.dir, 'send-now'), log);
-  let nature: LinkNature = { kind: undefined, unknown: true, interface: '', metered: false, roaming: false };
-  const replay = new Replay({
-    store,
-    egress,
-    log,
-    rate: options.replayRate,
-    onOutcome: (destination, reached) => backlog.outcome(destination, reached),
-    onLeft: (destination) => backlog.left(destination),
-    count: metrics.replayed,
-    nature: () => nature,
-    budget,
-    hurried,
-    ledgers,
-  });
-  store.on('event', ({ kind, destination }) => {
-    // Also of a destination that nothing is replayed for now: its hold must end all the same.
-    if (TAKEN_OUT.has(kind)) backlog.left(destination);
-    else if (kind === 'retried') backlog.cameBack(destination);
-  });
-  const expiry = new Expiry(store, log);
-  const intake = new Intake({
-    store,
-    room: new Room(store),
+  const core = new QueueCore({
+    ...{ store, ledgers, budget, counters: metrics, log },
+    egress: new Egress(options.egress),
     spools: new Spools({ dir: join(options.dir, 'spool'), reserve, encrypted: key !== undefined }),
-    backlog,
-    ledgers,
-    commits: new OneByOne(),
-    egress,
-    log,
-    replay,
-    policy: () => policy,
-    // Before anything is known an operator may have said no: what comes is stored.
-    linkUp: (destination) => links.get(destination)?.up ?? false,
-    count: metrics.request,
-  });
-  const control = new Control({
-    address: options.control,
-    dir: options.dir,
-    backlog,
-    log,
-    onPolicy: (next) => {
-      policy = next;
-      replay.policy(next);
-      log.info({ version: next.version }, 'policy in force');
-    },
-    onLink: (destination, link) => {
-      links.set(destination, link);
-      replay.link(destination, link);
-    },
-    onNetwork: ({ kind, interface: name, metered, roaming }) => {
-      nature = { kind: LINK_KINDS.find((known) => known === kind), interface: name, metered, roaming };
-      replay.look();
+    pendingLanes: new PendingLanes(pendingLanesFile(shared), (error) =>
+      log.error({ err: error }, 'the file of pending lanes cannot be written'),
+    ),
+    controlPatience: options.controlPatience,
+    hurried: new Hurried(join(options.dir, 'send-now'), log),
+    transport: edgeTransport(options.control),
+    lastGood: {
+      load: () => loadLastGood(options.dir),
+      save: (policy) => saveLastGood(options.dir, policy),
     },
     remembered: () => readLinkMemory(linkMemoryFile(shared)),
-    onKnown: () => replay.start(),
+    replayRate: options.replayRate,
   });
+  const { intake, replay, backlog } = core;
 
   const server = createServer(
     {
@@ -180,28 +125,20 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
     void intake.serve(request, response);
   });
   const admin = queueAdmin({
-    ...{ store, replay, budget, backlog, policy: () => policy },
+    ...{ store, replay, budget, backlog, policy: () => core.policy },
     ...{ metrics: metrics.text, drain: (ms) => replay.drain(ms) },
   });
   await listen(admin, options.admin);
-  control.start();
-  expiry.start();
+  await core.start();
   await listen(server, options.listen);
   return {
     async close() {
-      control.close();
-      backlog.close();
+      core.detach();
       server.close();
       server.closeAllConnections();
       admin.close();
       admin.closeAllConnections();
-      await replay.stop();
-      await budget.close();
-      await hurried.close();
-      await expiry.stop();
-      await egress.close();
-      await pendingLanes.close();
-      await store.close();
+      await core.stop();
     },
   };
 }

@@ -3,7 +3,7 @@
 import { pino } from 'pino';
 import t from 'tap';
 import type { Backlog } from '../../src/queue/backlog.ts';
-import { Control } from '../../src/queue/control.ts';
+import { Control, edgeTransport } from '../../src/queue/control.ts';
 import type { LinkWord } from '../../src/replay/why.ts';
 import { type LinkMemory, NO_OVERRIDES } from '../../src/wire/link-memory.ts';
 import { testdir } from '../rig/testdir.ts';
@@ -84,8 +84,8 @@ t.test('replay waits for the control plane where nothing is known, however long 
   const links: [string, LinkWord][] = [];
   let isKnown = false;
   const control = new Control({
-    address: { unix: `${testdir(t)}/none` },
-    dir: testdir(t),
+    transport: edgeTransport({ unix: `${testdir(t)}/none` }),
+    lastGood: { load: () => undefined, save: async () => {} },
     backlog: {} as Backlog,
     log: pino({ level: 'silent' }),
     onPolicy: () => {},

@@ -2,8 +2,7 @@
 
 import type { BootClock } from '../../src/store/leveldb/boot-clock.ts';
 import { Catalog } from '../../src/store/leveldb/catalog.ts';
-import type { Slot } from '../../src/store/leveldb/slot.ts';
-import type { Entry, EntryState } from '../../src/store/store.ts';
+import type { Entry } from '../../src/store/store.ts';
 import { LaybyError } from '../../src/telemetry/error.ts';
 import type { StoreFaults } from './memory-disk.ts';
 
@@ -25,16 +24,10 @@ export const virtualClock: BootClock = {
 };
 
 export class MemoryCatalog extends Catalog {
-  isInFlight: (id: string) => boolean = () => false;
-
   /** A copy: what the reader does to it must not reach the disk. */
   override entry(...given: Parameters<Catalog['entry']>): Entry {
     const entry = super.entry(...given);
     return { ...entry, headers: [...entry.headers], trailers: [...entry.trailers] };
-  }
-
-  override stateOf(slot: Slot): EntryState {
-    return slot.state === 'stored' && this.isInFlight(slot.id) ? 'sending' : super.stateOf(slot);
   }
 }
 

@@ -9,7 +9,7 @@
 import type { EntryIndex } from '../../src/store/leveldb/entry-index.ts';
 import type { Generations } from '../../src/store/leveldb/generations.ts';
 import { storeClosed } from '../../src/store/leveldb/level-errors.ts';
-import { evictableSlots, listSlots } from '../../src/store/leveldb/list-slots.ts';
+import { evictableSlots, isListed, listSlots } from '../../src/store/leveldb/list-slots.ts';
 import { resourceSum } from '../../src/store/leveldb/resources.ts';
 import { type Slot, waitingAgain } from '../../src/store/leveldb/slot.ts';
 import { StoreClock } from '../../src/store/leveldb/store-clock.ts';
@@ -94,8 +94,8 @@ export class MemoryStore implements Store, WriterHost {
       (event) => {
         for (const listener of this.#listeners) listener(event);
       },
+      options.isInFlight ?? (() => false),
     );
-    this.#catalog.isInFlight = options.isInFlight ?? (() => false);
     this.commits = new MemoryCommits(disk, this.#clock, () => this.#written('commit'));
     this.commits.ready = () => this.#index.room();
     this.commits.committed = (records) => this.#committed(records);
@@ -256,18 +256,20 @@ export class MemoryStore implements Store, WriterHost {
 
   async *list(options: ListOptions = {}): AsyncGenerator<Entry> {
     this.#open();
+    const { limit = Number.POSITIVE_INFINITY } = options;
+    let left = limit;
+    if (left <= 0) return;
     for await (const slots of listSlots(this.#catalog, options)) {
       const records = await this.#records.read(slots);
       for (const [i, slot] of slots.entries()) {
         const record = records[i];
-        if (typeof record === 'object') {
-          yield this.#catalog.entry(slot, record);
-          continue;
-        }
-        const found = await this.#records.find(slot.id);
+        const found = typeof record === 'object' ? { slot, record } : await this.#records.find(slot.id);
         if (!found) continue;
-        const again = this.#catalog.entry(found.slot, found.record);
-        if (options.state === undefined || options.state === again.state) yield again;
+        const entry = this.#catalog.entry(found.slot, found.record);
+        if (!isListed(options.state, found.slot.state, entry.state)) continue;
+        yield entry;
+        left -= 1;
+        if (left <= 0) return;
       }
     }
   }
@@ -327,17 +329,10 @@ export class MemoryStore implements Store, WriterHost {
 
   async failed(id: string, lastError: string): Promise<Entry | undefined> {
     this.#open();
-    this.sending(id, false);
     await this.#catalog.change(id, (slot) =>
       slot.state === 'stored' ? { now: { ...slot, attempts: slot.attempts + 1, lastError } } : undefined,
     );
     return this.get(id);
-  }
-
-  /** Until `isInFlight` has taken its place. */
-  sending(id: string, yes: boolean): void {
-    if (yes) this.#catalog.sending.add(id);
-    else this.#catalog.sending.delete(id);
   }
 
   async delivered(id: string, detail: string): Promise<void> {
@@ -346,7 +341,6 @@ export class MemoryStore implements Store, WriterHost {
       this.#index.setProgress(id, undefined);
       return { now: undefined, event: { kind: 'delivered', detail } };
     });
-    this.sending(id, false);
   }
 
   async progress(id: string): Promise<unknown> {
@@ -379,7 +373,6 @@ export class MemoryStore implements Store, WriterHost {
           }
         : undefined,
     );
-    this.sending(id, false);
   }
 
   async retry(id: string, detail?: string): Promise<boolean> {
@@ -409,7 +402,6 @@ export class MemoryStore implements Store, WriterHost {
         ? undefined
         : { now: undefined, event: { kind, detail: rule } },
     );
-    if (changed) this.sending(id, false);
     return changed !== undefined;
   }
 
