@@ -12,8 +12,8 @@ import { Simulation } from './scheduler.ts';
 /** Stores by their directory: what is closed is opened again. */
 const opener = (options: MemoryStoreOptions): OpenStore => {
   const stores = new Map<string, MemoryStore>();
-  return async (dir) => {
-    const store = new MemoryStore(options, stores.get(dir)?.disk);
+  return async (dir, isInFlight) => {
+    const store = new MemoryStore({ ...options, ...(isInFlight && { isInFlight }) }, stores.get(dir)?.disk);
     stores.set(dir, store);
     return store;
   };

@@ -264,6 +264,7 @@ export class SimulatedNetwork {
   }
 
   #answer({ destination }: Attempt, reply: Reply, breaks: boolean, stop: AbortSignal): Answer {
+    stop.throwIfAborted();
     const whole = Buffer.from(reply.body ?? '');
     const simulation = this.#simulation;
     const time = this.#piece;

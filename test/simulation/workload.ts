@@ -1,0 +1,336 @@
+// What happens to a vehicle in one seed: apps that call, faults, restarts, an operator; and at the end a quiet time, in which everything
+// must be delivered. The laws are checked on what the apps were told and what the destinations had.
+
+import type { Destination, Policy } from '../../src/policy/policy.ts';
+import { policyVersion } from '../../src/policy/version.ts';
+import { destinationOf } from '../queue/scene.ts';
+import { checkLaws, type Told } from './laws.ts';
+import { randomFaults } from './memory-store.ts';
+import { answers, type Behaviour, DOWN, SimulatedNetwork, UP } from './network.ts';
+import { Simulation } from './scheduler.ts';
+import { type Outcome, Vehicle } from './vehicle.ts';
+
+/** Of a busy time, ms of virtual time. */
+const BUSY_MS = 60_000;
+/** Everything that waits is delivered within so long, once nothing fails any more, ms: pauses are 30 s at most. */
+const QUIET_MS = 600_000;
+
+export interface SeedOptions {
+  /** Requests of apps. */
+  calls?: number;
+}
+
+export interface SeedResult {
+  events: number;
+  told: number;
+  receipts: number;
+  deliveries: number;
+  restarts: number;
+}
+
+const destinations = (simulation: Simulation): Destination[] => {
+  const retry = { max: 30_000 };
+  const base = { mode: 'failover', methods: ['PUT', 'POST', 'DELETE'] } as const;
+  const concurrency = simulation.oneOf([undefined, 1, 4]);
+  const replay = {
+    resume: 'none',
+    retry,
+    ...(concurrency !== undefined && { concurrency }),
+  } as Destination['replay'];
+  return [
+    { ...destinationOf('key', { ...base, methods: [...base.methods], order: 'key' }), replay },
+    { ...destinationOf('strict', { ...base, methods: [...base.methods], order: 'strict' }), replay },
+    {
+      ...destinationOf('patient', {
+        ...base,
+        methods: [...base.methods],
+        order: 'key',
+        patience: simulation.between(0, 400),
+      }),
+      replay,
+    },
+  ];
+};
+
+const policyOf = (all: Destination[]): Policy => ({
+  version: policyVersion({ destinations: all }),
+  destinations: all,
+});
+
+export async function runSeed(seed: number, { calls = 40 }: SeedOptions = {}): Promise<SeedResult> {
+  const simulation = new Simulation({ seed, endless: { events: 60_000, withinMs: 1_000 } });
+  simulation.install();
+  try {
+    return await new Workload(simulation, calls).run();
+  } finally {
+    simulation.uninstall();
+  }
+}
+
+class Workload {
+  readonly #simulation: Simulation;
+  readonly #calls: number;
+  readonly #network: SimulatedNetwork;
+  readonly #vehicle: Vehicle;
+  readonly #all: Destination[];
+  readonly #told: Told[] = [];
+  #quiet = false;
+  #restarts = 0;
+  #version = 0;
+  #running = 0;
+
+  constructor(simulation: Simulation, calls: number) {
+    this.#simulation = simulation;
+    this.#calls = calls;
+    this.#network = new SimulatedNetwork(simulation, { keepBodies: true });
+    this.#all = destinations(simulation);
+    const random = simulation.fork('disk');
+    const faults = randomFaults(() => (this.#quiet ? 1 : random()), {
+      ...{ writeFails: 0.01, full: 0.005, recordDamaged: 0.003, bodyDamaged: 0.003, keeps: 0.5 },
+    });
+    this.#vehicle = new Vehicle({
+      ...{ simulation, network: this.#network, policy: policyOf(this.#all) },
+      faults,
+    });
+    for (const { name } of this.#all) this.#network.behaves(name, () => this.#behaviour(name));
+  }
+
+  /** Of each destination: what it does now. */
+  readonly #moods = new Map<string, 'well' | 'down' | 'refuses' | 'unsteady'>();
+
+  #behaviour(name: string): Behaviour {
+    const mood = this.#quiet ? 'well' : (this.#moods.get(name) ?? 'well');
+    const { oneOf, fault, between } = bound(this.#simulation);
+    if (mood === 'down') return fault(0.1) ? { kind: 'hang' } : DOWN;
+    if (mood === 'refuses') return answers(oneOf([503, 503, 429, 500]));
+    if (mood === 'well') return UP;
+    return oneOf<() => Behaviour>([
+      () => UP,
+      () => answers(oneOf([200, 503, 404])),
+      () => ({ kind: 'break', afterBytes: between(0, 600) }),
+      () => ({ kind: 'answer', reply: { status: 200, body: 'x'.repeat(between(0, 500)) }, bodyBreaks: fault(0.3) }),
+      () => ({ kind: 'answer', reply: { status: 200 }, lost: oneOf(['reset', 'flag'] as const) }),
+    ])();
+  }
+
+  async run(): Promise<SeedResult> {
+    const vehicle = this.#vehicle;
+    const simulation = this.#simulation;
+    let done = false;
+    let failure: unknown;
+    const all = async (): Promise<void> => {
+      vehicle.startControl();
+      await vehicle.startQueue();
+      vehicle.startSidecar();
+      await Promise.all([this.#apps(), this.#trouble()]);
+      await this.#quietTime();
+    };
+    all()
+      .catch((error) => {
+        failure = error;
+      })
+      .finally(() => {
+        done = true;
+      });
+    await simulation.run(() => done, { within: 7_200_000 });
+    if (failure) {
+      simulation.fail(failure);
+      await simulation.run(() => true);
+    }
+    return {
+      events: simulation.events,
+      told: this.#told.length,
+      receipts: this.#told.filter(({ id }) => id !== undefined).length,
+      deliveries: this.#network.deliveries.length,
+      restarts: this.#restarts,
+    };
+  }
+
+  // Apps: a few resources of each destination, each with one app that calls again when it has an answer, or gives up.
+
+  async #apps(): Promise<void> {
+    const left = { calls: this.#calls };
+    const resources = this.#all.flatMap(({ name, hosts }) =>
+      Array.from({ length: 3 }, (_, n) => ({ name, host: hosts[0]!, path: `/${name}-${n}` })),
+    );
+    await Promise.all(resources.map((resource) => this.#app(resource, left)));
+  }
+
+  async #app(resource: { name: string; host: string; path: string }, left: { calls: number }): Promise<void> {
+    const simulation = this.#simulation;
+    while (left.calls > 0) {
+      left.calls -= 1;
+      await simulation.delay('app thinks', 1, BUSY_MS / 12);
+      await this.#call(resource);
+    }
+  }
+
+  async #call({ name, host, path }: { name: string; host: string; path: string }): Promise<void> {
+    const simulation = this.#simulation;
+    this.#version += 1;
+    const version = this.#version;
+    const size = simulation.oneOf([20, 20, 200, 2_000]);
+    const body = Buffer.from(`${version} `.padEnd(size, '.'));
+    const told: Told = { version, destination: name, path, began: performance.now(), outcome: undefined };
+    this.#told.push(told);
+    const chunked = simulation.fault(0.4);
+    let hangUp = (): void => {};
+    if (simulation.fault(0.15))
+      simulation.schedule('app hangs up', simulation.between(1, 300), () => hangUp());
+    const outcome: Outcome = await this.#vehicle.call({
+      ...{ method: 'PUT', host, path: `${path}?${version}`, body },
+      ...(chunked && { chunked }),
+      onCall: (end) => {
+        hangUp = end;
+      },
+    });
+    told.outcome = outcome;
+    told.id = receiptOf(outcome);
+  }
+
+  // Faults, restarts and the operator.
+
+  async #trouble(): Promise<void> {
+    const simulation = this.#simulation;
+    const end = performance.now() + BUSY_MS;
+    while (performance.now() < end) {
+      await simulation.delay('trouble', 10, 4_000);
+      this.#running += 1;
+      const act = simulation.oneOf(TROUBLES);
+      simulation.note(`== ${act}`);
+      await this.#act(act);
+      this.#running -= 1;
+    }
+  }
+
+  async #act(act: (typeof TROUBLES)[number]): Promise<void> {
+    const simulation = this.#simulation;
+    const vehicle = this.#vehicle;
+    const { name } = simulation.oneOf(this.#all);
+    switch (act) {
+      case 'mood':
+        this.#moods.set(name, simulation.oneOf(['well', 'well', 'down', 'refuses', 'unsteady'] as const));
+        return;
+      case 'link': {
+        const down = simulation.fault(0.5);
+        this.#moods.set(name, down ? 'down' : 'well');
+        if (down) this.#network.cut(name);
+        simulation.schedule('link is noticed', simulation.between(0, 3_000), () => {
+          if (!this.#quiet) vehicle.setLink(name, down ? 'down' : simulation.oneOf(['up', 'slow'] as const));
+        });
+        return;
+      }
+      case 'restart':
+        return this.#restart();
+      case 'policy': {
+        const without = this.#all.filter((one) => one.name !== name);
+        const again = this.#all;
+        if (vehicle.policy.destinations.length === again.length) vehicle.setPolicy(policyOf(without));
+        await simulation.delay('policy without it', 0, simulation.oneOf([5, 2_000]));
+        vehicle.setPolicy(policyOf(again));
+        return;
+      }
+      case 'operator':
+        return this.#operator();
+    }
+  }
+
+  /** Of each combination of parts, by signal or by force. */
+  async #restart(): Promise<void> {
+    const simulation = this.#simulation;
+    const vehicle = this.#vehicle;
+    const parts = simulation.shuffled(['queue', 'control', 'sidecar'] as const).slice(0, simulation.between(1, 3));
+    this.#restarts += 1;
+    simulation.note(`restart of ${parts}`);
+    for (const part of parts) {
+      if (part === 'queue') {
+        if (simulation.fault(0.5)) await vehicle.stopQueue();
+        vehicle.killQueue();
+      } else if (part === 'control') vehicle.killControl();
+      else vehicle.killSidecar();
+    }
+    for (const part of simulation.shuffled(parts)) {
+      await simulation.delay(`start of ${part}`, 0, simulation.oneOf([20, 500, 3_000]));
+      if (part === 'queue') await vehicle.startQueue();
+      else if (part === 'control') vehicle.startControl();
+      else vehicle.startSidecar();
+    }
+  }
+
+  async #operator(): Promise<void> {
+    const simulation = this.#simulation;
+    const { queue, store } = this.#vehicle;
+    if (!queue?.serving) return;
+    const entries = [];
+    for await (const entry of store.list()) entries.push(entry);
+    const entry = entries[simulation.between(0, Math.max(0, entries.length - 1))];
+    if (!entry) return;
+    const id = entry.id;
+    const told = this.#told.find((one) => one.id === id);
+    const what = simulation.oneOf(['retry', 'retry', 'send', 'drop'] as const);
+    if (what === 'drop' && simulation.fault(0.7)) return;
+    const act = async (): Promise<void> => {
+      if (what === 'retry' && entry.state === 'dead') {
+        const retried = await queue.core.backlog.holding(entry.destination, () => store.retry(id, 'by hand'));
+        if (told && retried) told.retriedAt = performance.now();
+      } else if (what === 'send' && entry.state === 'stored') await queue.core.replay.hurry(entry);
+      else if (what === 'drop' && (await store.drop(id, 'dropped', 'by hand')) && told) told.dropped = true;
+    };
+    await Promise.race([act(), simulation.delay('the operator gives up', 5_000, 5_000)]);
+  }
+
+  // The end.
+
+  async #quietTime(): Promise<void> {
+    const simulation = this.#simulation;
+    const vehicle = this.#vehicle;
+    simulation.note('== quiet');
+    this.#quiet = true;
+    for (const { name } of this.#all) vehicle.setLink(name, 'up');
+    vehicle.startControl();
+    await vehicle.startQueue();
+    vehicle.startSidecar();
+    vehicle.setPolicy(policyOf(this.#all));
+    const end = performance.now() + QUIET_MS;
+    while (this.#isBusy() !== undefined) {
+      if (performance.now() > end)
+        throw new Error(`not every stored entry was sent within ${QUIET_MS / 1_000} s: ${this.#isBusy()}`);
+      await simulation.delay('watch', 100, 1_000);
+    }
+    const states = new Map<string, string>();
+    for await (const entry of vehicle.store.list()) states.set(entry.id, entry.state);
+    const problems = checkLaws(this.#told, this.#network.deliveries, states);
+    if (problems.length > 0) throw new Error(problems.join('\n'));
+  }
+
+  /** What is not at rest; undefined: all is. */
+  #isBusy(): string | undefined {
+    const { queue, control, sidecar, store } = this.#vehicle;
+    if (!queue?.serving || !control || !sidecar?.serving) return 'parts';
+    for (const { name } of this.#all) {
+      const waiting = store.totals().get(name)?.entries ?? 0;
+      if (waiting > 0) return `${waiting} entries of ${name} wait`;
+      const ledger = queue.ledgers.of(name);
+      if (ledger.inFlight.entries > 0 || !ledger.gate.isEmpty) return `something of ${name} is in flight`;
+      if (queue.core.backlog.isPending(name)) return `${name} is pending`;
+    }
+    if (sidecar.held.size > 0) return `calls are held: ${[...sidecar.held]}`;
+    if (this.#network.open.length > 0) return `open requests: ${JSON.stringify(this.#network.open[0])}`;
+    return undefined;
+  }
+}
+
+const TROUBLES = ['mood', 'mood', 'link', 'link', 'restart', 'policy', 'operator', 'operator'] as const;
+
+const bound = (simulation: Simulation) => ({
+  oneOf: <T>(list: readonly T[]) => simulation.oneOf(list),
+  fault: (probability: number) => simulation.fault(probability),
+  between: (low: number, high: number) => simulation.between(low, high),
+});
+
+/** The entry that a receipt is for. */
+function receiptOf({ status, headers, by }: Outcome): string | undefined {
+  if (by !== 'queue' || status === undefined) return undefined;
+  const at = headers.findIndex((name, i) => i % 2 === 0 && name.toLowerCase() === 'layby-entry');
+  return at < 0 ? undefined : headers[at + 1];
+}
