@@ -11,7 +11,7 @@ import { Simulation } from './scheduler.ts';
 import { type Outcome, Vehicle } from './vehicle.ts';
 
 /** Of a busy time, ms of virtual time. */
-const BUSY_MS = 60_000;
+const BUSY_MS = 25_000;
 /** Everything that waits is delivered within so long, once nothing fails any more, ms: pauses are 30 s at most. */
 const QUIET_MS = 600_000;
 
@@ -57,7 +57,7 @@ const policyOf = (all: Destination[]): Policy => ({
   destinations: all,
 });
 
-export async function runSeed(seed: number, { calls = 40 }: SeedOptions = {}): Promise<SeedResult> {
+export async function runSeed(seed: number, { calls = 80 }: SeedOptions = {}): Promise<SeedResult> {
   const simulation = new Simulation({ seed, endless: { events: 60_000, withinMs: 1_000 } });
   simulation.install();
   try {
@@ -92,11 +92,14 @@ class Workload {
       ...{ simulation, network: this.#network, policy: policyOf(this.#all) },
       faults,
     });
-    for (const { name } of this.#all) this.#network.behaves(name, () => this.#behaviour(name));
+    for (const { name } of this.#all) {
+      this.#moods.set(name, simulation.oneOf(MOODS));
+      this.#network.behaves(name, () => this.#behaviour(name));
+    }
   }
 
   /** Of each destination: what it does now. */
-  readonly #moods = new Map<string, 'well' | 'down' | 'refuses' | 'unsteady'>();
+  readonly #moods = new Map<string, (typeof MOODS)[number]>();
 
   #behaviour(name: string): Behaviour {
     const mood = this.#quiet ? 'well' : (this.#moods.get(name) ?? 'well');
@@ -160,7 +163,7 @@ class Workload {
     const simulation = this.#simulation;
     while (left.calls > 0) {
       left.calls -= 1;
-      await simulation.delay('app thinks', 1, BUSY_MS / 12);
+      await simulation.delay('app thinks', 1, simulation.oneOf([20, 500, 5_000]));
       await this.#call(resource);
     }
   }
@@ -194,7 +197,7 @@ class Workload {
     const simulation = this.#simulation;
     const end = performance.now() + BUSY_MS;
     while (performance.now() < end) {
-      await simulation.delay('trouble', 10, 4_000);
+      await simulation.delay('trouble', 1, simulation.oneOf([50, 1_000, 3_000]));
       this.#running += 1;
       const act = simulation.oneOf(TROUBLES);
       simulation.note(`== ${act}`);
@@ -209,7 +212,7 @@ class Workload {
     const { name } = simulation.oneOf(this.#all);
     switch (act) {
       case 'mood':
-        this.#moods.set(name, simulation.oneOf(['well', 'well', 'down', 'refuses', 'unsteady'] as const));
+        this.#moods.set(name, simulation.oneOf(MOODS));
         return;
       case 'link': {
         const down = simulation.fault(0.5);
@@ -320,6 +323,7 @@ class Workload {
   }
 }
 
+const MOODS = ['well', 'down', 'down', 'refuses', 'unsteady', 'unsteady'] as const;
 const TROUBLES = ['mood', 'mood', 'link', 'link', 'restart', 'policy', 'operator', 'operator'] as const;
 
 const bound = (simulation: Simulation) => ({
