@@ -224,7 +224,10 @@ const uuidOf = (bytes: Buffer): string => {
 const cryptoOf = (random: Random): { node: Replaced; web: Replaced } => {
   const fill = <T extends ArrayBufferView>(view: T, offset = 0, size = view.byteLength - offset): T => {
     const bytes = new Uint8Array(view.buffer, view.byteOffset + offset, size);
-    for (let i = 0; i < size; i++) bytes[i] = random() * 256;
+    for (let i = 0; i < size; i += 4) {
+      const word = random() * 2 ** 32;
+      for (let n = 0; n < 4 && i + n < size; n++) bytes[i + n] = word >>> (n * 8);
+    }
     return view;
   };
   const realBytes = require('node:crypto').randomBytes as (size: number, done: Callback) => void;

@@ -279,6 +279,7 @@ export class SimulatedNetwork {
       if (breaks) throw new Error('the answer broke off');
     };
     const body = addAbortSignal(stop, Readable.from(pieces(), { objectMode: false }));
+    body.on('error', () => {}); // as those of undici and node:http: without a listener it is no uncaught exception
     return { status: reply.status, headers: [...(reply.headers ?? [])], body };
   }
 }

@@ -22,8 +22,9 @@ const busy = async (simulation: Simulation): Promise<void> => {
   let left = 20;
   const work = async (name: string): Promise<void> => {
     for (let i = 0; i < 50; i++) {
-      await simulation.delay(`disk of ${name}`, 0, 10);
+      if (simulation.fault(0.5)) await simulation.delay(`disk of ${name}`, 0, 10);
       if (Math.random() < 0.3) await sleep(5);
+      await simulation.delay(`tie of ${name}`, 1, 1);
       if (simulation.fault(0.1)) await new Promise((done) => setImmediate(done));
       simulation.note(`${name} ${Date.now()} ${randomUUID()} ${randomBytes(4).toString('hex')}`);
     }
