@@ -73,7 +73,7 @@ export class QueueCore {
     });
     store.on('event', ({ kind, destination }) => {
       // Also of a destination that nothing is replayed for now: its hold must end all the same.
-      if (TAKEN_OUT.has(kind)) this.backlog.left(destination);
+      if (TAKEN_OUT.has(kind) || kind === 'delivered' || kind === 'dead') this.backlog.left(destination);
       else if (kind === 'retried') this.backlog.cameBack(destination);
     });
     this.expiry = new Expiry(store, log);

@@ -47,6 +47,8 @@ export interface Lease {
   tried?: boolean;
   /** It was cut, to begin again. */
   restarted?: boolean;
+  /** The entry has left, and the disk does not have that yet: until then nothing with its key may follow. */
+  unrecorded?: boolean;
 }
 
 /** A waiting entry, as far as the choice of the next one needs it. */
@@ -350,6 +352,12 @@ export class DeliveryLedger {
       }
     }
     this.#changed();
+  }
+
+  /** The disk has it now that the entry was delivered, or is dead. */
+  recorded(id: string): void {
+    const lease = this.#leases.get(id);
+    if (lease?.unrecorded) this.release(lease, 'left');
   }
 
   /** The entry left by a rule or by an operator: a delivery in flight is aborted. */

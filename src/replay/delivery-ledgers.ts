@@ -44,6 +44,7 @@ export class DeliveryLedgers {
       const ledger = this.of(destination);
       if (kind === 'stored') ledger.appended();
       else if (CAME_BACK.has(kind)) void ledger.cameBack(() => store.get(id));
+      else if (kind === 'delivered' || kind === 'dead') ledger.recorded(id);
       else if (TAKEN_OUT.has(kind)) ledger.left(id);
     };
     store.on('event', hear);

@@ -320,7 +320,7 @@ export class LaneScheduler {
     const { onLeft, onAttemptEnded, log } = this.#options;
     const { id, began } = lease;
     const isAborted = () => lease.end.signal.aborted;
-    let returned: Returned | 'left' = { notBefore: 0 };
+    let returned: Returned | 'left' | 'unrecorded' = { notBefore: 0 };
     this.#leases.add(lease);
     try {
       const sent = await send();
@@ -340,7 +340,8 @@ export class LaneScheduler {
       }
     } finally {
       this.#leases.delete(lease);
-      this.#ledger.release(lease, returned);
+      if (returned === 'unrecorded') lease.unrecorded = true;
+      else this.#ledger.release(lease, returned);
       onAttemptEnded(id);
       if (returned === 'left') onLeft(this.name);
     }

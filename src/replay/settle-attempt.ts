@@ -3,6 +3,7 @@
 
 import type { Destination } from '../policy/policy.ts';
 import type { Entry } from '../store/store.ts';
+import { LaybyError } from '../telemetry/error.ts';
 import { pauseMs } from './backoff.ts';
 import type { Result } from './deliver/deliver.ts';
 import type { Returned } from './delivery-ledger.ts';
@@ -26,12 +27,13 @@ export interface Settling extends Pick<ReplayOptions, 'store' | 'log' | 'count' 
   recovered: () => void;
 }
 
-/** Rejects with LAYBY_STORE_FAILED where the outcome could not be recorded. */
+/** Resolves with `unrecorded` where the entry has left and the disk did not take that: the store tries again by itself. Rejects with
+ *  LAYBY_STORE_FAILED where an outcome that lets it wait could not be recorded. */
 export async function settleAttempt(
   entry: Entry,
   result: Result,
   settling: Settling,
-): Promise<Returned | 'left'> {
+): Promise<Returned | 'left' | 'unrecorded'> {
   const { store, log, count, hurried, onOutcome, destination, budget, pause, asking } = settling;
   const { id } = entry;
   const { name, replay } = destination;
@@ -47,16 +49,22 @@ export async function settleAttempt(
   if (result.outcome === 'delivered' || result.outcome === 'dead') {
     if (budget.taken(asking, performance.now())) settling.recovered();
     hurried.delete(id);
-    if (result.outcome === 'delivered')
-      await store.delivered(
-        id,
-        entry.attempts === 0 ? `${result.status}` : `${result.status} on try ${entry.attempts + 1}`,
-      );
-    else {
-      log.warn({ id, destination: name, status: result.status }, 'refused: now a dead letter');
-      await store.dead(id, said, result.answer);
+    try {
+      if (result.outcome === 'delivered')
+        await store.delivered(
+          id,
+          entry.attempts === 0 ? `${result.status}` : `${result.status} on try ${entry.attempts + 1}`,
+        );
+      else {
+        log.warn({ id, destination: name, status: result.status }, 'refused: now a dead letter');
+        await store.dead(id, said, result.answer);
+      }
+      return 'left';
+    } catch (error) {
+      if (!(error instanceof LaybyError) || error.code !== 'LAYBY_STORE_FAILED') throw error;
+      log.error({ err: error, id }, 'delivery outcome is not on the disk yet');
+      return 'unrecorded';
     }
-    return 'left';
   }
   const now = performance.now();
   budget.refused(asking, now, max);

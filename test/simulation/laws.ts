@@ -10,11 +10,12 @@ export interface Told {
   destination: string;
   /** The resource, without the query. */
   path: string;
+  body: Buffer;
   began: number;
   outcome: Outcome | undefined;
   /** Of the entry, where it has a receipt. */
   id?: string | undefined;
-  /** When an operator had been told that a dead letter waits again. */
+  /** When an operator had been told that a dead letter waits again; Infinity: he has not. */
   retriedAt?: number;
   dropped?: boolean;
 }
@@ -33,8 +34,9 @@ export function checkLaws(
     const version = versionOf(delivery);
     had.set(version, [...(had.get(version) ?? []), delivery]);
   }
-  for (const one of told) {
-    const { version, id, outcome, dropped } = one;
+  for (const { version, id, outcome, dropped, body } of told) {
+    for (const attempt of had.get(version) ?? [])
+      if (!attempt.body?.equals(body)) problems.push(`law 5: ${version} arrived with another body`);
     const isKnown = outcome?.by === 'destination' && outcome.status === 200;
     if (isKnown && !had.has(version)) problems.push(`law 2: ${version} was answered and never arrived`);
     if (id === undefined || dropped || had.has(version)) continue;

@@ -9,7 +9,7 @@ for (let n = 0; n < count; n++) {
   const seed = first + n * step;
   total.seeds += 1;
   try {
-    const { events, told, receipts, deliveries, restarts } = await runSeed(seed);
+    const { events, told, receipts, deliveries, restarts } = await runSeed(seed, process.env.LAYBY_TRACE ? { trace: Number(process.env.LAYBY_TRACE) } : {});
     total.events += events;
     total.told += told;
     total.receipts += receipts;

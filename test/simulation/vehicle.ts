@@ -10,7 +10,6 @@ import { destinationFor } from '../../src/policy/match.ts';
 import type { Destination, Policy } from '../../src/policy/policy.ts';
 import type { EdgeCall } from '../../src/queue/control.ts';
 import { QueueCore } from '../../src/queue/queue-core.ts';
-import type { Spools } from '../../src/queue/spool.ts';
 import type { Budget } from '../../src/replay/budget.ts';
 import { DeliveryLedgers } from '../../src/replay/delivery-ledgers.ts';
 import type { Hurried } from '../../src/replay/hurried.ts';
@@ -25,7 +24,7 @@ import { MemoryStore, type StoreFaults } from './memory-store.ts';
 import type { SimulatedNetwork } from './network.ts';
 import { request, type SimulatedCall } from './requests.ts';
 import type { Simulation } from './scheduler.ts';
-import { memorySpools } from './spools.ts';
+import { MemorySpools } from './memory-spools.ts';
 
 /** Of one way between two processes of the machine, ms. */
 const LOCAL = [0.05, 3] as const;
@@ -225,7 +224,7 @@ export class Vehicle {
     queue.core = new QueueCore({
       ...{ store, ledgers, log },
       egress: new ProcessEgress(this.network, isAlive, () => this.sidecar?.serving === true),
-      spools: memorySpools((label) => this.#diskTime(label)) as unknown as Spools,
+      spools: new MemorySpools({ disk: this.#diskTime }),
       pendingLanes: new PendingLanes(file),
       budget: NO_BUDGET,
       hurried: forcedEntries(),
@@ -270,7 +269,12 @@ export class Vehicle {
     queue.serving = false;
     queue.core.detach();
     for (const call of queue.calls) call.kill();
-    await queue.core.stop();
+    try {
+      await queue.core.stop();
+    } catch {
+      // The disk did not take the last of it: what is not durable is gone.
+      return this.killQueue();
+    }
     if (!queue.alive) return;
     this.#endQueue(queue);
     this.#disk = this.store.disk;

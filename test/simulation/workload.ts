@@ -4,6 +4,7 @@
 import type { Destination, Policy } from '../../src/policy/policy.ts';
 import { policyVersion } from '../../src/policy/version.ts';
 import { destinationOf } from '../queue/scene.ts';
+import { messageOf } from '../../src/telemetry/error.ts';
 import { checkLaws, type Told } from './laws.ts';
 import { randomFaults } from './memory-store.ts';
 import { answers, type Behaviour, DOWN, SimulatedNetwork, UP } from './network.ts';
@@ -18,6 +19,8 @@ const QUIET_MS = 600_000;
 export interface SeedOptions {
   /** Requests of apps. */
   calls?: number;
+  /** Lines of the trace that a failure prints. */
+  trace?: number;
 }
 
 export interface SeedResult {
@@ -57,8 +60,8 @@ const policyOf = (all: Destination[]): Policy => ({
   destinations: all,
 });
 
-export async function runSeed(seed: number, { calls = 80 }: SeedOptions = {}): Promise<SeedResult> {
-  const simulation = new Simulation({ seed, endless: { events: 60_000, withinMs: 1_000 } });
+export async function runSeed(seed: number, { calls = 80, trace = 200 }: SeedOptions = {}): Promise<SeedResult> {
+  const simulation = new Simulation({ seed, trace, endless: { events: 60_000, withinMs: 1_000 } });
   simulation.install();
   try {
     return await new Workload(simulation, calls).run();
@@ -174,7 +177,7 @@ class Workload {
     const version = this.#version;
     const size = simulation.oneOf([20, 20, 200, 2_000]);
     const body = Buffer.from(`${version} `.padEnd(size, '.'));
-    const told: Told = { version, destination: name, path, began: performance.now(), outcome: undefined };
+    const told: Told = { version, destination: name, path, body, began: performance.now(), outcome: undefined };
     this.#told.push(told);
     const chunked = simulation.fault(0.4);
     let hangUp = (): void => {};
@@ -274,12 +277,18 @@ class Workload {
     if (what === 'drop' && simulation.fault(0.7)) return;
     const act = async (): Promise<void> => {
       if (what === 'retry' && entry.state === 'dead') {
+        // Until he is told nobody knows when it happens.
+        if (told) told.retriedAt = Number.POSITIVE_INFINITY;
         const retried = await queue.core.backlog.holding(entry.destination, () => store.retry(id, 'by hand'));
         if (told && retried) told.retriedAt = performance.now();
       } else if (what === 'send' && entry.state === 'stored') await queue.core.replay.hurry(entry);
-      else if (what === 'drop' && (await store.drop(id, 'dropped', 'by hand')) && told) told.dropped = true;
+      else if (what === 'drop') {
+        if (told) told.dropped = true;
+        await store.drop(id, 'dropped', 'by hand');
+      }
     };
-    await Promise.race([act(), simulation.delay('the operator gives up', 5_000, 5_000)]);
+    const ended = act().catch((error) => simulation.note(`the operator is told: ${messageOf(error)}`));
+    await Promise.race([ended, simulation.delay('the operator gives up', 5_000, 5_000)]);
   }
 
   // The end.

@@ -113,9 +113,16 @@ export class Catalog {
   async change(id: string, decide: (slot: Slot) => Change | undefined): Promise<Slot | undefined> {
     const done = await this.#alter(id, decide);
     if (!done) return undefined;
-    await Promise.all([this.index.flushed(), this.totals.settle(done.slot)]);
-    if (done.event) this.#tell(done.event);
-    return done.now ?? done.slot;
+    const { slot, now, event } = done;
+    try {
+      await Promise.all([this.index.flushed(), this.totals.settle(slot)]);
+    } catch (cause) {
+      // The change stands: who listens is told as soon as it is durable.
+      if (event) this.index.afterFlush(() => this.#tell(event));
+      throw cause;
+    }
+    if (event) this.#tell(event);
+    return now ?? slot;
   }
 
   #alter(id: string, decide: (slot: Slot) => Change | undefined): Promise<Altered | undefined> {

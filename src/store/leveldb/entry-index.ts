@@ -215,6 +215,11 @@ export class EntryIndex extends IndexReads {
     return this.#loop.flushed();
   }
 
+  /** Calls `run` after the next flush that succeeds: for what follows from a change whose own flush failed. */
+  afterFlush(run: () => void): void {
+    this.#loop.afterFlush(run);
+  }
+
   soon(): void {
     this.#loop.soon();
   }

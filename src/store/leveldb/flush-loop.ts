@@ -25,6 +25,7 @@ export interface Flush {
 export class FlushLoop {
   readonly #flush: Flush;
   #waiting: PromiseWithResolvers<void>[] = [];
+  #after: (() => void)[] = [];
   #roomy: PromiseWithResolvers<void> | undefined;
   #running: Promise<void> | undefined;
   #wanted = false;
@@ -42,6 +43,11 @@ export class FlushLoop {
     this.#waiting.push(waiter);
     this.#run();
     return waiter.promise;
+  }
+
+  /** Calls `run` after the next flush that succeeds. */
+  afterFlush(run: () => void): void {
+    this.#after.push(run);
   }
 
   /** Something changed that nobody waits for. */
@@ -94,6 +100,7 @@ export class FlushLoop {
       this.#roomy?.resolve();
       this.#roomy = undefined;
       for (const { resolve } of waiting) resolve();
+      for (const run of this.#after.splice(0)) run();
       if (dirty) this.#flush.written();
     }
   }
