@@ -17,12 +17,12 @@ import { listen } from '../wire/http.ts';
 import { queueAdmin } from './admin.ts';
 import { Backlog } from './backlog.ts';
 import { Control } from './control.ts';
+import { DiskSpools } from './disk-spool.ts';
 import { Expiry } from './expiry.ts';
 import { Intake } from './intake.ts';
 import { queueMetrics } from './metrics.ts';
 import { OneByOne } from './one-by-one.ts';
 import { Room } from './room.ts';
-import { Spools } from './spool.ts';
 import { Turns } from './turns.ts';
 
 export interface QueueOptions {
@@ -108,7 +108,7 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
   const intake = new Intake({
     store,
     room: new Room(store),
-    spools: new Spools({ dir: join(options.dir, 'spool'), reserve, encrypted: key !== undefined }),
+    spools: new DiskSpools({ dir: join(options.dir, 'spool'), reserve, encrypted: key !== undefined }),
     backlog,
     turns,
     commits: new OneByOne(),
@@ -155,11 +155,8 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
   );
   // Past its default of 2,000 fields Node would leave some away without a word; the size is the bound.
   server.maxHeadersCount = 0;
-  // An app that asks first is told to go on when its body is read, and not before: what is refused is never sent.
+  // It is readBody that tells a client to go on: what is refused is never sent.
   server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
-    request.once('resume', () => {
-      if (!response.headersSent) response.writeContinue();
-    });
     void intake.serve(request, response);
   });
   const admin = queueAdmin({
