@@ -8,14 +8,19 @@ export type OnChunk = (chunk: Buffer) => Promise<unknown> | undefined;
 /** Passes a whole body to `onChunk`. Rejects with ClientDisconnected, or with what `onChunk` rejected with. */
 export type ReadBody = (onChunk: OnChunk) => Promise<void>;
 
-type Client = Pick<Arrival, 'request' | 'response' | 'signal'>;
+/** Whose body it is. `expected`: 0 where it has none, and nothing is waited for. */
+export type BodyOf = Pick<Arrival, 'request' | 'response' | 'signal'> & { expected?: number | undefined };
 
 /** Calls `onChunk` for each chunk, one at a time and in order; not at all if the body was read before. Rejects with ClientDisconnected
  *  if the client hangs up before all of its body was read, and with what `onChunk` rejected with. What is left of the body may
  *  then still be read, and the response may be sent. */
-export async function readBody({ request, response, signal }: Client, onChunk: OnChunk): Promise<void> {
+export async function readBody(
+  { request, response, signal, expected }: BodyOf,
+  onChunk: OnChunk,
+): Promise<void> {
   if (request.readableEnded) return;
   signal.throwIfAborted();
+  if (expected === 0) return;
   if (expectsContinue(request)) response.writeContinue();
   // A small body is here already. It is taken without an iterator, whose listeners would cost more than the body.
   for (let chunk = request.read() as Buffer | null; chunk !== null; chunk = request.read() as Buffer | null) {
@@ -39,7 +44,7 @@ export async function readBody({ request, response, signal }: Client, onChunk: O
 
 /** A client that asks first is told to go on when its body is wanted, and not before: a body that is refused is never sent
  *  (RFC 9110 section 10.1.1). */
-function expectsContinue({ headers, httpVersion, complete, readableDidRead }: Client['request']): boolean {
+function expectsContinue({ headers, httpVersion, complete, readableDidRead }: BodyOf['request']): boolean {
   return (
     headers.expect !== undefined &&
     /(?:^|\W)100-continue(?:$|\W)/i.test(headers.expect) &&

@@ -1,8 +1,14 @@
 // The destination's response, passed to the client as it comes.
 
 import type { ServerResponse } from 'node:http';
+import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Answer } from '../egress/egress.ts';
+import { headerOf } from '../wire/headers.ts';
+
+/** A body of this length needs no backpressure, bytes: the response would take it at once. Most come in one chunk, for which a pipeline
+ *  would be the larger part of the work. */
+const SMALL = 16 * 1024;
 
 const HOP_BY_HOP = new Set(['connection', 'keep-alive', 'transfer-encoding', 'upgrade']);
 
@@ -20,10 +26,21 @@ export async function relayResponse(
   response.sendDate = false;
   response.writeHead(status, headers);
   try {
-    await pipeline(body, response, { signal });
+    if (isSmall(status, raw)) response.end(await wholeOf(body));
+    else await pipeline(body, response, { signal });
   } catch {
     response.destroy();
     signal.throwIfAborted();
   }
   return 'answered';
+}
+
+const isSmall = (status: number, headers: readonly string[]): boolean =>
+  status === 204 || status === 304 || Number(headerOf(headers, 'content-length') ?? Number.NaN) <= SMALL;
+
+/** Rejects where it breaks off, also since the upstream request was aborted. */
+async function wholeOf(body: Readable): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of body as AsyncIterable<Buffer>) chunks.push(chunk);
+  return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
 }

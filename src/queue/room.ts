@@ -116,9 +116,9 @@ export class Room {
     const { name } = arrival.destination;
     const over = this.#overQuota(arrival, bytes);
     if (over > 0) await this.#evict(arrival, over, `the quota of ${name} is full`, name);
+    arrival.signal?.throwIfAborted();
     this.#refuseOverQuota(arrival, bytes);
     const whole = () => bytes + this.#admitted;
-    arrival.signal?.throwIfAborted();
     let lacking = await this.#store.makeRoom(whole());
     // What is evicted gives disk back only when enough of its surroundings is gone too, so each round asks for more.
     for (let more = 1; lacking > 0; more *= 2) {

@@ -2,8 +2,7 @@
 // the headers that go with it when the framing is gone.
 
 import type { IncomingMessage } from 'node:http';
-import type { Arrival } from '../arrival.ts';
-import { type OnChunk, type ReadBody, readBody } from '../read-body.ts';
+import { type BodyOf, type OnChunk, type ReadBody, readBody } from '../read-body.ts';
 import { refuse } from './answer.ts';
 import { AwsChunked, malformedTrailer } from './aws-chunked.ts';
 import { CHECKSUM, Checksums } from './checksums.ts';
@@ -45,11 +44,9 @@ export interface PayloadOptions {
   ofAnother?: boolean;
 }
 
-type Client = Pick<Arrival, 'request' | 'response' | 'signal'>;
-
 /** Rejects with S3Refused. */
 export const payloadOf = async (
-  client: Client,
+  client: BodyOf,
   { kept, length, ofAnother = false }: PayloadOptions,
 ): Promise<Payload> => {
   const { request } = client;
@@ -96,7 +93,7 @@ export const wholeBody = async ({ read }: Payload, limit: number): Promise<Buffe
   return Buffer.concat(pieces);
 };
 
-const framed = async (client: Client, kept: string[]): Promise<Payload> => {
+const framed = async (client: BodyOf, kept: string[]): Promise<Payload> => {
   const { headers } = client.request;
   const announced = tokens(String(headers['x-amz-trailer'] ?? '')).map((name) => name.toLowerCase());
   const checksums = await Checksums.of(headers, announced);
