@@ -4,7 +4,8 @@
 import { createServer as createHttpServer, STATUS_CODES } from 'node:http';
 import { createServer, type Socket } from 'node:net';
 import { v7 as uuidv7 } from 'uuid';
-import { readBody } from '../src/queue/body.ts';
+import { clientSignal } from '../src/queue/client-signal.ts';
+import { readBody } from '../src/queue/read-body.ts';
 import { redirect } from '../src/queue/receipts/redirect.ts';
 import type { Entry } from '../src/store/store.ts';
 import type { Address } from '../src/wire/address.ts';
@@ -18,7 +19,8 @@ export type Serve =
 
 const noStore = () =>
   createHttpServer({ requestTimeout: 0, keepAliveTimeout: 75_000, noDelay: true }, (request, response) => {
-    readBody(request, () => undefined).then(
+    const signal = clientSignal(request, response);
+    readBody({ request, response, signal }, () => undefined).then(
       () => redirect(response, { id: uuidv7() } as Entry),
       () => response.destroy(),
     );

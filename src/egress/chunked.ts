@@ -2,6 +2,7 @@
 
 import { once } from 'node:events';
 import { Agent, type IncomingMessage, request } from 'node:http';
+import { pipeline } from 'node:stream/promises';
 import { type Address, formatAddress } from '../wire/address.ts';
 
 export interface ChunkedRequest {
@@ -20,7 +21,7 @@ export interface ChunkedRequest {
 export const chunkedAgent = (): Agent => new Agent({ keepAlive: true });
 
 /** Resolves with the answer once its headers are there, also where it comes before the end of the body. Rejects where the way
- *  broke. */
+ *  broke. Whatever ends the request also ends the reading of `pieces`, at the next piece. */
 export async function sendChunked(
   agent: Agent,
   to: Address,
@@ -35,31 +36,37 @@ export async function sendChunked(
     headers: ['host', 'unix' in to ? 'layby' : formatAddress(to), 'transfer-encoding', 'chunked', ...headers],
     signal,
   });
-  client.on('timeout', () => client.destroy(new Error(`nothing moved for ${patience / 1000} s`)));
-  const answered = once(client, 'response') as Promise<[IncomingMessage]>;
-  let answeredWhole = false;
-  const over = answered.then(async ([answer]) => {
-    await once(answer, 'close');
-    answeredWhole = true;
+  // Seen by who waits for the answer, or by who reads it.
+  client.on('error', () => {});
+  client.once('socket', (socket) => {
+    // Between two pieces the other side has nothing to say. A request tells of the first silence of its socket only.
+    const silent = (): void => {
+      const isItsTurn = client.writableNeedDrain || client.writableEnded;
+      if (isItsTurn) client.destroy(new Error(`nothing moved for ${patience / 1000} s`));
+    };
+    socket.setTimeout(patience).on('timeout', silent);
+    client.once('close', () => socket.off('timeout', silent));
   });
-  over.catch(() => {}); // seen by who waits for the answer
-  const sent = (async () => {
-    for await (const piece of pieces) {
-      if (client.destroyed) return;
-      // The rest, which may be hours away, is not wanted.
-      if (answeredWhole) return void client.destroy();
-      if (client.write(piece)) continue;
-      client.setTimeout(patience);
-      await Promise.race([once(client, 'drain'), over]);
-      client.setTimeout(0);
+  const answered = once(client, 'response') as Promise<[IncomingMessage]>;
+  // After the whole answer the rest of the body, which may be hours away, is not wanted.
+  const enough = new AbortController();
+  answered.then(
+    ([answer]) => answer.once('close', () => enough.abort()),
+    () => {},
+  );
+  async function* body(): AsyncGenerator<Buffer> {
+    try {
+      yield* pieces;
+    } catch (error) {
+      // The pipeline would destroy the request too, and say no more than that it hung up.
+      client.destroy(error as Error);
+      throw error;
     }
     const last = trailers();
     if (last.length > 0) client.addTrailers(pairs(last));
-    client.setTimeout(patience);
-    client.end();
-  })();
-  // A body that cannot be read to its end must not look whole at the other side.
-  sent.catch((error) => client.destroy(error));
+  }
+  // A body that cannot be read to its end must not look whole at the other side: the request is destroyed then.
+  pipeline(body(), client, { signal: enough.signal }).catch(() => {});
   const [answer] = await answered;
   return answer;
 }

@@ -1,6 +1,7 @@
 // The queue's own admin listener, for the control plane's; never reachable through a sidecar.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { pipeline } from 'node:stream/promises';
 import type { DrainReport } from '../replay/drain.ts';
 import type { Store, StoreEvent } from '../store/store.ts';
 import { viewOf } from '../telemetry/error.ts';
@@ -9,18 +10,20 @@ import type { Backlog } from './backlog.ts';
 import { entryView } from './entries-page.ts';
 import { type OperatorOptions, serveOperator } from './operator/routes.ts';
 import { type Selection, selected, selectionOf } from './operator/select.ts';
-import { drained } from './stored-body.ts';
 
 /** The list is written piece by piece: a million entries need no more memory than one. */
 async function list(response: ServerResponse, store: Store, selection: Selection): Promise<void> {
   response.setHeader('content-type', 'application/json');
+  await pipeline(rows(store, selection), response);
+}
+
+async function* rows(store: Store, selection: Selection): AsyncGenerator<string> {
   let separator = '[';
   for await (const entry of selected(store, selection)) {
-    if (response.destroyed) return;
-    if (!response.write(separator + JSON.stringify(entryView(entry)))) await drained(response);
+    yield separator + JSON.stringify(entryView(entry));
     separator = ',\n';
   }
-  response.end(separator === '[' ? '[]\n' : ']\n');
+  yield separator === '[' ? '[]\n' : ']\n';
 }
 
 /** Whoever asks waits for the answer: four minutes, since HTTP clients give up after five. */

@@ -12,6 +12,7 @@ import type { EntryHead, Store } from '../store/store.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { APPS_HEADER, PREFIX_HEADER, REQUEST_HEADER } from '../wire/names.ts';
 import type { Backlog } from './backlog.ts';
+import { clientSignal } from './client-signal.ts';
 import { entryId } from './entry-id.ts';
 import { endToEndHeaders } from './headers.ts';
 import type { OneByOne } from './one-by-one.ts';
@@ -24,6 +25,9 @@ export type Outcome = 'receipt' | 'cut_through' | 'page' | 'read' | 'refused' | 
 export interface Arrival {
   request: IncomingMessage;
   response: ServerResponse;
+  /** Aborted with ClientDisconnected when the client hangs up before its response is finished. Whatever waits on behalf of the client ends
+   *  with it, and whatever outlives the client does not take it. */
+  signal: AbortSignal;
   /** As it is for this request. */
   destination: Destination;
   /** The keys of the selections of apps that its app is in: see policy/in-force.ts. */
@@ -69,6 +73,7 @@ export function arrivalOf(
   return {
     request,
     response,
+    signal: clientSignal(request, response),
     destination: inForce(destination, { method: request.method ?? 'GET', path, apps }),
     apps,
     path,

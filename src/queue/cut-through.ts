@@ -3,6 +3,7 @@
 //   the destination answers  → the answer goes to the app, the spool is dropped
 //   the way breaks, whenever → the spool goes into the store, the queue reads on, and the app gets a receipt
 //   patience is over         → the spool goes into the store, the app gets a receipt, and the same upload goes on behind
+//   the app hangs up         → the upload is aborted, and nothing is kept
 //
 // So the app sees one normal exchange, whatever the moment of the loss (law 7). Without patience the app is read as fast as the
 // link takes its body. With patience it is read at the speed of the disk, and the upload follows through the spool; so patience is
@@ -12,42 +13,47 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { UnderWay } from '../replay/follow.ts';
 import { LaybyError } from '../telemetry/error.ts';
 import type { Arrival } from './arrival.ts';
-import type { ReadBody } from './body.ts';
 import type { FollowedWriter } from './followed-writer.ts';
-import { relayAnswer } from './relay-answer.ts';
+import type { OnChunk, ReadBody } from './read-body.ts';
+import { relayResponse } from './relay-response.ts';
 import type { Spool } from './spool.ts';
-import type { Through } from './through.ts';
+import type { StreamingUpload } from './streaming-upload.ts';
 
 export interface CutThrough {
   arrival: Arrival;
-  /** Hands over the body as it is to be sent; the last piece may come late. */
+  /** Passes the body as it is to be sent; the last chunk may come late. */
   read: ReadBody;
-  way: Through;
+  upload: StreamingUpload;
   spool: Spool;
-  /** How long the app waits for the answer after its body, ms; undefined: as long as it takes. */
+  /** How long the client waits for the answer after its body, ms; undefined: as long as it takes. */
   patience: number | undefined;
-  /** Asked once, where the way is lost, in words, or `late`: patience is over. */
+  /** Called to switch to storing: the upload is lost, for this reason, or `late`: the deadline has passed. */
   store: (why: { lost: string } | 'late') => Promise<FollowedWriter>;
 }
 
 /** What wants a commit: the writer has the whole body. */
 export interface Kept {
   writer: FollowedWriter;
-  /** Patience is over, and not the way: the upload goes on behind its app. */
-  behind?: UnderWay;
+  /** The deadline has passed, and the upload is not lost: it goes on when the client has its receipt. */
+  background?: UnderWay;
 }
 
-/** undefined: the app has the destination's answer. Rejects with BodyTorn where the app went away, and with the errors of `read`
- *  and of the store; nothing is left of it then. */
+/** undefined: the client has the destination's answer. Rejects with ClientDisconnected, and with the errors of `read` and of the store;
+ *  nothing is left of it then. From the moment it resolves with something to commit the client's hanging up ends nothing. */
 export async function cutThrough(cut: CutThrough): Promise<Kept | undefined> {
-  const { arrival, read, way, spool, patience, store } = cut;
-  const { response } = arrival;
+  const { arrival, read, upload, spool, patience, store } = cut;
+  const { response, signal } = arrival;
   let writer: FollowedWriter | undefined;
-  let behind: UnderWay | undefined;
+  let background: UnderWay | undefined;
+  const abort = (): void => upload.abort();
   const pour = async (why: { lost: string } | 'late'): Promise<FollowedWriter> => {
+    signal.throwIfAborted();
     const made = await store(why);
     writer = made;
-    for await (const piece of spool.read()) await made.write(piece);
+    for await (const chunk of spool.read()) {
+      signal.throwIfAborted();
+      await made.write(chunk);
+    }
     return made;
   };
   const lost = async (why: string): Promise<FollowedWriter> => {
@@ -55,42 +61,47 @@ export async function cutThrough(cut: CutThrough): Promise<Kept | undefined> {
     await spool.close();
     return made;
   };
-  const take = (piece: Buffer): Promise<unknown> | undefined => {
-    if (writer) return writer.write(piece);
-    const { now } = way;
-    if (now && 'broken' in now) return lost(now.broken).then((made) => made.write(piece));
-    const spooled = spool.write(piece);
-    const relayed = way.push(piece);
+  const onChunk: OnChunk = (chunk) => {
+    if (writer) return writer.write(chunk);
+    const { now } = upload;
+    if (now && 'broken' in now) return lost(now.broken).then((made) => made.write(chunk));
+    const spooled = spool.write(chunk);
+    const relayed = upload.push(chunk);
     return spooled && relayed ? Promise.all([spooled, relayed]) : (spooled ?? relayed);
   };
+  signal.addEventListener('abort', abort);
   try {
-    await read(take);
-    way.end();
-    if (!(await endsWithin(way, patience))) {
+    await read(onChunk);
+    upload.end();
+    if (!(await endsWithin(upload, patience))) {
       const made = await pour('late').catch(unlessFull);
-      if (made && !way.now) {
-        behind = { result: way.result(), abort: () => way.abort() };
-        void way.sent.then(() => spool.close());
-        return { writer: made, behind };
+      signal.throwIfAborted();
+      if (made && !upload.now) {
+        background = { result: upload.result(), abort };
+        void upload.sent.then(() => spool.close());
+        return { writer: made, background };
       }
-      // The answer came while that was done; or the store has no room, and then the app has to wait after all.
-      const sent = await way.sent;
+      // The answer came while that was done; or the store has no room, and then the client has to wait after all.
+      const sent = await upload.sent;
+      signal.throwIfAborted();
       if (made && 'broken' in sent) return { writer: made };
       await writer?.abort();
       writer = undefined;
     }
-    const sent = await way.sent;
-    if (!('broken' in sent)) await relayAnswer(sent, response);
+    const sent = await upload.sent;
+    signal.throwIfAborted();
+    if (!('broken' in sent)) await relayResponse(sent, response, signal);
     else writer ??= await lost(sent.broken);
     return writer && { writer };
   } catch (error) {
     // Nothing may be sent as if it were whole: the connection to the egress listener is cut.
-    way.abort();
-    await way.sent;
+    upload.abort();
+    await upload.sent;
     await writer?.abort();
     throw error;
   } finally {
-    if (!behind) await spool.close();
+    signal.removeEventListener('abort', abort);
+    if (!background) await spool.close();
   }
 }
 
@@ -98,8 +109,8 @@ const unlessFull = (error: unknown): undefined => {
   if (!(error instanceof LaybyError) || error.code !== 'LAYBY_STORE_FULL') throw error;
 };
 
-/** false: patience is over before. */
-async function endsWithin({ sent }: Through, patience: number | undefined): Promise<boolean> {
+/** false: the deadline passes first. */
+async function endsWithin({ sent }: StreamingUpload, patience: number | undefined): Promise<boolean> {
   if (patience === undefined) return true;
   const enough = new AbortController();
   const over = sleep(patience, false, { signal: enough.signal }).catch(() => false);

@@ -2,13 +2,13 @@
 // followed the receipt and sends its body again: all of it is read, none of it is stored, and only then comes the 200
 // (an earlier answer breaks wget, HttpURLConnection and Python behind Envoy).
 
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import { validate as isUuid } from 'uuid';
 import type { Destination } from '../policy/policy.ts';
 import type { Entry, Store } from '../store/store.ts';
 import { ENTRIES_PREFIX } from '../wire/names.ts';
-import { readBody } from './body.ts';
+import type { Arrival } from './arrival.ts';
 import { type Problem, sendProblem } from './problem.ts';
+import { readBody } from './read-body.ts';
 
 /** An entry as apps and operators see it; no headers, since they may carry secrets. */
 export const entryView = (entry: Entry) => ({
@@ -40,14 +40,10 @@ function entryIn(path: string): string | undefined {
   return isUuid(id) ? id : undefined;
 }
 
-/** Rejects with BodyTorn. */
-export async function serveEntryPage(
-  request: IncomingMessage,
-  response: ServerResponse,
-  store: Store,
-  destination: Destination,
-): Promise<void> {
-  await readBody(request, () => undefined);
+/** Rejects with ClientDisconnected. */
+export async function serveEntryPage(arrival: Arrival, store: Store): Promise<void> {
+  const { request, response, signal, destination } = arrival;
+  await readBody(arrival, () => undefined);
   const id = entryIn(request.url ?? '');
   // Never the success below for what was no receipt: the bytes are gone.
   if (id === undefined) {
@@ -67,7 +63,7 @@ export async function serveEntryPage(
     response.end();
     return;
   }
-  const view = visible ? entryView(visible) : await lastEvent(store, id, destination);
+  const view = visible ? entryView(visible) : await lastEvent(store, id, destination, signal);
   if (!view) {
     sendProblem(response, UNKNOWN);
     return;
@@ -82,9 +78,10 @@ export async function serveEntryPage(
   response.end(request.method === 'HEAD' ? undefined : body);
 }
 
-async function lastEvent(store: Store, id: string, destination: Destination) {
+async function lastEvent(store: Store, id: string, destination: Destination, signal: AbortSignal) {
   let view: object | undefined;
   for await (const event of store.audit({ id })) {
+    signal.throwIfAborted();
     if (event.destination !== destination.name) continue;
     view = {
       id,

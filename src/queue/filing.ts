@@ -1,7 +1,7 @@
 // What a room must say of a request for it to be stored.
 
 import type { Entry, EntryHead } from '../store/store.ts';
-import type { ReadBody } from './body.ts';
+import type { ReadBody } from './read-body.ts';
 import type { Receipt } from './receipts/receipt.ts';
 
 /** How a request is stored, for a room that knows it better than its method and headers say. */

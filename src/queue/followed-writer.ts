@@ -2,7 +2,7 @@
 
 import type { Follower, UnderWay } from '../replay/follow.ts';
 import type { Entry, EntryHead, EntryWriter, Store } from '../store/store.ts';
-import { GrowingBody } from './growing-body.ts';
+import { StreamingBody } from './streaming-body.ts';
 
 /** A body that comes faster is sent when it is whole, ms. */
 const FOLLOW_AFTER_MS = 1_000;
@@ -11,7 +11,7 @@ const REMIND_EVERY_MS = 1_000;
 
 export interface Following {
   /** undefined: nothing is replayed for its destination now. */
-  follow: (body: GrowingBody) => Follower | undefined;
+  follow: (body: StreamingBody) => Follower | undefined;
   /** It may have to wait no longer. */
   remind: () => void;
   /** See Replay.grows. */
@@ -22,7 +22,7 @@ export class FollowedWriter implements EntryWriter {
   readonly #writer: EntryWriter;
   readonly #expected: number | undefined;
   readonly #following: Following;
-  #body: GrowingBody | undefined;
+  #body: StreamingBody | undefined;
   #follower: Follower | undefined;
   #grown: (() => void) | undefined;
   #lookAt = performance.now() + FOLLOW_AFTER_MS;
@@ -69,7 +69,7 @@ export class FollowedWriter implements EntryWriter {
       },
       read: (range: { start?: number; end?: number }) => writer.read(range),
     };
-    const body = new GrowingBody(kept, this.#expected);
+    const body = new StreamingBody(kept, this.#expected);
     this.#follower = this.#following.follow(body);
     if (!this.#follower) return;
     this.#body = body;

@@ -7,7 +7,7 @@ import type { Destination, Policy } from '../policy/policy.ts';
 import { LaybyError, messageOf } from '../telemetry/error.ts';
 import { HOST_HEADER, STATUS_PREFIX } from '../wire/names.ts';
 import { type Arrival, arrivalOf, type Outcome, type Surroundings } from './arrival.ts';
-import { BodyTorn } from './body.ts';
+import { ClientDisconnected } from './client-signal.ts';
 import { serveEntryPage } from './entries-page.ts';
 import { RETRY_AFTER_S, sendProblem } from './problem.ts';
 import { serveUnstored } from './reads.ts';
@@ -48,10 +48,10 @@ export class Intake {
   }
 
   async #serve(arrival: Arrival): Promise<Outcome> {
-    const { request, response, destination, path } = arrival;
+    const { request, destination, path } = arrival;
     if (!path.startsWith('/')) return refusePath(arrival);
     if (path.startsWith(STATUS_PREFIX)) {
-      await serveEntryPage(request, response, this.#options.store, destination);
+      await serveEntryPage(arrival, this.#options.store);
       return 'page';
     }
     if (isS3(arrival)) return serveS3(this.#options, arrival);
@@ -61,7 +61,7 @@ export class Intake {
   }
 
   #failed(request: IncomingMessage, response: ServerResponse, error: unknown): Outcome {
-    if (error instanceof BodyTorn) {
+    if (error instanceof ClientDisconnected) {
       response.destroy();
       return 'torn';
     }

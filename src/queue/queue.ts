@@ -17,9 +17,10 @@ import { PendingLanes } from '../wire/pending-lanes.ts';
 import { linkMemoryFile, pendingLanesFile, sharedDirOf } from '../wire/shared-dir.ts';
 import { queueAdmin } from './admin.ts';
 import { edgeTransport } from './control.ts';
+import { DiskSpools } from './disk-spool.ts';
 import { queueMetrics } from './metrics.ts';
 import { QueueCore } from './queue-core.ts';
-import { Spools } from './spool.ts';
+
 
 export interface QueueOptions {
   /** The store and the last policy are kept here. */
@@ -86,7 +87,7 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
   const core = new QueueCore({
     ...{ store, ledgers, budget, counters: metrics, log },
     egress: new Egress(options.egress),
-    spools: new Spools({ dir: join(options.dir, 'spool'), reserve, encrypted: key !== undefined }),
+    spools: new DiskSpools({ dir: join(options.dir, 'spool'), reserve, encrypted: key !== undefined }),
     pendingLanes: new PendingLanes(pendingLanesFile(shared), (error) =>
       log.error({ err: error }, 'the file of pending lanes cannot be written'),
     ),
@@ -117,11 +118,8 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
   );
   // Past its default of 2,000 fields Node would leave some away without a word; the size is the bound.
   server.maxHeadersCount = 0;
-  // An app that asks first is told to go on when its body is read, and not before: what is refused is never sent.
+  // It is readBody that tells a client to go on: what is refused is never sent.
   server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
-    request.once('resume', () => {
-      if (!response.headersSent) response.writeContinue();
-    });
     void intake.serve(request, response);
   });
   const admin = queueAdmin({

@@ -8,16 +8,15 @@
 // So an app reads what it wrote, while that waits. What a POST or PATCH makes of a resource only the destination knows: it
 // hides what is below it. An entry that was sent with credentials is shown to who has the same ones.
 
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Entry, Store } from '../store/store.ts';
 import { LaybyError } from '../telemetry/error.ts';
 import { headerOf } from '../wire/headers.ts';
 import type { Arrival, Outcome, Surroundings } from './arrival.ts';
-import { passOn } from './pass-on.ts';
 import { RETRY_AFTER_S, sendProblem } from './problem.ts';
+import { proxyRequest } from './proxy-request.ts';
 import { answerFrom, isWhole, type StoredAnswer } from './stored-answer.ts';
-import { sendPieces } from './stored-body.ts';
 import { mayReach } from './storing.ts';
+import { streamResponse, withFirstChunk } from './stream-response.ts';
 
 /** So many entries of one resource are looked at for one with the same query. */
 const LOOKED_AT = 64;
@@ -31,7 +30,7 @@ export async function serveUnstored(around: Surroundings, arrival: Arrival): Pro
     if (entry && (await serveStored(around.store, arrival, method, entry))) return 'read';
   }
   if (mayReach(around, arrival) && (isRead || (await overtakesNothing(around, arrival)))) {
-    if ((await passOn(around.egress, arrival)) === 'answered') return 'cut_through';
+    if ((await proxyRequest(around.egress, arrival)) === 'answered') return 'cut_through';
   }
   request.resume();
   sendProblem(response, {
@@ -64,10 +63,11 @@ export async function newest(
 /** false: nothing was sent, since the entry is gone or damaged. */
 export async function serveStored(
   store: Store,
-  { request, response }: Arrival,
+  arrival: Arrival,
   method: 'GET' | 'HEAD',
   entry: Entry,
 ): Promise<boolean> {
+  const { request, response } = arrival;
   if (entry.method === 'DELETE') {
     request.resume();
     sendProblem(response, {
@@ -85,26 +85,25 @@ export async function serveStored(
     response.end();
     return true;
   }
-  return sendBody(store, { request, response }, entry, answer, answer.range);
+  return sendBody(store, arrival, entry, answer, answer.range);
 }
 
 async function sendBody(
   store: Store,
-  { request, response }: { request: IncomingMessage; response: ServerResponse },
+  { request, response, signal }: Arrival,
   entry: Entry,
   { status, headers }: StoredAnswer,
   range: { start: number; end: number },
 ): Promise<boolean> {
-  const pieces = store.read(entry, range)[Symbol.asyncIterator]();
   // Before the head of the answer, so that another answer can still be given.
-  const first = await pieces.next().catch((error: unknown) => {
+  const chunks = await withFirstChunk(store.read(entry, range)).catch((error: unknown) => {
     if (error instanceof LaybyError) return undefined;
     throw error;
   });
-  if (!first) return false;
+  if (!chunks) return false;
   request.resume();
   response.writeHead(status, headers);
-  await sendPieces(response, pieces, first);
+  await streamResponse(response, chunks, signal);
   return true;
 }
 

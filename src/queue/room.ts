@@ -4,6 +4,7 @@
 import type { Destination } from '../policy/policy.ts';
 import type { Entry, EntryHead, EntryWriter, Store, WriterOptions } from '../store/store.ts';
 import { LaybyError } from '../telemetry/error.ts';
+import { abortable } from './client-signal.ts';
 
 /** Evictions that share a flush. */
 const TOGETHER = 64;
@@ -11,6 +12,12 @@ const TOGETHER = 64;
 interface Arrival {
   destination: Destination;
   class: number;
+  /** Of the request: nothing more is evicted for it once it is aborted. */
+  signal: AbortSignal | undefined;
+}
+
+export interface RoomOptions extends WriterOptions {
+  signal?: AbortSignal;
 }
 
 export class Room {
@@ -20,21 +27,22 @@ export class Room {
   /** Bytes that were let in and that the store does not count yet. */
   #admitted = 0;
   /** One eviction at a time, or two arrivals would each evict for both. */
-  #evicting: Promise<void> = Promise.resolve();
+  #evicting: Promise<unknown> = Promise.resolve();
 
   constructor(store: Store) {
     this.#store = store;
   }
 
   /** `store.begin` behind the rules. `expected`: body length, bytes, where known. Errors: LAYBY_STORE_FULL, before a byte is taken
-   *  or, for a body of unknown length, from `write`; and those of the store. */
+   *  or, for a body of unknown length, from `write`; and those of the store. Rejects with the signal's reason where it is aborted while
+   *  room is made; then nothing is reserved. */
   async begin(
     destination: Destination,
     head: EntryHead,
     expected?: number,
-    options?: WriterOptions,
+    { signal, ...options }: RoomOptions = {},
   ): Promise<EntryWriter> {
-    const arrival = { destination, class: head.class };
+    const arrival = { destination, class: head.class, signal };
     const declared = expected ?? 0;
     await this.#admit(arrival, declared);
     try {
@@ -90,8 +98,12 @@ export class Room {
       this.#refuseOverQuota(arrival, bytes);
       return this.#let(arrival, bytes);
     }
-    const turn = this.#evicting.then(() => this.#makeRoom(arrival, bytes));
-    this.#evicting = turn.catch(() => {});
+    const before = this.#evicting;
+    const turn = (async () => {
+      await (arrival.signal ? abortable(before, arrival.signal) : before);
+      await this.#makeRoom(arrival, bytes);
+    })();
+    this.#evicting = Promise.allSettled([before, turn]);
     await turn;
   }
 
@@ -104,15 +116,18 @@ export class Room {
     const { name } = arrival.destination;
     const over = this.#overQuota(arrival, bytes);
     if (over > 0) await this.#evict(arrival, over, `the quota of ${name} is full`, name);
+    arrival.signal?.throwIfAborted();
     this.#refuseOverQuota(arrival, bytes);
     const whole = () => bytes + this.#admitted;
     let lacking = await this.#store.makeRoom(whole());
     // What is evicted gives disk back only when enough of its surroundings is gone too, so each round asks for more.
     for (let more = 1; lacking > 0; more *= 2) {
       const evicted = await this.#evict(arrival, lacking * more, 'the store is full');
+      arrival.signal?.throwIfAborted();
       if (evicted === 0) break; // the store refuses in its own words
       lacking = await this.#store.makeRoom(whole());
     }
+    arrival.signal?.throwIfAborted();
     this.#let(arrival, bytes);
   }
 
@@ -132,7 +147,7 @@ export class Room {
       chosen += held;
       together.push(this.#store.drop(id, 'evicted', rule).then((gone) => (gone ? held : 0)));
       if (chosen >= bytes || together.length === TOGETHER) await settle();
-      if (evicted >= bytes) break;
+      if (evicted >= bytes || arrival.signal?.aborted) break;
     }
     await settle();
     return evicted;

@@ -10,7 +10,7 @@ import type { Segmenting } from '../policy/policy.ts';
 import type { Entry, EntryHead, EntryWriter } from '../store/store.ts';
 import { SEGMENT_HEADER, STREAM_END_HEADER, STREAM_HEADER } from '../wire/names.ts';
 import type { Arrival, Outcome, Surroundings } from './arrival.ts';
-import { BodyTorn } from './body.ts';
+import { ClientDisconnected } from './client-signal.ts';
 import type { Filing } from './filing.ts';
 
 /** How the stream ended, said on its last segment. */
@@ -53,11 +53,11 @@ class Stream {
     return turn;
   }
 
-  take(piece: Buffer): Promise<void> {
+  write(piece: Buffer): Promise<void> {
     return this.#next(async () => {
       if (this.#failure) throw this.#failure;
       for (let at = 0; at < piece.length; ) {
-        const writer = this.#writer ?? (await this.#open());
+        const writer = this.#writer ?? (await this.#open(this.#arrival.signal));
         const part = piece.subarray(at, at + this.#segmenting.bytes - writer.bytes);
         await writer.write(part);
         at += part.length;
@@ -86,7 +86,8 @@ class Stream {
     return [(sign?.aws.service === 's3' ? S3_PREFIX : '') + name, String(value)];
   }
 
-  async #open(): Promise<EntryWriter> {
+  /** `signal`: ends the wait for room. */
+  async #open(signal?: AbortSignal): Promise<EntryWriter> {
     const { head: whole, md5 } = this.#whole;
     const head: EntryHead = {
       ...whole,
@@ -104,7 +105,10 @@ class Stream {
       ],
       receivedAt: Date.now(),
     };
-    this.#writer = await this.#around.room.begin(this.#arrival.destination, head, undefined, { md5 });
+    this.#writer = await this.#around.room.begin(this.#arrival.destination, head, undefined, {
+      md5,
+      ...(signal && { signal }),
+    });
     this.#timer = setTimeout(() => {
       this.#next(async () => {
         if (this.#writer?.head === head) await this.#commit();
@@ -127,7 +131,7 @@ class Stream {
   }
 }
 
-/** Rejects with BodyTorn where the app went away, and with the errors of `whole.read` and of the store. What was committed before
+/** Rejects with ClientDisconnected, and with the errors of `whole.read` and of the store. What was committed before
  *  stays, either way. */
 export async function storeSegments(
   around: Surroundings,
@@ -143,13 +147,13 @@ export async function storeSegments(
   try {
     // Segments are committed as they fill.
     await storing.marked();
-    await whole.read((piece) => stream.take(piece));
+    await whole.read((piece) => stream.write(piece));
     const last = await stream.end('whole');
     await storing.held();
     whole.receipt(response, last);
     return 'receipt';
   } catch (error) {
-    if (error instanceof BodyTorn) await stream.end('torn').catch(() => {});
+    if (error instanceof ClientDisconnected) await stream.end('torn').catch(() => {});
     throw error;
   } finally {
     await stream.abort();

@@ -1,7 +1,6 @@
 // A request that may be stored: it is cut through where the way is free, else spooled and committed; then comes the receipt. Which of
 // those it may be is for replay/order-gate.ts, as far as order goes. A stream that is to be cut into several entries is for segments.ts.
 
-import type { IncomingMessage } from 'node:http';
 import type { Destination } from '../policy/policy.ts';
 import { isPutObject } from '../replay/deliver/strategy.ts';
 import type { UnderWay } from '../replay/follow.ts';
@@ -9,14 +8,14 @@ import type { Entry, EntryHead, Store } from '../store/store.ts';
 import { LaybyError } from '../telemetry/error.ts';
 import { type Arrival, headOf, type Outcome, requestId, type Surroundings } from './arrival.ts';
 import type { Storing } from './backlog.ts';
-import { readBody } from './body.ts';
 import { cutThrough, type Kept } from './cut-through.ts';
 import type { Filing } from './filing.ts';
 import { FollowedWriter } from './followed-writer.ts';
 import { preferenceOf } from './prefer.ts';
+import { readBody } from './read-body.ts';
 import { RECEIPTS, receiptFor } from './receipts/receipt.ts';
 import { storeSegments } from './segments.ts';
-import { inOneRequest, inParts } from './through.ts';
+import { multipartUpload, singleUpload } from './streaming-upload.ts';
 
 const asItStands = (around: Surroundings, arrival: Arrival): Filing => {
   const { request, destination, expected } = arrival;
@@ -24,14 +23,14 @@ const asItStands = (around: Surroundings, arrival: Arrival): Filing => {
   return {
     head: headOf(arrival),
     expected,
-    read: (take) => readBody(request, take),
+    read: (onChunk) => readBody(arrival, onChunk),
     online: mayPass(around, arrival),
     md5: kind === 's3',
     receipt: RECEIPTS[kind],
   };
 };
 
-/** Rejects with BodyTorn, and with the errors of `filing.read` and of the store: nothing was stored then. */
+/** Rejects with ClientDisconnected, and with the errors of `filing.read` and of the store: nothing was stored then. */
 export async function storeRequest(
   around: Surroundings,
   arrival: Arrival,
@@ -67,7 +66,7 @@ async function keep(
     return await commit(around, arrival, filing, began, storing);
   } catch (error) {
     await writer?.abort();
-    const again = await storedBefore(around, arrival.request, error);
+    const again = await storedBefore(around, arrival, error);
     if (!again) throw error;
     return giveReceipt(arrival, filing, again, storing);
   }
@@ -76,12 +75,12 @@ async function keep(
 /** A place in the store for the body; replay may send it as it grows, unless it is `underWay` already. */
 async function begin(
   around: Surroundings,
-  { destination }: Arrival,
+  { destination, signal }: Arrival,
   { head, expected, md5 }: Filing,
   underWay = false,
 ): Promise<FollowedWriter> {
   const { replay, room } = around;
-  const writer = await room.begin(destination, head, expected, { md5, owned: true });
+  const writer = await room.begin(destination, head, expected, { md5, owned: true, signal });
   return new FollowedWriter(writer, expected, {
     follow: (body) =>
       underWay
@@ -129,20 +128,22 @@ async function goThrough(
   try {
     const spool = spools.begin();
     const options = {
-      ...{ egress, destination, head, expected, spool, headLast, behind: patience !== undefined },
+      ...{ egress, destination, head, expected, spool, headLast, background: patience !== undefined },
       trailers: () => request.rawTrailers,
     };
-    const way = parts ? inParts(options, (...of) => replay.deliverNow(...of)) : inOneRequest(options);
-    kept = await cutThrough({ arrival, read, way, spool, patience, store });
+    const upload = parts
+      ? multipartUpload(options, (...of) => replay.deliverNow(...of))
+      : singleUpload(options);
+    kept = await cutThrough({ arrival, read, upload, spool, patience, store });
     if (!kept) return 'cut_through';
-    if (!kept.behind) return await commit(around, arrival, filing, kept.writer, pending(true));
+    if (!kept.background) return await commit(around, arrival, filing, kept.writer, pending(true));
     await pending(false).marked();
-    const left = await leaveBehind(around, kept.writer, kept.behind, request.rawTrailers);
+    const left = await leaveBehind(around, kept.writer, kept.background, request.rawTrailers);
     behind = left.over;
     return await giveReceipt(arrival, filing, left.entry, pending(false));
   } catch (error) {
     await kept?.writer.abort();
-    const again = await storedBefore(around, request, error);
+    const again = await storedBefore(around, arrival, error);
     if (!again) throw error;
     return await giveReceipt(arrival, filing, again, pending(false));
   } finally {
@@ -218,12 +219,12 @@ async function giveReceipt(
 /** The queue died between the commit and the receipt, and the sidecar asks again: it is owed the receipt, not a second entry. */
 export async function storedBefore(
   { store }: Pick<Surroundings, 'store'>,
-  request: IncomingMessage,
+  arrival: Arrival,
   error: unknown,
 ): Promise<Entry | undefined> {
-  const id = requestId(request);
+  const id = requestId(arrival.request);
   if (!id || !(error instanceof LaybyError) || error.code !== 'LAYBY_ENTRY_EXISTS') return undefined;
-  await readBody(request, () => undefined);
+  await readBody(arrival, () => undefined);
   return store.get(id);
 }
 

@@ -42,6 +42,44 @@ t.test('a body may come as slowly as it likes, an answer may not', async (t) => 
     send(t, (request) => void request.resume(), slowly(1, 0), 60),
     { message: /nothing moved/ },
   );
+  await t.rejects(
+    send(t, (request) => void request.resume(), slowly(2, 120), 60),
+    { message: /nothing moved/ },
+    'also after a body that came more slowly than that',
+  );
+  await t.rejects(
+    send(t, () => {}, endless(), 60),
+    { message: /nothing moved/ },
+    'nor may the other side leave the body unread',
+  );
+});
+
+async function* endless(): AsyncGenerator<Buffer> {
+  for (;;) yield Buffer.alloc(100_000);
+}
+
+t.test('a body that breaks off does not look whole, whether it has been answered or not', async (t) => {
+  for (const early of [false, true]) {
+    const { promise: whole, resolve } = Promise.withResolvers<boolean>();
+    async function* torn(): AsyncGenerator<Buffer> {
+      yield Buffer.from('piece');
+      await sleep(50);
+      throw new Error('the store is damaged');
+    }
+    const sent = send(
+      t,
+      (request, response) => {
+        if (early) response.writeHead(200).write('begun');
+        request.on('error', () => resolve(false));
+        request.resume().on('end', () => resolve(true));
+      },
+      torn(),
+      5_000,
+    );
+    if (early) (await sent).on('error', () => {}).resume();
+    else await t.rejects(sent, { message: 'the store is damaged' });
+    t.notOk(await whole, `answered: ${early}`);
+  }
 });
 
 t.test('after an answer the rest of the body is not sent', async (t) => {

@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import { GrowingBody } from '../../src/queue/growing-body.ts';
+import { StreamingBody } from '../../src/queue/streaming-body.ts';
 import { testdir } from '../rig/testdir.ts';
 import { destinationOf, scene } from './scene.ts';
 
@@ -16,7 +16,7 @@ const MIB = 1024 * 1024;
 
 t.test('a body that grows is waited for, and lets its app on when it is asked for more', async (t) => {
   const kept = { bytes: 0, read: async function* () {} };
-  const body = new GrowingBody(kept, undefined);
+  const body = new StreamingBody(kept, undefined);
   const end = new AbortController();
   const reached: number[] = [];
   for (const bytes of [1, 10 * MIB, 30 * MIB])
@@ -32,7 +32,7 @@ t.test('a body that grows is waited for, and lets its app on when it is asked fo
   await grow(30 * MIB);
   const room = body.room();
   t.ok(room, 'nobody asks for more, and none has left');
-  body.took(23 * MIB);
+  body.consumed(23 * MIB);
   await room;
   t.equal(body.length, undefined);
   const never = body.reaches(31 * MIB, end.signal);

@@ -5,7 +5,8 @@ import { type IncomingMessage, request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { preferenceOf } from '../../src/queue/prefer.ts';
-import { Trail } from '../../src/queue/trail.ts';
+import { SpoolTail } from '../../src/queue/spool-tail.ts';
+import { StreamingBody } from '../../src/queue/streaming-body.ts';
 import { testdir } from '../rig/testdir.ts';
 import { destinationOf, scene } from './scene.ts';
 
@@ -21,18 +22,25 @@ t.test('what an app prefers', async (t) => {
     t.same(preferenceOf({ headers: { prefer } } as unknown as IncomingMessage), wanted, `${prefer}`);
 });
 
-t.test('a trail hands on what comes while it keeps up, and reads back what it missed', async (t) => {
+t.test('a tail passes on what comes while it keeps up, and reads back what it missed', async (t) => {
   const written: Buffer[] = [];
   const read: number[] = [];
-  const trail = new Trail(async function* (start) {
-    read.push(start);
-    yield Buffer.concat(written).subarray(start);
-  });
+  const stored = {
+    get bytes() {
+      return Buffer.concat(written).length;
+    },
+    async *read({ start = 0 }) {
+      read.push(start);
+      yield Buffer.concat(written).subarray(start);
+    },
+  };
+  const body = new StreamingBody(stored, undefined);
+  const tail = new SpoolTail(body, new AbortController().signal);
   const push = (text: string) => {
     written.push(Buffer.from(text));
-    trail.push(Buffer.from(text));
+    tail.offer(Buffer.from(text));
   };
-  const pieces = trail[Symbol.asyncIterator]();
+  const pieces = tail[Symbol.asyncIterator]();
   const next = async () => String((await pieces.next()).value);
   const first = next();
   push('one');
@@ -49,10 +57,10 @@ t.test('a trail hands on what comes while it keeps up, and reads back what it mi
   t.equal(await fourth, 'four');
   t.equal(await next(), 'five');
   t.same(read, [3, 15], 'two at once: the second is read back');
-  t.equal(trail.sent, 15);
-  trail.end();
+  t.equal(tail.sent, 15);
+  body.end([]);
   t.ok((await pieces.next()).done);
-  t.equal(trail.sent, 19);
+  t.equal(tail.sent, 19);
 });
 
 const slowScene = async (t: import('tap').Test, store: object = {}) => {

@@ -206,6 +206,45 @@ t.test('many arrivals at once evict for each of them once', async (t) =>
   }),
 );
 
+t.test(
+  'an arrival whose client hangs up waits for no eviction, evicts nothing more and reserves nothing',
+  async (t) =>
+    withStore(t, 16 * MiB, async (store, room, evicted) => {
+      const bulk = destination('bulk', { class: 'bulk' });
+      const evidence = destination('evidence', { class: 'evidence', whenFull: 'evict' });
+      for (let i = 0; i < 12; i++) await arrive(room, bulk, MiB);
+      const first = Promise.withResolvers<void>();
+      const free = Promise.withResolvers<number>();
+      const { makeRoom } = store;
+      store.makeRoom = () => {
+        first.resolve();
+        return free.promise;
+      };
+      const begin = (signal?: AbortSignal) =>
+        room.begin(evidence, newHead({ destination: 'evidence', class: 3 }), 8 * MiB, signal && { signal });
+      const evicting = new AbortController();
+      const waiting = new AbortController();
+      const [one, two] = [begin(evicting.signal), begin(waiting.signal)];
+      await first.promise;
+      waiting.abort(new Error('hung up'));
+      await t.rejects(two, { message: 'hung up' }, 'while it waits for its turn');
+      evicting.abort(new Error('hung up too'));
+      free.resolve(MiB);
+      await t.rejects(one, { message: 'hung up too' }, 'while it evicts');
+      t.same(evicted, []);
+      store.makeRoom = makeRoom;
+      const asked: number[] = [];
+      const { lacking } = store;
+      store.lacking = (more) => {
+        asked.push(more);
+        return lacking.call(store, more);
+      };
+      await (await begin()).abort();
+      t.equal(asked[0], 8 * MiB, 'nothing else is let in');
+      t.ok(evicted.length > 0);
+    }),
+);
+
 t.test('survivors among the evicted are moved, whole', async (t) =>
   withStore(t, 32 * MiB, async (store, room, evicted) => {
     const bulk = destination('bulk', { class: 'bulk' });

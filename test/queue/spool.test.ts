@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { type Spool, Spools } from '../../src/queue/spool.ts';
+import { DiskSpools } from '../../src/queue/disk-spool.ts';
+import type { Spool } from '../../src/queue/spool.ts';
 import { testdir } from '../rig/testdir.ts';
 
 const write = async (spool: Spool, body: Buffer): Promise<void> => {
@@ -30,7 +31,7 @@ const openIn = (dir: string): string[] =>
 for (const encrypted of [false, true])
   t.test(`what was written is read, ${encrypted ? 'encrypted' : 'plain'}, at any moment`, async (t) => {
     const dir = join(testdir(t), 'spool');
-    const spool = new Spools({ dir, encrypted }).begin();
+    const spool = new DiskSpools({ dir, encrypted }).begin();
     const body = randomBytes(3_000_000);
     await write(spool, body.subarray(0, 1_111_111));
     t.ok((await contentOf(spool)).equals(body.subarray(0, 1_111_111)), 'in the middle');
@@ -51,7 +52,7 @@ for (const encrypted of [false, true])
 
 t.test('a small body never meets the disk', async (t) => {
   const dir = join(testdir(t), 'spool');
-  const spool = new Spools({ dir, encrypted: false }).begin();
+  const spool = new DiskSpools({ dir, encrypted: false }).begin();
   await write(spool, randomBytes(60_000));
   t.throws(() => readdirSync(dir), { code: 'ENOENT' });
   await spool.close();
@@ -59,7 +60,7 @@ t.test('a small body never meets the disk', async (t) => {
 
 t.test('a disk without room above the reserve is told when the body is wanted, and not before', async (t) => {
   const dir = join(testdir(t), 'spool');
-  const spool = new Spools({ dir, encrypted: false, reserve: Number.MAX_SAFE_INTEGER }).begin();
+  const spool = new DiskSpools({ dir, encrypted: false, reserve: Number.MAX_SAFE_INTEGER }).begin();
   await write(spool, randomBytes(1_000_000));
   await t.rejects(contentOf(spool), { code: 'LAYBY_STORE_FULL' });
   await spool.close();

@@ -1,7 +1,8 @@
 // Spools of the queue in a simulation: their files are buffers, and each operation takes the time of the simulated disk.
 
 import type { FileHandle } from 'node:fs/promises';
-import { Spool, Spools } from '../../src/queue/spool.ts';
+import { DiskSpool } from '../../src/queue/disk-spool.ts';
+import type { Spool, Spools } from '../../src/queue/spool.ts';
 
 /** As in spool.ts. */
 const BLOCK = 1024 * 1024;
@@ -39,20 +40,19 @@ class MemoryFile {
   }
 }
 
-export class MemorySpools extends Spools {
+export class MemorySpools implements Spools {
   readonly #memory: MemorySpoolsOptions;
   /** Spools that are open. */
   open = 0;
 
   constructor(options: MemorySpoolsOptions) {
-    super({ dir: '/nowhere', encrypted: false });
     this.#memory = options;
   }
 
-  override begin(): Spool {
+  begin(): Spool {
     const { disk, takes = () => true } = this.#memory;
     this.open++;
-    return new Spool({
+    return new DiskSpool({
       encrypted: false,
       block: () => Math.min(BLOCK, Math.max(SMALLEST_BLOCK, GATHERED / this.open)),
       file: async () => {

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import t from 'tap';
-import { BodyTorn, readBody } from '../../src/queue/body.ts';
+import { ClientDisconnected, clientSignal } from '../../src/queue/client-signal.ts';
+import { readBody } from '../../src/queue/read-body.ts';
 import { request, type SimulatedCall } from './requests.ts';
 import { Simulation } from './scheduler.ts';
 
@@ -20,7 +21,8 @@ const headers = ['Host', 'cam.example', 'X-Twice', 'a', 'x-twice', 'b'];
 /** Answers with what it read. */
 const echo = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
   const pieces: Buffer[] = [];
-  await readBody(request, (piece) => {
+  const signal = clientSignal(request, response);
+  await readBody({ request, response, signal }, (piece) => {
     pieces.push(piece);
     return new Promise((resolve) => setTimeout(resolve, 1));
   });
@@ -68,13 +70,14 @@ t.test(
       let closed = 0;
       const serve = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
         response.on('close', () => closed++);
-        await readBody(request, () => undefined).catch((error) => errors.push(error));
+        const signal = clientSignal(request, response);
+        await readBody({ request, response, signal }, () => undefined).catch((error) => errors.push(error));
       };
       const body = randomBytes(100_000);
       const options = { method: 'PUT', path: '/', headers, body };
       const torn = request(simulation, serve, { ...options, hangUpAfter: 50_000 });
       await simulation.run(() => torn.ended && closed === 1);
-      t.ok(errors[0] instanceof BodyTorn);
+      t.ok(errors[0] instanceof ClientDisconnected);
       t.equal(torn.answer, undefined);
       t.equal(torn.sent, 50_000);
       const waits = request(simulation, serve, options);

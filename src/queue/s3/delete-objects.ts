@@ -25,20 +25,21 @@ const KEPT = [
 
 export async function deleteObjects(around: Surroundings, arrival: S3Arrival): Promise<Outcome> {
   const { backlog, room, ledgers } = around;
-  const { request, response, destination, failedOver } = arrival;
-  const body = await wholeBody(await payloadOf(request, { kept: [], length: arrival.expected }), LIST_BYTES);
+  const { response, destination, failedOver, signal } = arrival;
+  const body = await wholeBody(await payloadOf(arrival, { kept: [], length: arrival.expected }), LIST_BYTES);
   const { quiet, deletions } = deletionsIn(body);
   const heads = deletions.map((deletion) => headFor(arrival, deletion));
   const storing = backlog.storing(destination.name, failedOver);
   const stored = heads.map(({ orderKey }) => ledgers.of(destination.name).gate.commit(orderKey));
   try {
     await storing.marked();
-    await Promise.all(
-      heads.map(async (head) => {
-        const writer = await room.begin(destination, head, 0);
-        await writer.commit();
-      }),
-    );
+    const commits = heads.map(async (head) => {
+      const writer = await room.begin(destination, head, 0, { signal });
+      await writer.commit();
+    });
+    // Also where one of them fails: the others are being stored until they are settled.
+    await Promise.allSettled(commits);
+    await Promise.all(commits);
     await storing.held();
   } finally {
     for (const over of stored) over();

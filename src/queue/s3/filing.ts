@@ -26,7 +26,7 @@ export const filingOf = async (
   arrival: S3Arrival,
 ): Promise<Filing & { payload: Payload }> => {
   const head = headOf(arrival);
-  const payload = await payloadOf(arrival.request, {
+  const payload = await payloadOf(arrival, {
     kept: head.headers,
     length: arrival.expected,
     ofAnother: arrival.s3.operation === 'CompleteMultipartUpload',

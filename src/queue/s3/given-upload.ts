@@ -36,7 +36,7 @@ export async function completeGiven(around: Surroundings, arrival: S3Arrival): P
     ...filing,
     head: { ...filing.head, orderKey: partKey(filing.head.orderKey, arrival) },
     expected: body.length,
-    read: async (take) => void (await take(body)),
+    read: async (onChunk) => void (await onChunk(body)),
     online: mayPass(around, { ...arrival, expected: body.length }) && !waits(around, arrival),
     committing: (commit) => commitWrite(around, arrival, filing.head.id, commit),
     receipt: (response, entry) =>

@@ -62,6 +62,7 @@ const pageOf = async (
   destination: Destination,
   bucket: string,
   query: { prefix: string; delimiter: string; after: string; limit: number },
+  signal: AbortSignal,
 ): Promise<Page> => {
   const { prefix, delimiter, after, limit } = query;
   const first = new FirstRows(limit);
@@ -71,6 +72,7 @@ const pageOf = async (
     Buffer.compare(Buffer.from(key), marker) <= 0 ||
     (delimiter !== '' && after.endsWith(delimiter) && key.startsWith(after));
   for await (const { entry, request, effect } of allWaiting(store, destination)) {
+    signal.throwIfAborted();
     if (effect === 'none' || request.bucket !== bucket) continue;
     const key = spoken(request.key);
     if (!key.startsWith(prefix) || (after !== '' && passed(key))) continue;
@@ -96,11 +98,12 @@ const numberOf = (text: string | undefined): number => {
   return Math.min(MOST_KEYS, Number(text));
 };
 
-/** The XML of the answer. Rejects with S3Refused. */
+/** The XML of the answer. Rejects with S3Refused, and with the signal's reason. */
 export const listing = async (
   store: Store,
   destination: Destination,
   { operation, bucket, query }: S3Request,
+  signal: AbortSignal,
 ): Promise<string> => {
   const two = operation === 'ListObjectsV2';
   const prefix = query.get('prefix') ?? '';
@@ -115,7 +118,7 @@ export const listing = async (
   const { objects, prefixes, next } =
     limit === 0
       ? { objects: [], prefixes: [], next: undefined }
-      : await pageOf(store, destination, bucket, { prefix, delimiter, after, limit });
+      : await pageOf(store, destination, bucket, { prefix, delimiter, after, limit }, signal);
   return [
     `<ListBucketResult xmlns="${NAMESPACE}">`,
     element('Name', bucket),

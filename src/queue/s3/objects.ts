@@ -6,7 +6,7 @@ import { ANSWER_HEADER, ENTRY_HEADER, PENDING } from '../../wire/names.ts';
 import type { Arrival } from '../arrival.ts';
 import { rangeOf, verdictOn } from '../conditions.ts';
 import { etagOf } from '../stored-answer.ts';
-import { sendPieces } from '../stored-body.ts';
+import { type BegunChunks, streamResponse, withFirstChunk } from '../stream-response.ts';
 import { preconditionFailed, refuse } from './answer.ts';
 import { CHECKSUM } from './checksums.ts';
 
@@ -21,7 +21,7 @@ const OVERRIDE =
 /** false: the entry has left meanwhile, and nothing was said yet. Rejects with S3Refused, and with the store's errors. */
 export async function sendObject(
   store: Store,
-  { request, response }: Arrival,
+  { request, response, signal }: Arrival,
   query: ReadonlyMap<string, string>,
   entry: Entry,
 ): Promise<boolean> {
@@ -43,16 +43,16 @@ export async function sendObject(
   const { start, end } = range === 'all' ? { start: 0, end: entry.bytes } : range;
   headers['Content-Length'] = String(end - start);
   if (range !== 'all') headers['Content-Range'] = `bytes ${start}-${end - 1}/${entry.bytes}`;
-  const pieces = store.read(entry, { start, end })[Symbol.asyncIterator]();
-  let first: IteratorResult<Buffer> | undefined;
+  let chunks: BegunChunks | undefined;
   try {
-    if (request.method !== 'HEAD') first = await pieces.next();
+    if (request.method !== 'HEAD') chunks = await withFirstChunk(store.read(entry, { start, end }));
   } catch (error) {
     if (error instanceof LaybyError && error.code === 'LAYBY_ENTRY_UNKNOWN') return false;
     throw error;
   }
   response.writeHead(range === 'all' ? 200 : 206, headers);
-  await sendPieces(response, pieces, first);
+  if (chunks) await streamResponse(response, chunks, signal);
+  else response.end();
   return true;
 }
 

@@ -162,18 +162,19 @@ const isKnown = async ({ store }: Surroundings, id: string): Promise<boolean> =>
 /** Stores what does not wait: nothing is held for it. */
 const stage = async (
   around: Surroundings,
-  { request, destination }: S3Arrival,
+  arrival: S3Arrival,
   { head, expected, read }: Pick<Filing, 'head' | 'expected' | 'read'>,
 ): Promise<Entry> => {
+  const { destination, signal } = arrival;
   let writer: EntryWriter | undefined;
   try {
-    writer = await around.room.begin(destination, head, expected, { md5: true, owned: true });
+    writer = await around.room.begin(destination, head, expected, { md5: true, owned: true, signal });
     const spool = writer;
     await read((piece) => spool.write(piece));
     return await writer.commit();
   } catch (error) {
     await writer?.abort();
-    const again = await storedBefore(around, request, error);
+    const again = await storedBefore(around, arrival, error);
     if (!again) throw error;
     return again;
   }

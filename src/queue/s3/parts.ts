@@ -73,7 +73,7 @@ const invalidPart = () =>
 export const assembled = async (
   store: Store,
   upload: Upload,
-  { request }: S3Arrival,
+  { request, signal }: S3Arrival,
   named: readonly PartNamed[],
 ): Promise<{ ids: string[]; headers: string[] }> => {
   const there = await partsOf(store, upload);
@@ -100,7 +100,7 @@ export const assembled = async (
       "The provided 'x-amz-mp-object-size' header value does not match what was computed.",
     );
   const ofWhole = fullChecksum(request.headers);
-  if (ofWhole) await verifyWhole(store, parts, ofWhole);
+  if (ofWhole) await verifyWhole(store, parts, ofWhole, signal);
   return { ids: parts.map(({ id }) => id), headers: headersOf(upload.created, request.headers, ofWhole) };
 };
 
@@ -111,12 +111,20 @@ const fullChecksum = (headers: IncomingHttpHeaders): [name: string, value: strin
   return undefined;
 };
 
-const verifyWhole = async (store: Store, parts: Part[], [name, value]: [string, string]): Promise<void> => {
+const verifyWhole = async (
+  store: Store,
+  parts: Part[],
+  [name, value]: [string, string],
+  signal: AbortSignal,
+): Promise<void> => {
   const sums = await Checksums.of({ [name]: value });
   for (const { id } of parts) {
     const entry = await store.get(id);
     if (!entry) throw invalidPart();
-    for await (const piece of store.read(entry)) sums.update(piece);
+    for await (const piece of store.read(entry)) {
+      signal.throwIfAborted();
+      sums.update(piece);
+    }
   }
   sums.verify();
 };

@@ -2,7 +2,7 @@
 // the headers that go with it when the framing is gone.
 
 import type { IncomingMessage } from 'node:http';
-import { type ReadBody, readBody, type Take } from '../body.ts';
+import { type BodyOf, type OnChunk, type ReadBody, readBody } from '../read-body.ts';
 import { refuse } from './answer.ts';
 import { AwsChunked, malformedTrailer } from './aws-chunked.ts';
 import { CHECKSUM, Checksums } from './checksums.ts';
@@ -14,8 +14,8 @@ export interface Payload {
   checksumBehind: boolean;
   /** The headers to be stored; complete when `read` has resolved. */
   headers: string[];
-  /** Calls `take` for each piece. The last one only when everything is verified, so that what is passed on is never whole at
-   *  the other side where it is wrong. Rejects with S3Refused, BodyTorn, or what `take` rejected with. */
+  /** Calls `onChunk` for each chunk. The last one only when everything is verified, so that what is passed on is never whole at
+   *  the other side where it is wrong. Rejects with S3Refused, ClientDisconnected, or what `onChunk` rejected with. */
   read: ReadBody;
 }
 
@@ -46,10 +46,11 @@ export interface PayloadOptions {
 
 /** Rejects with S3Refused. */
 export const payloadOf = async (
-  request: IncomingMessage,
+  client: BodyOf,
   { kept, length, ofAnother = false }: PayloadOptions,
 ): Promise<Payload> => {
-  if (isFramed(request)) return framed(request, kept);
+  const { request } = client;
+  if (isFramed(request)) return framed(client, kept);
   const { 'content-md5': md5, 'x-amz-content-sha256': sha256 } = request.headers;
   const given = ofAnother
     ? {
@@ -63,10 +64,10 @@ export const payloadOf = async (
     checksumBehind: false,
     headers: kept,
     read: checksums.none
-      ? (take) => readBody(request, take)
-      : async (take) => {
-          const last = new LastPiece(take);
-          await readBody(request, (piece) => {
+      ? (onChunk) => readBody(client, onChunk)
+      : async (onChunk) => {
+          const last = new LastPiece(onChunk);
+          await readBody(client, (piece) => {
             checksums.update(piece);
             return last.push(piece);
           });
@@ -92,8 +93,8 @@ export const wholeBody = async ({ read }: Payload, limit: number): Promise<Buffe
   return Buffer.concat(pieces);
 };
 
-const framed = async (request: IncomingMessage, kept: string[]): Promise<Payload> => {
-  const { headers } = request;
+const framed = async (client: BodyOf, kept: string[]): Promise<Payload> => {
+  const { headers } = client.request;
   const announced = tokens(String(headers['x-amz-trailer'] ?? '')).map((name) => name.toLowerCase());
   const checksums = await Checksums.of(headers, announced);
   const expected = decodedLength(headers['x-amz-decoded-content-length']);
@@ -103,11 +104,11 @@ const framed = async (request: IncomingMessage, kept: string[]): Promise<Payload
     expected,
     checksumBehind,
     headers: unframed,
-    async read(take) {
+    async read(onChunk) {
       const frames = new AwsChunked();
-      const last = new LastPiece(take);
+      const last = new LastPiece(onChunk);
       let bytes = 0;
-      await readBody(request, (piece) =>
+      await readBody(client, (piece) =>
         inTurn(frames.take(piece), (payload) => {
           bytes += payload.length;
           if (expected !== undefined && bytes > expected) throw wrongLength();
@@ -166,30 +167,30 @@ const withoutFraming = (
 
 /** Holds one piece back. */
 class LastPiece {
-  readonly #take: Take;
+  readonly #onChunk: OnChunk;
   #held: Buffer | undefined;
 
-  constructor(take: Take) {
-    this.#take = take;
+  constructor(onChunk: OnChunk) {
+    this.#onChunk = onChunk;
   }
 
   push(piece: Buffer): Promise<unknown> | undefined {
     const before = this.#held;
     this.#held = piece;
-    return before && this.#take(before);
+    return before && this.#onChunk(before);
   }
 
   async flush(): Promise<void> {
-    if (this.#held) await this.#take(this.#held);
+    if (this.#held) await this.#onChunk(this.#held);
   }
 }
 
 /** Takes piece by piece, waiting only where it is asked to. Rejects with what was thrown. */
-const inTurn = (pieces: Iterator<Buffer>, take: Take): Promise<unknown> | undefined => {
+const inTurn = (pieces: Iterator<Buffer>, onChunk: OnChunk): Promise<unknown> | undefined => {
   try {
     for (let next = pieces.next(); !next.done; next = pieces.next()) {
-      const taken = take(next.value);
-      if (taken) return taken.then(() => inTurn(pieces, take));
+      const taken = onChunk(next.value);
+      if (taken) return taken.then(() => inTurn(pieces, onChunk));
     }
     return undefined;
   } catch (error) {

@@ -7,8 +7,8 @@ import { pathStyle } from '../../policy/bucket.ts';
 import { LaybyError, messageOf } from '../../telemetry/error.ts';
 import { ANSWER_HEADER, PENDING } from '../../wire/names.ts';
 import type { Arrival, Outcome, Surroundings } from '../arrival.ts';
-import { BodyTorn } from '../body.ts';
-import { passOn } from '../pass-on.ts';
+import { ClientDisconnected } from '../client-signal.ts';
+import { proxyRequest } from '../proxy-request.ts';
 import { speaksS3 } from '../receipts/receipt.ts';
 import { mayPass, storeRequest } from '../storing.ts';
 import { element, NAMESPACE, newRequestId, type Refusal, S3Refused, sendS3Error, sendXml } from './answer.ts';
@@ -27,7 +27,7 @@ export const isS3 = ({ destination, request }: Arrival): boolean =>
   destination.upstream.sign?.aws.service === 's3' ||
   (/^(s3|auto)$/.test(destination.store.receipt) && speaksS3(request, destination));
 
-/** Rejects with BodyTorn alone, and where an answer has begun. */
+/** Rejects with ClientDisconnected alone, and where an answer has begun. */
 export async function serveS3(around: Surroundings, arrival: Arrival): Promise<Outcome> {
   const { request, response, destination } = arrival;
   const method = request.method ?? '';
@@ -42,7 +42,7 @@ export async function serveS3(around: Surroundings, arrival: Arrival): Promise<O
     const judged = path === arrival.path ? {} : { judgedPath: arrival.path.split('?', 1)[0]! };
     return await serve(around, { ...arrival, ...judged, path, url, s3 });
   } catch (error) {
-    if (error instanceof BodyTorn || response.headersSent) throw error;
+    if (error instanceof ClientDisconnected || response.headersSent) throw error;
     // What is left of the body is not wanted: the connection goes with it.
     response.shouldKeepAlive = request.complete;
     const refusal = refusalOf(error);
@@ -102,7 +102,7 @@ async function store(around: Surroundings, arrival: S3Arrival): Promise<Outcome>
 /** S3 gives the id where it can be asked. */
 async function create(around: Surroundings, arrival: S3Arrival): Promise<Outcome> {
   const ask = mayPass(around, arrival) && !waits(around, arrival);
-  if (ask && (await passOn(around.egress, arrival)) === 'answered') return 'cut_through';
+  if (ask && (await proxyRequest(around.egress, arrival)) === 'answered') return 'cut_through';
   return createUpload(around, arrival);
 }
 
@@ -124,17 +124,17 @@ async function read(around: Surroundings, arrival: S3Arrival): Promise<Outcome> 
 }
 
 async function list(around: Surroundings, arrival: S3Arrival): Promise<Outcome> {
-  const { s3, destination, response } = arrival;
+  const { s3, destination, response, signal } = arrival;
   if (reachable(around, arrival) && !waits(around, arrival)) return onlyThere(around, arrival);
   arrival.request.resume();
-  const xml = await listing(around.store, destination, s3);
+  const xml = await listing(around.store, destination, s3, signal);
   sendXml(response, 200, xml, { 'x-amz-request-id': newRequestId(), [ANSWER_HEADER]: PENDING });
   return 'read';
 }
 
 async function bucket(around: Surroundings, arrival: S3Arrival): Promise<Outcome> {
   const { s3, destination, response } = arrival;
-  if (reachable(around, arrival) && (await passOn(around.egress, arrival)) === 'answered')
+  if (reachable(around, arrival) && (await proxyRequest(around.egress, arrival)) === 'answered')
     return 'cut_through';
   arrival.request.resume();
   const region = destination.upstream.sign?.aws.region ?? 'us-east-1';
@@ -157,7 +157,7 @@ async function onlyThere(around: Surroundings, arrival: S3Arrival): Promise<Outc
   const { request, destination, s3 } = arrival;
   const reads = request.method === 'GET' || request.method === 'HEAD';
   const free = !isOwn(arrival) && reachable(around, arrival) && (reads || !waits(around, arrival));
-  if (free && (await passOn(around.egress, arrival)) === 'answered') return 'cut_through';
+  if (free && (await proxyRequest(around.egress, arrival)) === 'answered') return 'cut_through';
   request.resume();
   throw unavailable(
     `Layby has no link to ${destination.name}, or older requests wait, and ${s3.operation === 'Other' ? 'this request' : s3.operation} is not one that it can answer or store. Please try again.`,

@@ -1,4 +1,4 @@
-// One request on its way out while its app is still there.
+// One request on its way out while its client is still there.
 
 import type { Answer, Egress, OutgoingBody } from '../egress/egress.ts';
 import { towards } from '../policy/in-force.ts';
@@ -6,28 +6,28 @@ import type { Destination } from '../policy/policy.ts';
 import type { EntryHead } from '../store/store.ts';
 
 /** The destination's answer, or why there is none. */
-export type Sent = Answer | { broken: string };
+export type UpstreamResult = Answer | { broken: string };
 
-export class Upload {
+export class UpstreamRequest {
   readonly #abort = new AbortController();
   /** Never rejects. */
-  readonly sent: Promise<Sent>;
+  readonly sent: Promise<UpstreamResult>;
   /** The same, as far as it is known now. */
-  now: Sent | undefined;
+  now: UpstreamResult | undefined;
 
   /** `ready`: not before the head is whole. */
   constructor(
-    egress: Egress,
+    egress: Pick<Egress, 'send'>,
     destination: Destination,
     head: EntryHead,
     body: OutgoingBody,
     ready?: Promise<void>,
   ) {
-    const to = towards(destination, head.id);
+    const upstream = towards(destination, head.id);
     const options = { signal: this.#abort.signal, impatient: true };
-    const send = () => egress.send(to, head, body, options);
+    const send = () => egress.send(upstream, head, body, options);
     this.sent = (ready ? ready.then(send) : send()).then(
-      (answer): Sent => {
+      (answer): UpstreamResult => {
         if (answer.noLink === undefined) return answer;
         answer.body.resume().on('error', () => {});
         return { broken: `no link (${answer.noLink})` };
@@ -39,7 +39,8 @@ export class Upload {
     });
   }
 
-  /** Cuts the connection to the egress listener: what was sent does not look whole to anybody. */
+  /** Cuts the connection to the egress listener: what was sent does not look whole to anybody, and a response that has begun is
+   *  destroyed. */
   abort(): void {
     this.#abort.abort();
   }
