@@ -21,7 +21,6 @@ import { DiskSpools } from './disk-spool.ts';
 import { queueMetrics } from './metrics.ts';
 import { QueueCore } from './queue-core.ts';
 
-
 export interface QueueOptions {
   /** The store and the last policy are kept here. */
   dir: string;

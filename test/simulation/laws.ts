@@ -42,7 +42,9 @@ export function checkLaws(
     if (id === undefined || dropped || had.has(version)) continue;
     const state = states.get(id);
     if (state !== 'dead' && state !== 'quarantined')
-      problems.push(`law 2: ${version} (${id}) has a receipt and is neither delivered nor kept, but ${state}`);
+      problems.push(
+        `law 2: ${version} (${id}) has a receipt and is neither delivered nor kept, but ${state}`,
+      );
   }
   return [...problems, ...checkOrder(told, had)];
 }

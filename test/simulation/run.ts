@@ -1,4 +1,5 @@
-// Runs seeds of the simulation in this process: `node test/simulation/run.ts FIRST COUNT [STEP]`. Prints what fails, with its seed.
+// Runs seeds of the simulation in this process: `node test/simulation/run.ts FIRST COUNT [STEP]`. Prints what fails, with its seed;
+// LAYBY_TRACE=N prints the last N lines of its trace, LAYBY_FIRST=1 ends with the first failure.
 
 import { runSeed } from './workload.ts';
 
@@ -9,7 +10,10 @@ for (let n = 0; n < count; n++) {
   const seed = first + n * step;
   total.seeds += 1;
   try {
-    const { events, told, receipts, deliveries, restarts } = await runSeed(seed, process.env.LAYBY_TRACE ? { trace: Number(process.env.LAYBY_TRACE) } : {});
+    const { events, told, receipts, deliveries, restarts } = await runSeed(
+      seed,
+      process.env.LAYBY_TRACE ? { trace: Number(process.env.LAYBY_TRACE) } : {},
+    );
     total.events += events;
     total.told += told;
     total.receipts += receipts;
@@ -17,6 +21,7 @@ for (let n = 0; n < count; n++) {
     total.restarts += restarts;
   } catch (error) {
     total.failed += 1;
+    if (process.env.LAYBY_FIRST) n = count;
     console.log(`seed ${seed} failed: node test/simulation/run.ts ${seed}`);
     console.log(count === 1 ? error : String(error).split('\n').slice(0, 4).join('\n'));
   }

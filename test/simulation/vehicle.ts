@@ -2,9 +2,9 @@
 // simulated disk and one simulated network. Queue (queue-core.ts) and control plane (edge.ts, hold.ts) are the real ones; a model are the
 // sidecar, which does what the routes make Envoy do, and the transports between them.
 
+import { Edge } from '../../src/control-plane/edge.ts';
 import type { Egress as EgressType } from '../../src/egress/egress.ts';
 import { Egress } from '../../src/egress/egress.ts';
-import { Edge } from '../../src/control-plane/edge.ts';
 import type { LinkState } from '../../src/link/state.ts';
 import { destinationFor } from '../../src/policy/match.ts';
 import type { Destination, Policy } from '../../src/policy/policy.ts';
@@ -15,16 +15,16 @@ import { DeliveryLedgers } from '../../src/replay/delivery-ledgers.ts';
 import type { Hurried } from '../../src/replay/hurried.ts';
 import type { EntryHead } from '../../src/store/store.ts';
 import type { Logger } from '../../src/telemetry/log.ts';
-import type { EdgeState, QueueReport } from '../../src/wire/edge-service.ts';
 import type { DurableFile } from '../../src/wire/durable-file.ts';
+import type { EdgeState, QueueReport } from '../../src/wire/edge-service.ts';
 import { NO_OVERRIDES } from '../../src/wire/link-memory.ts';
 import { HOST_HEADER, REQUEST_HEADER } from '../../src/wire/names.ts';
 import { PendingLanes, readPendingLanes } from '../../src/wire/pending-lanes.ts';
+import { MemorySpools } from './memory-spools.ts';
 import { MemoryStore, type StoreFaults } from './memory-store.ts';
 import type { SimulatedNetwork } from './network.ts';
 import { request, type SimulatedCall } from './requests.ts';
 import type { Simulation } from './scheduler.ts';
-import { MemorySpools } from './memory-spools.ts';
 
 /** Of one way between two processes of the machine, ms. */
 const LOCAL = [0.05, 3] as const;
@@ -154,9 +154,16 @@ const noLog = (simulation: Simulation, isAlive: () => boolean): Logger => {
     (level: string) =>
     (fields: unknown, message?: string): void => {
       if (isAlive())
-        simulation.note(`${level} ${message ?? ''} ${typeof fields === 'string' ? fields : JSON.stringify(fields)}`);
+        simulation.note(
+          `${level} ${message ?? ''} ${typeof fields === 'string' ? fields : JSON.stringify(fields)}`,
+        );
     };
-  return { info: note('info'), warn: note('warn'), error: note('error'), debug: () => {} } as unknown as Logger;
+  return {
+    info: note('info'),
+    warn: note('warn'),
+    error: note('error'),
+    debug: () => {},
+  } as unknown as Logger;
 };
 
 export class Vehicle {
@@ -174,6 +181,8 @@ export class Vehicle {
   readonly #lanesText: { text: string | undefined } = { text: undefined };
   #lastGood: Policy | undefined;
   #ids = 0;
+  /** How often a lane was read. */
+  listings = 0;
 
   constructor({ simulation, network, policy, faults }: VehicleOptions) {
     this.simulation = simulation;
@@ -209,6 +218,11 @@ export class Vehicle {
     };
     const store = new MemoryStore(options, this.#disk);
     this.#store = store;
+    const list = store.list.bind(store);
+    store.list = (of) => {
+      if (of?.destination !== undefined) this.listings += 1;
+      return list(of);
+    };
     ledgers.follow(store);
     const log = noLog(this.simulation, isAlive);
     const queue: QueueProcess = {
@@ -240,7 +254,10 @@ export class Vehicle {
         },
       },
       // Overrides are not part of this simulation.
-      remembered: () => ({ ...NO_OVERRIDES, network: { kind: '', interface: '', metered: false, roaming: false } }),
+      remembered: () => ({
+        ...NO_OVERRIDES,
+        network: { kind: '', interface: '', metered: false, roaming: false },
+      }),
       counters: { request: () => {}, replayed: () => {} },
     });
     await queue.core.start();
@@ -314,9 +331,11 @@ export class Vehicle {
     const ordered = () => {
       let last = Promise.resolve();
       return (what: string, run: () => void): void => {
-        last = last.then(() => this.#local(what)).then(() => {
-          if (open && queue.alive) run();
-        });
+        last = last
+          .then(() => this.#local(what))
+          .then(() => {
+            if (open && queue.alive) run();
+          });
       };
     };
     const up = ordered();
@@ -326,7 +345,9 @@ export class Vehicle {
       const { control } = this;
       if (!control?.alive) return end();
       this.#ends.set(control, [...(this.#ends.get(control) ?? []), end]);
-      attached = control.edge.attach((state) => down('edge state', () => control.alive && listeners.data?.(state)));
+      attached = control.edge.attach((state) =>
+        down('edge state', () => control.alive && listeners.data?.(state)),
+      );
       for (const report of reports.splice(0)) attached.report(report);
     });
     return {
@@ -372,11 +393,16 @@ export class Vehicle {
       },
       settled: (_: string, ms: number) => this.#settled(control, ms),
     };
-    control.edge = new Edge(snapshots, sidecars as never, noLog(this.simulation, () => control.alive));
+    control.edge = new Edge(
+      snapshots,
+      sidecars as never,
+      noLog(this.simulation, () => control.alive),
+    );
     const served = performance.now();
     control.edge.sidecarsBack = async () => {
       const left = served + 2_000 - performance.now();
-      if (left > 0 && this.sidecar?.control !== control) await this.#until(() => this.sidecar?.control === control, left);
+      if (left > 0 && this.sidecar?.control !== control)
+        await this.#until(() => this.sidecar?.control === control, left);
     };
     control.edge.linksOf = () => this.links;
     control.edge.setNetwork(undefined);
@@ -385,11 +411,11 @@ export class Vehicle {
     control.edge.setLinks(this.links);
   }
 
-  async #until(met: () => boolean, ms: number): Promise<boolean> {
+  async #until(met: () => boolean, ms: number, every = 5): Promise<boolean> {
     const end = performance.now() + ms;
     while (!met()) {
       if (performance.now() >= end) return false;
-      await this.simulation.delay('poll', 1, 5);
+      await this.simulation.delay('poll', 1, every);
     }
     return true;
   }
@@ -411,7 +437,9 @@ export class Vehicle {
     if (this.sidecar?.control === control) this.sidecar.control = undefined;
     for (const end of this.#ends.get(control) ?? []) end();
     this.#ends.delete(control);
-    this.simulation.schedule('sidecar notices', this.simulation.between(1, 100), () => this.#wakeSubscriptions());
+    this.simulation.schedule('sidecar notices', this.simulation.between(1, 100), () =>
+      this.#wakeSubscriptions(),
+    );
   }
 
   setPolicy(policy: Policy): void {
@@ -530,10 +558,15 @@ export class Vehicle {
     try {
       const outgoing = { pieces: pieces(), bytes: body.length };
       const answer = await this.network.send(destination, head, outgoing, { signal: end.signal });
-      answer.body.on("error", () => {}).resume();
+      answer.body.on('error', () => {}).resume();
       if (answer.noLink !== undefined) return undefined;
       if (gone || !sidecar.alive) return { headers: [], by: 'nobody', endedAt: performance.now() };
-      return { status: answer.status, headers: answer.headers, by: 'destination', endedAt: performance.now() };
+      return {
+        status: answer.status,
+        headers: answer.headers,
+        by: 'destination',
+        endedAt: performance.now(),
+      };
     } catch {
       return gone ? { headers: [], by: 'nobody', endedAt: performance.now() } : undefined;
     }
@@ -567,7 +600,7 @@ export class Vehicle {
         gone = true;
         served.hangUp();
       });
-      await this.#until(() => served.ended || !sidecar.alive, 3_600_000);
+      await this.#until(() => served.ended || !sidecar.alive, 3_600_000, 20);
       if (!sidecar.alive) served.hangUp();
       queue.calls.delete(served);
       const { answer } = served;
@@ -595,4 +628,3 @@ const forcedEntries = (): Hurried => {
     close: async () => {},
   } as unknown as Hurried;
 };
-

@@ -3,8 +3,9 @@
 
 import type { Destination, Policy } from '../../src/policy/policy.ts';
 import { policyVersion } from '../../src/policy/version.ts';
-import { destinationOf } from '../queue/scene.ts';
+import type { Entry } from '../../src/store/store.ts';
 import { messageOf } from '../../src/telemetry/error.ts';
+import { destinationOf } from '../queue/scene.ts';
 import { checkLaws, type Told } from './laws.ts';
 import { randomFaults } from './memory-store.ts';
 import { answers, type Behaviour, DOWN, SimulatedNetwork, UP } from './network.ts';
@@ -60,7 +61,10 @@ const policyOf = (all: Destination[]): Policy => ({
   destinations: all,
 });
 
-export async function runSeed(seed: number, { calls = 80, trace = 200 }: SeedOptions = {}): Promise<SeedResult> {
+export async function runSeed(
+  seed: number,
+  { calls = 60, trace = 200 }: SeedOptions = {},
+): Promise<SeedResult> {
   const simulation = new Simulation({ seed, trace, endless: { events: 60_000, withinMs: 1_000 } });
   simulation.install();
   try {
@@ -114,7 +118,11 @@ class Workload {
       () => UP,
       () => answers(oneOf([200, 503, 404])),
       () => ({ kind: 'break', afterBytes: between(0, 600) }),
-      () => ({ kind: 'answer', reply: { status: 200, body: 'x'.repeat(between(0, 500)) }, bodyBreaks: fault(0.3) }),
+      () => ({
+        kind: 'answer',
+        reply: { status: 200, body: 'x'.repeat(between(0, 500)) },
+        bodyBreaks: fault(0.3),
+      }),
       () => ({ kind: 'answer', reply: { status: 200 }, lost: oneOf(['reset', 'flag'] as const) }),
     ])();
   }
@@ -167,8 +175,18 @@ class Workload {
     while (left.calls > 0) {
       left.calls -= 1;
       await simulation.delay('app thinks', 1, simulation.oneOf([20, 500, 5_000]));
-      await this.#call(resource);
+      if (simulation.fault(0.08)) await this.#burst(resource);
+      else await this.#call(resource);
     }
+  }
+
+  /** Many at once: a lane of some length. */
+  async #burst(resource: { name: string; host: string; path: string }): Promise<void> {
+    const calls = Array.from({ length: this.#simulation.between(5, 40) }, async (_, n) => {
+      await this.#simulation.delay('burst', 0, 200);
+      await this.#call({ ...resource, path: n % 3 === 0 ? resource.path : `${resource.path}-${n}` });
+    });
+    await Promise.all(calls);
   }
 
   async #call({ name, host, path }: { name: string; host: string; path: string }): Promise<void> {
@@ -177,7 +195,14 @@ class Workload {
     const version = this.#version;
     const size = simulation.oneOf([20, 20, 200, 2_000]);
     const body = Buffer.from(`${version} `.padEnd(size, '.'));
-    const told: Told = { version, destination: name, path, body, began: performance.now(), outcome: undefined };
+    const told: Told = {
+      version,
+      destination: name,
+      path,
+      body,
+      began: performance.now(),
+      outcome: undefined,
+    };
     this.#told.push(told);
     const chunked = simulation.fault(0.4);
     let hangUp = (): void => {};
@@ -245,7 +270,9 @@ class Workload {
   async #restart(): Promise<void> {
     const simulation = this.#simulation;
     const vehicle = this.#vehicle;
-    const parts = simulation.shuffled(['queue', 'control', 'sidecar'] as const).slice(0, simulation.between(1, 3));
+    const parts = simulation
+      .shuffled(['queue', 'control', 'sidecar'] as const)
+      .slice(0, simulation.between(1, 3));
     this.#restarts += 1;
     simulation.note(`restart of ${parts}`);
     for (const part of parts) {
@@ -267,14 +294,30 @@ class Workload {
     const simulation = this.#simulation;
     const { queue, store } = this.#vehicle;
     if (!queue?.serving) return;
-    const entries = [];
-    for await (const entry of store.list()) entries.push(entry);
+    const entries: Entry[] = [];
+    try {
+      for await (const entry of store.list()) entries.push(entry);
+    } catch (error) {
+      simulation.note(`the operator sees no list: ${messageOf(error)}`);
+    }
     const entry = entries[simulation.between(0, Math.max(0, entries.length - 1))];
     if (!entry) return;
-    const id = entry.id;
-    const told = this.#told.find((one) => one.id === id);
-    const what = simulation.oneOf(['retry', 'retry', 'send', 'drop'] as const);
+    const what = simulation.oneOf(['retry', 'retry all', 'retry all', 'send', 'drop'] as const);
     if (what === 'drop' && simulation.fault(0.7)) return;
+    const many = what === 'retry all' ? entries.filter(({ state }) => state === 'dead') : [entry];
+    const acts = many.map((one) => this.#hand(queue, store, one, what === 'retry all' ? 'retry' : what));
+    await Promise.race([Promise.all(acts), simulation.delay('the operator gives up', 5_000, 5_000)]);
+  }
+
+  async #hand(
+    queue: NonNullable<Vehicle['queue']>,
+    store: Vehicle['store'],
+    entry: Entry,
+    what: 'retry' | 'send' | 'drop',
+  ): Promise<void> {
+    const simulation = this.#simulation;
+    const { id } = entry;
+    const told = this.#told.find((one) => one.id === id);
     const act = async (): Promise<void> => {
       if (what === 'retry' && entry.state === 'dead') {
         // Until he is told nobody knows when it happens.
@@ -287,8 +330,7 @@ class Workload {
         await store.drop(id, 'dropped', 'by hand');
       }
     };
-    const ended = act().catch((error) => simulation.note(`the operator is told: ${messageOf(error)}`));
-    await Promise.race([ended, simulation.delay('the operator gives up', 5_000, 5_000)]);
+    await act().catch((error) => simulation.note(`the operator is told: ${messageOf(error)}`));
   }
 
   // The end.
@@ -312,6 +354,10 @@ class Workload {
     const states = new Map<string, string>();
     for await (const entry of vehicle.store.list()) states.set(entry.id, entry.state);
     const problems = checkLaws(this.#told, this.#network.deliveries, states);
+    // Law 8: what is done is bounded by what happens.
+    const happened = this.#told.length + this.#network.attempts.length + this.#restarts;
+    if (vehicle.listings > LISTINGS.least + LISTINGS.times * happened)
+      problems.push(`law 8: lanes were read ${vehicle.listings} times, while ${happened} things happened`);
     if (problems.length > 0) throw new Error(problems.join('\n'));
   }
 
@@ -333,6 +379,8 @@ class Workload {
 }
 
 const MOODS = ['well', 'down', 'down', 'refuses', 'unsteady', 'unsteady'] as const;
+/** How often lanes may be read. */
+const LISTINGS = { least: 200, times: 8 };
 const TROUBLES = ['mood', 'mood', 'link', 'link', 'restart', 'policy', 'operator', 'operator'] as const;
 
 const bound = (simulation: Simulation) => ({

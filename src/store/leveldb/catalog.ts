@@ -1,6 +1,7 @@
 // What the store knows of its entries, changed in one place: a change reaches the index, the totals, the live bytes of the
 // generations and the audit trail in one turn of the event loop, so no reader sees half of it. Also tells the listeners.
 
+import { LaybyError } from '../../telemetry/error.ts';
 import type {
   Damage,
   Entry,
@@ -152,12 +153,21 @@ export class Catalog {
     return slot;
   }
 
-  #quarantine(id: string, reason: string): Promise<Slot | undefined> {
-    return this.change(id, (slot) =>
-      slot.state === 'quarantined'
-        ? undefined
-        : { now: { ...slot, state: 'quarantined', reason }, event: { kind: 'quarantined', detail: reason } },
-    );
+  async #quarantine(id: string, reason: string): Promise<Slot | undefined> {
+    try {
+      return await this.change(id, (slot) =>
+        slot.state === 'quarantined'
+          ? undefined
+          : {
+              now: { ...slot, state: 'quarantined', reason },
+              event: { kind: 'quarantined', detail: reason },
+            },
+      );
+    } catch (cause) {
+      // It stands, and is not sent. After a crash before it is durable the damage is found again.
+      if (cause instanceof LaybyError && cause.code === 'LAYBY_STORE_FAILED') return this.index.find(id);
+      throw cause;
+    }
   }
 
   /** Reads the records in a generation that may have lost some; what cannot be read is quarantined. */
