@@ -65,7 +65,10 @@ export const underRestarts = async (t: Test, restarts: readonly Restart[], seed:
     expected: [503, 507],
     unfinished: true,
   });
-  t.comment(`${restarts.length} restarts, ${flapping.cuts} cuts: ${JSON.stringify(counts)}`);
+  const unconfirmed = scene.layby.lines.filter((line) => line.includes('does not confirm')).length;
+  t.comment(
+    `${unconfirmed} holds not confirmed in time; ${restarts.length} restarts, ${flapping.cuts} cuts: ${JSON.stringify(counts)}`,
+  );
   t.same(violations.slice(0, 10), [], `LAYBY_SEED=${seed}`);
   t.ok(counts.receipts > restarts.length, 'some were stored');
   t.ok(counts.answered > restarts.length, 'some went straight');
