@@ -129,7 +129,10 @@ t.test('the kind of link is told when it is known, or known to be unknowable, an
     'nobody has looked yet',
   );
   found(undefined);
-  t.match(told.find(({ network }) => network), { network: { kind: '' } });
+  t.match(
+    told.find(({ network }) => network),
+    { network: { kind: '' } },
+  );
   const lte = { kind: 'lte', interface: 'wwan0', metered: true, roaming: false } as const;
   found({ ...lte, signal: 40, connectivity: 'full', by: 'networkmanager' });
   await links.close();
