@@ -55,6 +55,9 @@ type Sidecars = Pick<DiscoveryServer, 'push' | 'settled'>;
 /** The lanes that may have entries, from the disk; undefined: it does not tell. */
 export type RememberedLanes = ReadonlySet<string> | undefined;
 
+const namesOf = (lanes: readonly Lane[]): ReadonlySet<string> =>
+  new Set(lanes.map(({ destination }) => destination));
+
 const sameSet = (one: ReadonlySet<string>, other: ReadonlySet<string>): boolean =>
   one.size === other.size && [...one].every((name) => other.has(name));
 
@@ -184,7 +187,10 @@ export class Edge {
     this.onLanes(report.lanes);
     this.#decide();
     const waiting = report.lanes.filter((lane) => lane.pending);
-    if (waiting.length > 0) void this.#confirm(attachment, waiting);
+    if (waiting.length === 0) return;
+    // An immediate answer tells a control plane that waits for a sidecar from one that hangs.
+    attachment.send({ destinations: this.#destinations(attachment, namesOf(waiting)) });
+    void this.#confirm(attachment, waiting);
   }
 
   /** Tells the queue once the holds are in force on every sidecar: its receipts wait for that (law 3). */
@@ -201,8 +207,7 @@ export class Edge {
     for (const { destination, generation } of lanes) {
       inForce.set(destination, Math.max(generation, inForce.get(destination) ?? 0));
     }
-    const names = new Set(lanes.map(({ destination }) => destination));
-    send({ destinations: this.#destinations(attachment, names) });
+    send({ destinations: this.#destinations(attachment, namesOf(lanes)) });
   }
 
   /** Resolves when every sidecar has the holds that are decided, as far as it answers at all: false where one does not. */

@@ -9,8 +9,10 @@ import type { Store } from '../store/store.ts';
 import type { Lane } from '../wire/edge-service.ts';
 import type { PendingLanes } from '../wire/pending-lanes.ts';
 
-/** A control plane that is attached and does not answer in this time hangs; ms. */
+/** A control plane that is attached and does not answer a report in this time hangs; ms. */
 const ANSWER_MS = 2_000;
+/** One that has answered waits for sidecars, and confirms the hold within this time; ms. */
+const CONFIRM_MS = 5_000;
 /** One that is away is started again within this time, or does not come back soon; ms. */
 const AWAY_MS = 10_000;
 /** Between two reports that something gets through, ms. */
@@ -29,7 +31,7 @@ export interface Storing {
 
 /** A stream to the control plane. After `detach`, or after another one was attached, both do nothing. */
 export interface Attachment {
-  /** The control plane says which generation of a lane is held on every sidecar. */
+  /** The control plane says which generation of a lane is held on every sidecar; an older one: it has heard of the newest, and waits. */
   inForce(destination: string, generation: number): void;
   detach(): void;
 }
@@ -45,6 +47,8 @@ interface LaneState {
   generation: number;
   /** Of the attachment that there is. */
   inForce: number;
+  /** The attachment that has answered, and not confirmed yet. */
+  answered: Attachment | undefined;
   /** The attachment that did not confirm the generation in time: no further receipt waits for it. */
   silent: Attachment | undefined;
   /** Settles when the generation is marked. */
@@ -102,6 +106,7 @@ export class Backlog {
     this.#report = report;
     for (const lane of this.#lanes.values()) {
       lane.inForce = 0;
+      lane.answered = undefined;
       lane.silent = undefined;
     }
     report(this.lanes());
@@ -132,6 +137,7 @@ export class Backlog {
         reachedAt: Number.NEGATIVE_INFINITY,
         generation: 0,
         inForce: 0,
+        answered: undefined,
         silent: undefined,
         marked: Promise.resolve(),
         waiters: new Set(),
@@ -146,6 +152,7 @@ export class Backlog {
     if (lane.pending) return false;
     lane.pending = true;
     lane.generation += 1;
+    lane.answered = undefined;
     lane.silent = undefined;
     this.#mark(lane, destination);
     return true;
@@ -202,7 +209,8 @@ export class Backlog {
     while (!this.#alone && lane.inForce < lane.generation) {
       const attachment = this.#attachment;
       if (attachment && lane.silent === attachment) return;
-      const woken = await this.#woken(lane, attachment ? ANSWER_MS : undefined);
+      const patience = lane.answered === attachment ? CONFIRM_MS : ANSWER_MS;
+      const woken = await this.#woken(lane, attachment && patience);
       if (!woken && attachment === this.#attachment) lane.silent = attachment;
     }
   }
@@ -225,7 +233,9 @@ export class Backlog {
   #inForce(destination: string, generation: number): void {
     const lane = this.#lane(destination);
     lane.inForce = generation;
-    if (generation < lane.generation) return;
+    // Once for each generation: what is repeated gives no more time.
+    if (generation < lane.generation && lane.answered === this.#attachment) return;
+    lane.answered = this.#attachment;
     for (const wake of lane.waiters) wake();
   }
 

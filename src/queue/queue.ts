@@ -58,7 +58,8 @@ const HEAD_PATIENCE_MS = 30_000;
 /** Envoy's own limit is 60 KiB. */
 const HEADER_BYTES = 64 * 1024;
 
-/** Errors: LAYBY_STORE_IN_USE, LAYBY_STORE_NEWER, LAYBY_STORE_KEY_MISSING, _WRONG, _UNREADABLE, LAYBY_ADDRESS_IN_USE. */
+/** Errors: LAYBY_STORE_IN_USE, LAYBY_STORE_NEWER, LAYBY_STORE_FAILED, LAYBY_STORE_KEY_MISSING, _WRONG, _UNREADABLE,
+ *  LAYBY_ADDRESS_IN_USE. */
 export async function startQueue(options: QueueOptions): Promise<Queue> {
   const { log } = options;
   const { quota, reserve, storeKey } = options;

@@ -50,3 +50,36 @@ t.test(
     t.same(violations.slice(0, 10), []);
   },
 );
+
+t.test(
+  'a queue that restarts while the control plane hangs still obeys a link override',
+  { skip: noRoad },
+  async (t) => {
+    const { road, oracle, layby, call } = await makeScene(t, {
+      destinations: ({ url }) => [
+        { name: 'api', url },
+        { name: 'other', url },
+      ],
+    });
+    const cut = interfaceDown(road);
+    t.teardown(() => cut.clear());
+    await cut.inject();
+    for (const name of ['api', 'other']) {
+      const { status } = await call(`http://${name}.example/${name}`, { method: 'PUT', body: 'a' });
+      t.equal(status, 307);
+    }
+    await layby.link('down', 'api');
+    const pid = layby.pidOf('control-plane');
+    process.kill(pid, 'SIGSTOP');
+    t.teardown(() => {
+      if (layby.pids().some((proc) => proc.pid === pid)) process.kill(pid, 'SIGCONT');
+    });
+    await layby.kill9('queue');
+    await cut.clear();
+    await oracle.until((arrivals) => arrivals.some(({ path }) => path === '/other'));
+    t.notOk((await oracle.requests()).some(({ path }) => path === '/api'));
+    process.kill(pid, 'SIGCONT');
+    await layby.link('auto');
+    await oracle.until((arrivals) => arrivals.some(({ path }) => path === '/api'));
+  },
+);

@@ -117,6 +117,23 @@ t.test('a control plane that hangs, or stays away, delays receipts once', async 
   t.pass('nor does one of another lane');
 });
 
+t.test('a control plane that has answered gets the time to wait for its sidecars', async (t) => {
+  mock.timers.enable({ apis: ['setTimeout'] });
+  t.teardown(() => mock.timers.reset());
+  const backlog = new Backlog(store, noMarks);
+  t.teardown(() => backlog.close());
+  const attachment = backlog.attach(() => {});
+  const receipt = backlog.storing('api', false).held();
+  await Promise.resolve();
+  await Promise.resolve();
+  attachment.inForce('api', 0);
+  t.notOk(await settled(receipt));
+  mock.timers.tick(4_000);
+  t.notOk(await settled(receipt));
+  attachment.inForce('api', 1);
+  await receipt;
+});
+
 t.test('entries of a dead letter come back only when their lane is held', async (t) => {
   const backlog = new Backlog(store, noMarks);
   t.teardown(() => backlog.close());

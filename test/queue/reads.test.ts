@@ -15,7 +15,8 @@ t.test('reads are answered from the store', async (t) => {
   ];
   // Before the directory is asked for, or it would go first.
   t.teardown(() => at.stop());
-  const at = await scene(testdir(t), destinations);
+  // Nothing is replayed before the test says so.
+  const at = await scene(testdir(t), destinations, { remembered: null });
   const { call, put } = at;
   const body = randomBytes(700_000);
   const etag = `"${createHash('sha256').update(body).digest('hex')}"`;
@@ -102,6 +103,7 @@ t.test('reads are answered from the store', async (t) => {
     at.link.answer = ({ method, url }) =>
       method === 'PUT' && url === '/clip?v=1' ? gate : Promise.resolve();
     at.link.up = true;
+    await at.remember();
     await at.until(() => at.order.includes('PUT /a 0'));
     while ((await at.admin('/v1/queue/status')).text.includes('"failing":true'));
     const path = '/clip?v=1';

@@ -50,14 +50,14 @@ export const destinationOf = (name: string, store: Partial<Destination['store']>
 const UNKNOWABLE = { kind: '', interface: '', metered: false, roaming: false };
 
 /** `dir`: where the store goes. `remembered`: what a control plane left; default: there is no override, and the kind of link cannot be
- *  known. */
+ *  known; null: nothing, so that replay waits. */
 export const scene = async (
   dir: string,
   destinations: Destination[],
   {
     remembered = { ...NO_OVERRIDES, network: UNKNOWABLE },
     ...options
-  }: Pick<QueueOptions, 'quota' | 'reserve' | 'storeKey'> & { remembered?: LinkMemory } = {},
+  }: Pick<QueueOptions, 'quota' | 'reserve' | 'storeKey'> & { remembered?: LinkMemory | null } = {},
 ) => {
   const sockets = await mkdtemp(join(tmpdir(), 'layby-queue-'));
   const at = (name: string) => ({ unix: join(sockets, name) });
@@ -67,7 +67,9 @@ export const scene = async (
   mkdirSync(dir, { recursive: true });
   await saveLastGood(dir, policy);
   const shared = join(dir, 'shared');
-  await linkMemoryFile(shared).replace(linkMemoryText(remembered));
+  const remember = (memory: LinkMemory = { ...NO_OVERRIDES, network: UNKNOWABLE }) =>
+    linkMemoryFile(shared).replace(linkMemoryText(memory));
+  if (remembered) await remember(remembered);
 
   const link = {
     up: false,
@@ -177,6 +179,8 @@ export const scene = async (
     /** Where the queue takes requests. */
     socket: at('queue').unix,
     link,
+    /** What a control plane would have left: replay begins. */
+    remember,
     arrived,
     /** Bytes so far by path, of all requests for it, whole or not. */
     arriving,

@@ -3,7 +3,7 @@ import { EVERY_RESTART, underRestarts } from '../laws/restarts.ts';
 import { noRoad } from '../rig/namespaces.ts';
 import { between, randomFrom } from '../rig/random.ts';
 
-t.setTimeout(600_000);
+t.setTimeout(1_190_000);
 
 const RESTARTS = 100;
 const seed = Number(process.env.LAYBY_SEED ?? Date.now() % 2 ** 31);
