@@ -34,12 +34,15 @@ interface LaneState {
 
 export class Backlog {
   #store: Store;
+  #former: (destination: string) => readonly string[];
   #lanes = new Map<string, LaneState>();
   #report: (lanes: Lane[]) => void = () => {};
   #attached = false;
 
-  constructor(store: Store) {
+  /** `former`: lanes whose entries go before those of a destination: see former-lanes.ts. */
+  constructor(store: Store, former: (destination: string) => readonly string[] = () => []) {
     this.#store = store;
+    this.#former = former;
     for (const [destination, { entries }] of store.totals()) {
       if (entries > 0) this.#pending(this.#lane(destination));
     }
@@ -136,7 +139,7 @@ export class Backlog {
   /** An entry has left, or a request was not stored after all: perhaps nothing waits any more. */
   left(destination: string): void {
     const lane = this.#lane(destination);
-    if (!lane.pending || lane.storing > 0) return;
+    if (!lane.pending || lane.storing > 0 || this.#former(destination).length > 0) return;
     if ((this.#store.totals().get(destination)?.entries ?? 0) === 0) {
       lane.pending = false;
       this.#tell(destination);
@@ -146,6 +149,20 @@ export class Backlog {
   /** A dead letter waits again: what is newer must not overtake it any more. */
   cameBack(destination: string): void {
     if (this.#pending(this.#lane(destination))) this.#tell(destination);
+  }
+
+  /** Entries of other lanes go first, or do not any more. */
+  behind(destination: string, some: boolean): void {
+    const pending = this.isPending(destination);
+    if (some) this.cameBack(destination);
+    else this.left(destination);
+    if (pending === this.isPending(destination)) this.#tell(destination);
+  }
+
+  /** An entry has another destination: what is newer must not overtake it there. */
+  moved(from: string, to: string): void {
+    if ((this.#store.totals().get(to)?.entries ?? 0) > 0) this.cameBack(to);
+    this.left(from);
   }
 
   /** What the last try said of the link. */
@@ -174,12 +191,14 @@ export class Backlog {
       entries: totals?.entries ?? 0,
       bytes: totals?.bytes ?? 0,
       dead: totals?.dead ?? 0,
+      staged: totals?.staged ?? 0,
       quarantined: totals?.quarantined ?? 0,
       oldest: totals?.oldest?.receivedAt ?? 0,
       pending,
       failing,
       generation,
       reached,
+      former: [...this.#former(destination)],
     };
   }
 

@@ -1,11 +1,15 @@
 // /.well-known/layby/entries/<id>, where a 307 leads. GET says what became of the entry. Any other method is a client that
 // followed the receipt and sends its body again: all of it is read, none of it is stored, and only then comes the 200
 // (an earlier answer breaks wget, HttpURLConnection and Python behind Envoy).
+//
+// The page is at the host that the app had called, whichever destination serves that host now, or none: a policy that renames or removes
+// a destination takes no receipt back. The apps of one destination do not see the entries of another.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { validate as isUuid } from 'uuid';
-import type { Destination } from '../policy/policy.ts';
-import type { Entry, Store } from '../store/store.ts';
+import type { Destination, Policy } from '../policy/policy.ts';
+import { authorityOf, hostIn, servesHost } from '../policy/serves.ts';
+import type { Entry, Store, StoreEvent } from '../store/store.ts';
 import { ENTRIES_PREFIX } from '../wire/names.ts';
 import { readBody } from './body.ts';
 import { type Problem, sendProblem } from './problem.ts';
@@ -29,8 +33,7 @@ const UNKNOWN: Problem = {
   status: 404,
   type: 'entry-unknown',
   title: 'No such entry here',
-  detail:
-    'It was never stored for this destination, or it left so long ago that the audit trail no longer has it.',
+  detail: 'It was never stored for this host, or it left so long ago that the audit trail no longer has it.',
 };
 
 /** The id that the path names; undefined where it is no entry's path. */
@@ -40,12 +43,31 @@ function entryIn(path: string): string | undefined {
   return isUuid(id) ? id : undefined;
 }
 
+/** Whom a page is for. */
+export interface PageAsked {
+  policy: Policy;
+  /** The destination that serves the host now, where one does. */
+  destination: Destination | undefined;
+  /** As the app called it. */
+  authority: string;
+}
+
+/** Whether the stored URL is at the host that was asked, or at a host of the same destination. */
+function isAtHost({ policy, destination, authority }: PageAsked, url: string): boolean {
+  const stored = hostIn(authorityOf(url));
+  if (destination) return servesHost(policy, destination, stored);
+  const asked = hostIn(authority);
+  // S3's URLs are stored in path style: `clips.s3.example/key` as `s3.example/clips/key`.
+  const [, bucket = ''] = /^http:\/\/[^/]*\/([^/?]*)/.exec(url) ?? [];
+  return asked === stored || asked === `${bucket}.${stored}`.toLowerCase();
+}
+
 /** Rejects with BodyTorn. */
 export async function serveEntryPage(
   request: IncomingMessage,
   response: ServerResponse,
   store: Store,
-  destination: Destination,
+  asked: PageAsked,
 ): Promise<void> {
   await readBody(request, () => undefined);
   const id = entryIn(request.url ?? '');
@@ -55,8 +77,10 @@ export async function serveEntryPage(
     return;
   }
   const entry = await store.get(id);
-  // One destination's apps do not see another's entries.
-  const visible = entry?.destination === destination.name ? entry : undefined;
+  const visible =
+    entry && (entry.destination === asked.destination?.name || isAtHost(asked, entry.url))
+      ? entry
+      : undefined;
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     // Also for an entry that has left since: its receipt was kept, and the client is owed a success.
     response.writeHead(200, {
@@ -67,7 +91,7 @@ export async function serveEntryPage(
     response.end();
     return;
   }
-  const view = visible ? entryView(visible) : await lastEvent(store, id, destination);
+  const view = visible ? entryView(visible) : await lastEvent(store, id, asked);
   if (!view) {
     sendProblem(response, UNKNOWN);
     return;
@@ -82,18 +106,21 @@ export async function serveEntryPage(
   response.end(request.method === 'HEAD' ? undefined : body);
 }
 
-async function lastEvent(store: Store, id: string, destination: Destination) {
-  let view: object | undefined;
+async function lastEvent(store: Store, id: string, asked: PageAsked) {
+  let last: StoreEvent | undefined;
+  let visible = false;
   for await (const event of store.audit({ id })) {
-    if (event.destination !== destination.name) continue;
-    view = {
-      id,
-      destination: event.destination,
-      bytes: event.bytes,
-      state: event.kind,
-      at: new Date(event.at).toISOString(),
-      ...(event.detail ? { detail: event.detail } : {}),
-    };
+    last = event;
+    visible ||= event.destination === asked.destination?.name;
+    visible ||= event.url !== undefined && isAtHost(asked, event.url);
   }
-  return view;
+  if (!last || !visible) return undefined;
+  return {
+    id,
+    destination: last.destination,
+    bytes: last.bytes,
+    state: last.kind,
+    at: new Date(last.at).toISOString(),
+    ...(last.detail ? { detail: last.detail } : {}),
+  };
 }

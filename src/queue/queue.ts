@@ -18,9 +18,11 @@ import { queueAdmin } from './admin.ts';
 import { Backlog } from './backlog.ts';
 import { Control } from './control.ts';
 import { Expiry } from './expiry.ts';
+import { FormerLanes } from './former-lanes.ts';
 import { Intake } from './intake.ts';
 import { queueMetrics } from './metrics.ts';
 import { OneByOne } from './one-by-one.ts';
+import { Orphans } from './orphans.ts';
 import { Room } from './room.ts';
 import { Spools } from './spool.ts';
 import { Turns } from './turns.ts';
@@ -78,8 +80,14 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
 
   let policy: Policy | undefined;
   const links = new Map<string, LinkWord>();
-  const metrics = queueMetrics(store);
-  const backlog = new Backlog(store);
+  const orphans = new Orphans(store, log);
+  const metrics = queueMetrics(store, orphans);
+  const former = new FormerLanes({
+    ...{ store, log, file: join(options.dir, 'former-lanes.json') },
+    changed: (destination, some) => backlog.behind(destination, some),
+    wake: (destination) => replay.wake(destination),
+  });
+  const backlog = new Backlog(store, (destination) => former.of(destination));
   const turns = new Turns();
   const egress = new Egress(options.egress);
   const budget = new Budget(join(options.dir, 'link-usage.json'), log);
@@ -92,17 +100,18 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
     rate: options.replayRate,
     onOutcome: (destination, reached) => backlog.outcome(destination, reached),
     onLeft: (destination) => backlog.left(destination),
-    maySend: ({ destination, orderKey }) => turns.maySend(destination, orderKey),
+    maySend: (entry) => turns.maySend(entry.destination, entry.orderKey) && former.maySend(entry),
     count: metrics.replayed,
     nature: () => nature,
     budget,
     hurried,
   });
   turns.onFree = (destination) => replay.wake(destination);
-  store.on('event', ({ kind, destination }) => {
+  store.on('event', ({ kind, destination, from }) => {
     // Also of a destination that nothing is replayed for now: its hold must end all the same.
     if (TAKEN_OUT.has(kind)) backlog.left(destination);
     else if (kind === 'retried') backlog.cameBack(destination);
+    else if (kind === 'moved') backlog.moved(from ?? destination, destination);
   });
   const expiry = new Expiry(store, log);
   const intake = new Intake({
@@ -111,6 +120,7 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
     spools: new Spools({ dir: join(options.dir, 'spool'), reserve, encrypted: key !== undefined }),
     backlog,
     turns,
+    former,
     commits: new OneByOne(),
     egress,
     log,
@@ -126,6 +136,8 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
     log,
     onPolicy: (next) => {
       policy = next;
+      former.policy(next);
+      orphans.policy(next);
       replay.policy(next);
       log.info({ version: next.version }, 'policy in force');
     },
@@ -163,7 +175,7 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
     void intake.serve(request, response);
   });
   const admin = queueAdmin({
-    ...{ store, replay, budget, backlog, policy: () => policy },
+    ...{ store, replay, budget, backlog, former, policy: () => policy },
     ...{ metrics: metrics.text, drain: (ms) => replay.drain(ms) },
   });
   await listen(admin, options.admin);
@@ -181,6 +193,7 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
       await budget.close();
       await hurried.close();
       await expiry.stop();
+      former.close();
       await egress.close();
       await store.close();
     },

@@ -34,7 +34,7 @@ export const TAKEN_OUT: ReadonlySet<StoreEventKind> = new Set([
 ]);
 
 /** What an entry leaves a half of itself behind at the destination by. */
-const GIVEN_UP: ReadonlySet<StoreEventKind> = new Set([...TAKEN_OUT, 'dead']);
+const GIVEN_UP: ReadonlySet<StoreEventKind> = new Set([...TAKEN_OUT, 'dead', 'edited', 'moved']);
 
 export class Replay {
   #options: RunnerOptions;
@@ -65,12 +65,13 @@ export class Replay {
     options.store.on('event', this.#listener);
   }
 
-  #event({ kind, id, destination }: StoreEvent): void {
+  #event({ kind, id, destination, from }: StoreEvent): void {
     if (GIVEN_UP.has(kind)) this.#takeBack.soon();
+    if (from !== undefined) this.#runners.get(from)?.rewind();
     const runner = this.#runners.get(destination);
     if (!runner) return;
     if (kind === 'stored') runner.stored();
-    else if (kind === 'retried') runner.rewind();
+    else if (kind === 'retried' || kind === 'edited' || kind === 'moved') runner.rewind();
     else if (TAKEN_OUT.has(kind)) {
       runner.left(id);
       this.#options.onLeft(destination);

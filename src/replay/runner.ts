@@ -55,6 +55,8 @@ export class Runner {
   /** A second look at what was under way when the link came back. */
   #second: NodeJS.Timeout | undefined;
   #listing = false;
+  /** Since the listing began: what it brings is of before. */
+  #rewound = false;
   #more = true;
   readonly #sender: Sender;
   #stopping = false;
@@ -145,6 +147,7 @@ export class Runner {
 
   rewind(): void {
     this.#lane.rewind();
+    this.#rewound = true;
     this.stored();
   }
 
@@ -245,6 +248,7 @@ export class Runner {
     if (this.#listing) return;
     this.#listing = true;
     this.#more = false;
+    this.#rewound = false;
     try {
       const { room, seen } = this.#lane;
       let got = 0;
@@ -254,6 +258,7 @@ export class Runner {
         after: seen,
         limit: room,
       })) {
+        if (this.#rewound) break;
         got += 1;
         if (!this.#lane.has(entry.id)) this.#lane.add(entry);
       }
@@ -264,7 +269,8 @@ export class Runner {
     } finally {
       this.#listing = false;
     }
-    if (!this.#lane.empty) this.#pump();
+    if (this.#rewound) this.#more = true;
+    if (!this.#lane.empty || this.#rewound) this.#pump();
   }
 
   /** An upload that is under way, of an entry that is marked as being sent. Resolves when it has left or waits again. */

@@ -82,6 +82,7 @@ export interface EntryEdit {
   /** All of them, names and values in turn. */
   headers?: string[];
   orderKey?: string;
+  judgedPath?: string;
   /** What was begun at the destination does not fit any more: it is given up, and the next attempt starts from the first byte. */
   restart?: boolean;
 }
@@ -93,6 +94,9 @@ export interface EntryMove {
   destination: string;
   /** By the order of the new destination. */
   orderKey: string;
+  /** As the new destination spells it, where that differs. */
+  url?: string;
+  judgedPath?: string;
 }
 
 /** What rules about leaving need to know of an entry. */
