@@ -65,6 +65,11 @@ export class Edge {
     return this.#policy;
   }
 
+  /** As the queue reported them last, those of destinations that the policy does not name too. */
+  get lanes(): readonly Lane[] {
+    return [...this.#lanes.values()];
+  }
+
   get queueAttached(): boolean {
     return this.#queues.size > 0;
   }
@@ -198,7 +203,7 @@ export class Edge {
   }
 
   /** `lanes`: what the queue says right now; its last report where it does not answer. */
-  status(lanes: readonly Lane[] = [...this.#lanes.values()]): DestinationStatus[] {
+  status(lanes: readonly Lane[] = this.lanes): DestinationStatus[] {
     const byName = new Map(lanes.map((lane) => [lane.destination, lane]));
     return (this.#policy?.destinations ?? []).map((destination) => {
       const lane = byName.get(destination.name);

@@ -12,6 +12,7 @@ import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Policy } from '../policy/policy.ts';
 import { authorityOf, destinationServing, hostIn } from '../policy/serves.ts';
+import { hostsLost } from '../policy/stranded.ts';
 import { resourceOf } from '../store/resource.ts';
 import type { Entry, Store, StoreEvent } from '../store/store.ts';
 import { messageOf } from '../telemetry/error.ts';
@@ -75,7 +76,7 @@ export class FormerLanes {
     this.#named = new Set(next.destinations.map(({ name }) => name));
     if (before) {
       const lost = before.destinations.filter(
-        ({ name }) => this.#named.has(name) && this.#holds(name) && losesHost(before, next, name),
+        ({ name }) => this.#named.has(name) && this.#holds(name) && hostsLost(before, next, name).length > 0,
       );
       for (const { name } of lost) {
         this.#lost.add(name);
@@ -329,26 +330,6 @@ const changed = (former: Former): void => {
   former.version += 1;
   former.oldest.clear();
 };
-
-/** A host that was the destination's is another's now, whose it was not before. */
-function losesHost(before: Policy, next: Policy, name: string): boolean {
-  const hosts = before.destinations.find((one) => one.name === name)?.hosts ?? [];
-  const covered = (host: string): boolean =>
-    hosts.some((own) => own === host || overlaps(own, host) || overlaps(host, own));
-  return next.destinations.some(
-    (other) =>
-      other.name !== name &&
-      other.hosts.some(
-        (host) =>
-          covered(host) &&
-          !before.destinations.some((one) => one.name === other.name && one.hosts.includes(host)),
-      ),
-  );
-}
-
-/** `wildcard` is `*.name`, and `host` is below that name. */
-const overlaps = (wildcard: string, host: string): boolean =>
-  wildcard.startsWith('*.') && host.endsWith(wildcard.slice(1));
 
 function namesIn(file: string): string[] {
   try {
