@@ -4,9 +4,11 @@
 import type { Network } from '../link/network.ts';
 import { isHeld, type LinkState } from '../link/state.ts';
 import type { Destination, Policy } from '../policy/policy.ts';
+import { strandedBy } from '../policy/stranded.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { EdgeState, Lane, NetworkMessage, QueueReport } from '../wire/edge-service.ts';
 import { type HoldState, holdState, whyHeld } from './hold.ts';
+import { storedIn } from './orphaned.ts';
 import type { DiscoveryServer } from './server/discovery.ts';
 import type { Snapshots } from './snapshots.ts';
 
@@ -46,6 +48,9 @@ export class Edge {
   #links: ReadonlyMap<string, LinkState> = new Map();
   #states = new Map<string, HoldState>();
   #network = networkMessage(undefined);
+  /** Destinations whose hosts were another's, with entries stored, in the policy before: held until the queue has said what it makes of the
+   *  policy. */
+  #taking = new Set<string>();
   #queues = new Set<(state: EdgeState) => void>();
   #inForce = new Map<string, number>();
   /** Told of each report, before anything is decided from it. */
@@ -77,6 +82,7 @@ export class Edge {
   /** Errors: LAYBY_XDS_INVALID; the policy before stays in force. */
   setPolicy(policy: Policy): void {
     this.#snapshots.setPolicy(policy);
+    for (const name of this.#takers(policy)) this.#taking.add(name);
     this.#policy = policy;
     this.#decide();
     this.#ads.push();
@@ -84,6 +90,18 @@ export class Edge {
       policy: { version: policy.version, json: JSON.stringify(policy) },
       destinations: this.#destinations(),
     });
+  }
+
+  /** A queue that has not reported may have entries of any destination. */
+  #takers(policy: Policy): string[] {
+    const before = this.#policy;
+    if (!before || before.version === policy.version) return [];
+    const unknown = this.queuePid === 0;
+    const stored = before.destinations.map(({ name }): [string, number] => {
+      const lane = this.#lanes.get(name);
+      return [name, lane ? storedIn(lane) + (lane.pending ? 1 : 0) : unknown ? 1 : 0];
+    });
+    return strandedBy(before, policy, new Map(stored)).flatMap(({ to }) => to);
   }
 
   setLinks(links: ReadonlyMap<string, LinkState>): void {
@@ -119,6 +137,7 @@ export class Edge {
       report: (report) => {
         // It names every lane: what an earlier queue said of others is over.
         if (first) this.#lanes.clear();
+        if (first && report.policy_version === this.#policy?.version) this.#taking.clear();
         first = false;
         this.#report(report);
       },
@@ -130,6 +149,8 @@ export class Edge {
     this.queuePid = report.pid;
     this.queuePolicy = report.policy_version;
     for (const lane of report.lanes) this.#lanes.set(lane.destination, lane);
+    // Without lanes: it has the policy, and has said all that follows from it.
+    if (report.lanes.length === 0 && report.policy_version === this.#policy?.version) this.#taking.clear();
     this.onLanes(report.lanes);
     this.#decide();
     const waiting = report.lanes.filter((lane) => lane.pending);
@@ -162,7 +183,7 @@ export class Edge {
     const lane = this.#lanes.get(destination.name);
     return {
       linkUp: !isHeld(this.link(destination.name)),
-      pending: lane?.pending ?? false,
+      pending: (lane?.pending ?? false) || this.#taking.has(destination.name),
       failing: lane?.failing ?? false,
     };
   }

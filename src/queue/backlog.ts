@@ -34,15 +34,14 @@ interface LaneState {
 
 export class Backlog {
   #store: Store;
-  #former: (destination: string) => readonly string[];
   #lanes = new Map<string, LaneState>();
   #report: (lanes: Lane[]) => void = () => {};
   #attached = false;
+  /** Lanes whose entries go before those of a destination: see former-lanes.ts. */
+  former: (destination: string) => readonly string[] = () => [];
 
-  /** `former`: lanes whose entries go before those of a destination: see former-lanes.ts. */
-  constructor(store: Store, former: (destination: string) => readonly string[] = () => []) {
+  constructor(store: Store) {
     this.#store = store;
-    this.#former = former;
     for (const [destination, { entries }] of store.totals()) {
       if (entries > 0) this.#pending(this.#lane(destination));
     }
@@ -139,7 +138,7 @@ export class Backlog {
   /** An entry has left, or a request was not stored after all: perhaps nothing waits any more. */
   left(destination: string): void {
     const lane = this.#lane(destination);
-    if (!lane.pending || lane.storing > 0 || this.#former(destination).length > 0) return;
+    if (!lane.pending || lane.storing > 0 || this.former(destination).length > 0) return;
     if ((this.#store.totals().get(destination)?.entries ?? 0) === 0) {
       lane.pending = false;
       this.#tell(destination);
@@ -198,7 +197,7 @@ export class Backlog {
       failing,
       generation,
       reached,
-      former: [...this.#former(destination)],
+      former: [...this.former(destination)],
     };
   }
 

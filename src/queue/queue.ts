@@ -87,7 +87,8 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
     changed: (destination, some) => backlog.behind(destination, some),
     wake: (destination) => replay.wake(destination),
   });
-  const backlog = new Backlog(store, (destination) => former.of(destination));
+  const backlog = new Backlog(store);
+  backlog.former = (destination) => former.of(destination);
   const turns = new Turns();
   const egress = new Egress(options.egress);
   const budget = new Budget(join(options.dir, 'link-usage.json'), log);
