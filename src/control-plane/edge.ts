@@ -51,6 +51,8 @@ export class Edge {
   /** Destinations whose hosts were another's, with entries stored, in the policy before: held until the queue has said what it makes of the
    *  policy. */
   #taking = new Set<string>();
+  /** Destinations that were held when the policy ceased to name them: sidecars drop a hold sooner than they drop the routes that it holds. */
+  #gone = new Set<string>();
   #queues = new Set<(state: EdgeState) => void>();
   #inForce = new Map<string, number>();
   /** Told of each report, before anything is decided from it. */
@@ -83,6 +85,10 @@ export class Edge {
   setPolicy(policy: Policy): void {
     this.#snapshots.setPolicy(policy);
     for (const name of this.#takers(policy)) this.#taking.add(name);
+    const named = new Set(policy.destinations.map(({ name }) => name));
+    const held = [...this.#states].filter(([, state]) => state !== 'direct').map(([name]) => name);
+    const waiting = [...this.#gone].filter((name) => this.#lanes.get(name)?.pending);
+    this.#gone = new Set([...held, ...waiting].filter((name) => !named.has(name)));
     this.#policy = policy;
     this.#decide();
     this.#ads.push();
@@ -200,7 +206,7 @@ export class Edge {
     }
     this.#states = states;
     const held = [...states].filter(([, state]) => state !== 'direct').map(([destination]) => destination);
-    if (this.#snapshots.setHolds(held)) this.#ads.push('runtime');
+    if (this.#snapshots.setHolds([...held, ...this.#gone])) this.#ads.push('runtime');
   }
 
   #destinations(only?: ReadonlySet<string>): EdgeState['destinations'] {
