@@ -139,6 +139,32 @@ t.test('a destination that comes back sends what was stored for it', async (t) =
   t.same(use.bodies(), ['/a one', '/a two', '/a three']);
 });
 
+t.test(
+  'a long lane is moved while its destination is being sent to, and all of it arrives in order',
+  async (t) => {
+    const COUNT = 400;
+    const use = await begin(t, [named('dashcam', ['cam.example'])]);
+    for (let i = 0; i < COUNT; i++) await use.put(`/${i % 3}`, String(i));
+    await use.restart([named('camera', ['cam.example'])]);
+    use.link.up = true;
+    await use.behind('camera', ['dashcam']);
+    const newer = async (): Promise<void> => {
+      for (let i = COUNT; i < COUNT + 60; i++) await use.put(`/${i % 3}`, String(i));
+    };
+    await Promise.all([newer(), use.move('dashcam', 'camera')]);
+    await use.until(() => use.sent.length >= COUNT + 60);
+    for (const path of ['/0', '/1', '/2']) {
+      const numbers = use.sent.filter((one) => one.path === path).map(({ body }) => Number(String(body)));
+      t.same(
+        numbers,
+        numbers.toSorted((a, b) => a - b),
+        path,
+      );
+    }
+    t.equal(use.sent.length, COUNT + 60, 'each once');
+  },
+);
+
 t.test('orphaned entries are counted in the metrics', async (t) => {
   const others = [named('other', ['other.example'])];
   const use = await begin(t, [named('dashcam', ['cam.example']), ...others]);
