@@ -36,7 +36,8 @@ export function hostsLost(before: Policy, after: Policy, name: string): { host: 
   }
   for (const other of after.destinations)
     for (const host of other.name === name ? [] : other.hosts)
-      if (!had(other.name, host) && hosts.some((own) => takes(host, own))) lost.set(host, other.name);
+      if (!had(other.name, host))
+        for (const own of hosts) if (takes(host, own)) lost.set(isBelow(own, host) ? own : host, other.name);
   return [...lost].map(([host, to]) => ({ host, to }));
 }
 

@@ -39,6 +39,8 @@ export class Backlog {
   #attached = false;
   /** Lanes whose entries go before those of a destination: see former-lanes.ts. */
   former: (destination: string) => readonly string[] = () => [];
+  /** The destinations whose former lane this is: their calls must not overtake what is stored in it. */
+  successors: (lane: string) => readonly string[] = () => [];
 
   constructor(store: Store) {
     this.#store = store;
@@ -106,7 +108,10 @@ export class Backlog {
       this.#tell(destination);
     }
     return {
-      held: () => this.#held(lane),
+      held: async () => {
+        await this.#held(lane);
+        for (const name of this.successors(destination)) await this.#held(this.#lane(name));
+      },
       done: () => {
         lane.storing -= 1;
         this.left(destination);

@@ -94,6 +94,12 @@ export class FormerLanes {
     return this.#former.get(destination) ?? [];
   }
 
+  /** Destinations that serve hosts of which this lane has entries. */
+  successors(lane: string): string[] {
+    if (!this.#lanes.has(lane)) return [];
+    return [...this.#former].flatMap(([name, lanes]) => (lanes.includes(lane) ? [name] : []));
+  }
+
   /** As Store.occupied, former lanes included. */
   occupied(destination: string, url: string): Promise<boolean> | false {
     const { store } = this.#options;

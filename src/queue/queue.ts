@@ -89,6 +89,7 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
   });
   const backlog = new Backlog(store);
   backlog.former = (destination) => former.of(destination);
+  backlog.successors = (lane) => former.successors(lane);
   const turns = new Turns();
   const egress = new Egress(options.egress);
   const budget = new Budget(join(options.dir, 'link-usage.json'), log);

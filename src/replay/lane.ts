@@ -90,9 +90,10 @@ export class Lane {
     return at;
   }
 
-  /** Those that wait and have no older one with their key. */
+  /** Those that wait and have no older one with their key; nor a newer one that is on its way, since an entry that is edited or comes back may
+   *  be older than that. */
   *#first(): Generator<Slot> {
-    const keys = new Set<string>();
+    const keys = new Set(this.#slots.flatMap(({ sending, entry }) => (sending ? [entry.orderKey] : [])));
     for (const slot of this.#slots) {
       const { orderKey } = slot.entry;
       if (orderKey !== '') {

@@ -6,6 +6,8 @@ import t from 'tap';
 import { destinationOf } from '../queue/scene.ts';
 import { makeScene } from './queue-scene.ts';
 
+t.setTimeout(120_000); // a slow machine is no failure
+
 const named = (name: string, hosts: string[], store = {}) => ({
   ...destinationOf(name, { order: 'key', ...store }),
   hosts,

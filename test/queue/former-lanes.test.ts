@@ -6,6 +6,8 @@ import type { Destination } from '../../src/policy/policy.ts';
 import { testdir } from '../rig/testdir.ts';
 import { destinationOf, scene } from './scene.ts';
 
+t.setTimeout(120_000); // a slow machine is no failure
+
 const named = (name: string, hosts: string[], store: Partial<Destination['store']> = {}): Destination => ({
   ...destinationOf(name, { mode: 'failover', order: 'key', ...store }),
   hosts,

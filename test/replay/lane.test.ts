@@ -75,3 +75,16 @@ t.test('rewinding keeps what is under way and lists the rest anew', async (t) =>
   t.notOk(lane.has('id-6'));
   t.equal(lane.room, WINDOW - 1);
 });
+
+t.test('an older entry that comes back waits for a newer one with its key that is on its way', async (t) => {
+  const lane = new Lane();
+  const [older, newer] = [entry(1, 'a'), entry(2, 'a')];
+  lane.add(newer);
+  t.equal(lane.next(0)?.seq, 2);
+  lane.rewind();
+  lane.add(older);
+  t.equal(lane.next(0), undefined);
+  t.equal(lane.nextAt(), undefined);
+  lane.left(newer.id);
+  t.equal(lane.next(0)?.seq, 1);
+});
