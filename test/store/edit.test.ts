@@ -97,3 +97,24 @@ t.test('a damaged row of a moved entry is replaced where the entry is', async (t
   t.equal((await all(third.list())).length, 1);
   await third.close();
 });
+
+t.test('a damaged row goes where its entry is found again at another destination', async (t) => {
+  const dir = testdir(t);
+  const store = await openStore(dir);
+  const { id } = await put(store, 'x');
+  await store.close();
+  const index = new Level(join(dir, 'index'));
+  await index.del(laneKey('dashcam', 1));
+  await index.put(laneKey('b', 1), 'damaged');
+  await index.close();
+  const again = await openStore(dir);
+  t.match(await again.get(id), { destination: 'dashcam', seq: 1 });
+  await again.close();
+  const third = await openStore(dir);
+  t.same(third.report.damage, []);
+  t.same(
+    (await all(third.list())).map(({ destination }) => destination),
+    ['dashcam'],
+  );
+  await third.close();
+});
