@@ -2,6 +2,7 @@ import { type ResourceChanges, resourceChanges } from '../control-plane/resource
 import { resourcesFor } from '../control-plane/resources/resources.ts';
 import { assumedSidecar } from '../embedded/assumed.ts';
 import { type PolicyChange, policyChanges } from '../policy/changes.ts';
+import { strandedBy, strandedText } from '../policy/stranded.ts';
 import { ask } from './admin-client.ts';
 import { fromFiles, fromMesh, type Source } from './policy-source.ts';
 
@@ -26,12 +27,20 @@ export async function diff(first: string, second: string | undefined, options: D
     before.sidecars = [{ node, sidecar: assumedSidecar({ node, labels: label }) }];
   const policy = policyChanges(before.policy, after.policy);
   const sidecars = changesOf(before, after);
-  const waiting = second === undefined ? await waitingFor(admin, policy) : {};
+  const stranded = second === undefined ? strandedBy(before.policy, after.policy, await storedAt(admin)) : [];
   if (json) {
-    console.log(JSON.stringify({ policy, sidecars, waiting }, undefined, 2));
+    const gone = stranded.filter(({ removed }) => removed);
+    const waiting = Object.fromEntries(gone.map(({ destination, entries }) => [destination, entries]));
+    console.log(JSON.stringify({ policy, sidecars, waiting, stranded }, undefined, 2));
     return;
   }
-  console.log([...policyLines(policy, waiting), ...sidecars.flatMap(sidecarLines)].join('\n'));
+  console.log(
+    [
+      ...policyLines(policy),
+      ...stranded.map((each) => `warning: ${strandedText(each)}`),
+      ...sidecars.flatMap(sidecarLines),
+    ].join('\n'),
+  );
 }
 
 /** Those with the same changes together. */
@@ -50,31 +59,23 @@ function changesOf(before: Source, after: Source): NodesChanges[] {
   return [...groups.values()];
 }
 
-/** Entries of destinations that go. */
-async function waitingFor(admin: string, changes: readonly PolicyChange[]): Promise<Record<string, number>> {
-  const gone = changes.filter(({ field, after }) => field === '' && after === undefined);
-  if (gone.length === 0) return {};
-  const { destinations } = await ask<{ destinations: { name: string; entries: number }[] }>(
+/** Entries in whatever state, by destination. */
+async function storedAt(admin: string): Promise<ReadonlyMap<string, number>> {
+  const { destinations } = await ask<{ destinations: { name: string; stored: number }[] }>(
     admin,
     'GET',
     '/v1/status',
   );
-  return Object.fromEntries(
-    destinations
-      .filter(({ name, entries }) => entries > 0 && gone.some(({ destination }) => destination === name))
-      .map(({ name, entries }) => [name, entries]),
-  );
+  return new Map(destinations.map(({ name, stored }) => [name, stored]));
 }
 
-function policyLines(changes: readonly PolicyChange[], waiting: Record<string, number>): string[] {
+function policyLines(changes: readonly PolicyChange[]): string[] {
   if (changes.length === 0) return ['the policy says the same'];
   return changes.map(({ destination, service, field, before, after }) => {
     const whose = destination ?? (service === undefined ? 'mesh' : `service ${service}`);
     const sign = before === undefined ? '+' : after === undefined ? '-' : '~';
     if (field !== '') return `~ ${whose}: ${field}: ${before ?? '(none)'} → ${after ?? '(none)'}`;
-    const left = destination === undefined ? undefined : waiting[destination];
-    const words = left ? `; ${left} entries wait for it, and are sent no more` : '';
-    return `${sign} ${whose}: ${after ?? before}${words}`;
+    return `${sign} ${whose}: ${after ?? before}`;
   });
 }
 

@@ -1,9 +1,16 @@
-// `layby queue show`, `retry`, `drop` and `edit`: an operator's hands on single entries, or on all that a filter lets through.
+// `layby queue show`, `retry`, `drop`, `move` and `edit`: an operator's hands on single entries, or on all that a filter lets through.
 
 import { Command } from 'commander';
 import { LaybyError } from '../telemetry/error.ts';
 import { adminOption, ask } from './admin-client.ts';
-import { type ActOptions, act, type EntryView, operatorName, withFilter } from './selection.ts';
+import {
+  type ActOptions,
+  act,
+  type EntryView,
+  operatorName,
+  withFilter,
+  withFilterOfOne,
+} from './selection.ts';
 
 interface WholeView extends EntryView {
   seq: number;
@@ -58,6 +65,28 @@ export const sendCommand = () =>
       act('/v1/queue/send', { present: 'send now', past: 'told to send now:' }, ids, options, 1),
     );
 
+export const moveCommand = () =>
+  withFilterOfOne(new Command('move'))
+    .description('entries get another destination, which delivers them in the order of their receipts')
+    .argument('[id...]')
+    .requiredOption('--to <destination>', 'one of the policy, which serves the hosts of these entries')
+    .option(
+      '--from <destination>',
+      'those of this destination; also of one that the policy does not name any more',
+    )
+    .option('--all', 'every entry')
+    .option('--dry-run', 'only say what would be touched')
+    .option('--yes', 'do not ask')
+    .option('--reason <words>', 'why, for the audit trail')
+    .option('--json', 'for programs')
+    .addOption(adminOption())
+    .action((ids: string[], { from, to, ...options }: ActOptions & { from?: string; to: string }) => {
+      const misfit = (hosts: string): string =>
+        `the policy gives ${hosts} to another destination than ${to}, or to none; name them in its spec.hosts, or correct the URL with \`layby queue edit\``;
+      const filter = { ...options, ...(from !== undefined && { destination: from }) };
+      return act('/v1/queue/move', { present: 'move', past: 'moved', misfit }, ids, filter, 0, { to });
+    });
+
 const collect = (value: string, before: string[]): string[] => [...before, value];
 
 interface EditOptions {
@@ -70,7 +99,7 @@ interface EditOptions {
 
 export const editCommand = () =>
   new Command('edit')
-    .description('another URL or other headers for a dead letter; then `layby queue retry`')
+    .description('another URL or other headers for an entry that waits, or for a dead letter')
     .argument('<id>')
     .option('--url <url>', 'what is to be called, on a host of the same destination')
     .option(
@@ -101,7 +130,11 @@ async function edit(id: string, { admin, url, header, removeHeader, reason }: Ed
     removeHeaders: removeHeader,
   });
   print(edited);
-  console.log(`\nstill a dead letter: \`layby queue retry ${edited.id}\` sends it`);
+  console.log(
+    edited.state === 'dead'
+      ? `\nstill a dead letter: \`layby queue retry ${edited.id}\` sends it`
+      : '\nit waits, and its next attempt goes like this',
+  );
 }
 
 async function show(

@@ -5,7 +5,14 @@ import { logger } from '../telemetry/log.ts';
 import { parseAddress } from '../wire/address.ts';
 import { adminOption, ask } from './admin-client.ts';
 import { exportCommand } from './queue-export.ts';
-import { dropCommand, editCommand, retryCommand, sendCommand, showCommand } from './queue-hands.ts';
+import {
+  dropCommand,
+  editCommand,
+  moveCommand,
+  retryCommand,
+  sendCommand,
+  showCommand,
+} from './queue-hands.ts';
 import { type EntryView, type FilterOptions, queryOf, withFilter } from './selection.ts';
 import { table } from './table.ts';
 import { end, untilSignal } from './until-signal.ts';
@@ -75,6 +82,7 @@ export const queueCommand = () =>
     .addCommand(retryCommand())
     .addCommand(sendCommand())
     .addCommand(dropCommand())
+    .addCommand(moveCommand())
     .addCommand(editCommand())
     .addCommand(exportCommand());
 

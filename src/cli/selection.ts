@@ -42,13 +42,17 @@ interface Tally {
   entries: number;
   bytes: number;
   passed: number;
+  misfits: { entries: number; of: string[] };
   through: number;
   first: EntryView[];
 }
 
 export const withFilter = (command: Command): Command =>
+  withFilterOfOne(command.option('--destination <name>', 'only of this destination'));
+
+/** Where another option names the destination. */
+export const withFilterOfOne = (command: Command): Command =>
   command
-    .option('--destination <name>', 'only of this destination')
     .option('--state <state>', 'only stored, sending, staged, dead or quarantined ones')
     .option('--class <class>', 'only of this class')
     .option('--url <glob>', 'only where the URL that was called matches; * is any characters')
@@ -92,20 +96,28 @@ export function operatorName(): string {
 
 const plural = (count: number): string => `${count} ${count === 1 ? 'entry' : 'entries'}`;
 
-/** Tells what `path` would touch, asks where that is more than `unasked` entries, and does it to exactly those.
- *  Errors: LAYBY_NOT_CONFIRMED, and what the listener says. */
+export interface Verb {
+  present: string;
+  past: string;
+  /** Why entries are left out whose misfits (hosts, …) are these; in words. */
+  misfit?: (of: string) => string;
+}
+
+/** Tells what `path` would touch, asks where that is more than `unasked` entries, and does it to exactly those. `more`: further fields of
+ *  the request. Errors: LAYBY_NOT_CONFIRMED, and what the listener says. */
 export async function act(
   path: string,
-  verb: { present: string; past: string },
+  verb: Verb,
   ids: string[],
   options: ActOptions,
   unasked: number,
+  more: object = {},
 ): Promise<void> {
   const { admin, dryRun, yes, reason, json } = options;
   const select = selectionOf(ids, options);
-  const hand = { by: operatorName(), ...(reason !== undefined && { reason }) };
+  const hand = { ...more, by: operatorName(), ...(reason !== undefined && { reason }) };
   const would = await ask<Tally>(admin, 'POST', path, { select, ...hand, dryRun: true });
-  if (!json) console.log(`would ${verb.present} ${inWords(would)}`);
+  if (!json) console.log(`would ${verb.present} ${inWords(would, verb)}`);
   if (dryRun || would.entries === 0) {
     if (json) console.log(JSON.stringify({ ...would, dryRun: true }, undefined, 2));
     return;
@@ -114,16 +126,30 @@ export async function act(
   // What has come since is not meant by what was agreed to.
   const bound = ids.length > 0 ? select : { ...select, through: would.through };
   const did = await ask<Tally>(admin, 'POST', path, { select: bound, ...hand });
-  console.log(json ? JSON.stringify(did, undefined, 2) : `${verb.past} ${plural(did.entries)}`);
+  console.log(
+    json ? JSON.stringify(did, undefined, 2) : `${verb.past} ${plural(did.entries)}${leftOut(did, verb)}`,
+  );
 }
 
-function inWords({ entries, bytes, passed, first }: Tally): string {
+/** `; 2 entries not, by state`, or nothing. */
+function leftOut({ passed, misfits }: Tally, { misfit }: Verb): string {
+  const parts = [
+    passed > 0 ? `${plural(passed)} not, by state` : '',
+    misfits.entries > 0 && misfit ? `${plural(misfits.entries)} not: ${misfit(misfits.of.join(', '))}` : '',
+  ];
+  return parts
+    .filter(Boolean)
+    .map((part) => `; ${part}`)
+    .join('');
+}
+
+function inWords(tally: Tally, verb: Verb): string {
+  const { entries, bytes, first } = tally;
   const lines = first.map(({ id, destination, state, bytes: size, method, url }) =>
     [' ', id, destination, state, `${size} bytes`, method, url].join(' '),
   );
   if (entries > first.length) lines.push(`  and ${entries - first.length} more`);
-  const rest = passed > 0 ? `; ${plural(passed)} not, by state` : '';
-  return [`${plural(entries)}, ${bytes} bytes${rest}`, ...lines].join('\n');
+  return [`${plural(entries)}, ${bytes} bytes${leftOut(tally, verb)}`, ...lines].join('\n');
 }
 
 async function confirm(verb: string, entries: number): Promise<void> {

@@ -37,6 +37,16 @@ interface StatusView {
     why: string;
     link: { state: string; by: string; sources: { source: string; says: string; since: number }[] };
   }[];
+  orphaned: {
+    name: string;
+    entries: number;
+    dead: number;
+    staged: number;
+    quarantined: number;
+    bytes: number;
+    oldest: string | null;
+    servedBy: string[];
+  }[];
   unresolved: { name: string; why: string }[];
   sidecars: SidecarView[];
 }
@@ -79,6 +89,7 @@ export const statusCommand = () =>
           `link to ${name}: ${link.state} by ${link.by}${said.length > 0 ? ` (${said.join(', ')})` : ''}`,
         );
       }
+      for (const orphaned of status.orphaned) console.log(orphanedText(orphaned));
       for (const { name, why } of status.unresolved) console.log(`${name}: ${why}`);
       const { copies, bytes } = status.setAside ?? { copies: 0, bytes: 0 };
       if (copies > 0)
@@ -91,6 +102,21 @@ export const statusCommand = () =>
 
 const queueText = ({ answers, reported }: StatusView['queue']): string =>
   `${answers ? '' : ', the queue does not answer'}${reported ? '' : ', the queue has not reported yet'}`;
+function orphanedText({ name, entries, bytes, oldest, servedBy, ...states }: StatusView['orphaned'][number]) {
+  const { dead, staged, quarantined } = states;
+  const parts = [
+    `${entries} ${entries === 1 ? 'entry' : 'entries'}`,
+    ...Object.entries({ dead, staged, quarantined }).flatMap(([state, count]) =>
+      count > 0 ? [`${count} of them ${state}`] : [],
+    ),
+    `${bytes} bytes wait`,
+    ...(oldest === null ? [] : [`the oldest since ${oldest}`]),
+  ];
+  return [
+    `orphaned: the policy names no destination ${name}, its entries are kept and not sent: ${parts.join(', ')}`,
+    `  to do: layby queue move --from ${name} --to ${servedBy.join('|') || 'NAME'}, or layby queue drop --destination ${name}`,
+  ].join('\n');
+}
 
 const problemText = (problem: ErrorView): string =>
   problem.code === 'LAYBY_POLICY_INVALID'

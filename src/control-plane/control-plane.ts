@@ -10,6 +10,7 @@ import { loadLastGood } from '../policy/last-good.ts';
 import type { Policy } from '../policy/policy.ts';
 import { policyReviewer } from '../policy/sources/kubernetes/review.ts';
 import type { KubernetesOptions } from '../policy/sources/kubernetes/source.ts';
+import { strandedBy, strandedText } from '../policy/stranded.ts';
 import { LaybyError } from '../telemetry/error.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { type Address, formatAddress, isLocal } from '../wire/address.ts';
@@ -21,6 +22,7 @@ import { edgeHandlers } from './attach.ts';
 import { Edge } from './edge.ts';
 import { Links, type ProbeTarget } from './links.ts';
 import { controlPlaneMetrics } from './metrics.ts';
+import { orphanedIn, storedIn, whyBehind } from './orphaned.ts';
 import { clusterSource, fileSource, noSource } from './policy-source.ts';
 import { bindGrpc } from './server/bind.ts';
 import { fileCredentials, issuedCredentials, type TlsFiles } from './server/credentials.ts';
@@ -139,7 +141,17 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   let webhook: Admission | undefined;
   if (options.webhook && policy.cluster) {
     const { cluster } = policy;
-    const reviewers = { '/validate': policyReviewer((object) => cluster.review(object)) };
+    const reviewers = {
+      '/validate': policyReviewer(
+        (object) => cluster.review(object),
+        (object, there) => {
+          const { policy: inForce, lanes } = edge;
+          if (!inForce) return [];
+          const stored = new Map(lanes.map((lane) => [lane.destination, storedIn(lane)]));
+          return strandedBy(inForce, cluster.policyWith(object, there), stored).map(strandedText);
+        },
+      ),
+    };
     webhook = await serveAdmission({ ...options.webhook, reviewers, log });
   }
 
@@ -176,9 +188,18 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     policy: () => ({ policy: edge.policy ?? null, queue: options.queue, sidecars: ads.sidecars() }),
     notReady: () => notReady(edge, ads, options.expectSidecars),
     status: (queue) => {
-      const destinations = edge
-        .status(queue?.lanes)
-        .map((view) => ({ ...view, link: { ...view.link, sources: links.sources(view.name) } }));
+      const lanes = queue?.lanes ?? edge.lanes;
+      const destinations = edge.status(lanes).map((view) => {
+        const lane = lanes.find(({ destination }) => destination === view.name);
+        const former = lane?.former ?? [];
+        return {
+          ...view,
+          why: whyBehind(view.name, view.state, former) ?? view.why,
+          stored: lane ? storedIn(lane) : 0,
+          former,
+          link: { ...view.link, sources: links.sources(view.name) },
+        };
+      });
       const down = destinations.length > 0 && destinations.every(({ link }) => link.state === 'down');
       return {
         link: down ? 'down' : destinations.some(({ link }) => link.state === 'slow') ? 'slow' : 'up',
@@ -193,6 +214,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
         },
         setAside: queue?.setAside ?? null,
         destinations,
+        orphaned: orphanedIn(edge.policy, lanes),
         unresolved: policy.unresolved?.() ?? [],
         sidecars: ads.status(),
         startedAt: new Date(startedAt).toISOString(),

@@ -4,9 +4,11 @@
 import type { Network } from '../link/network.ts';
 import { isHeld, type LinkState } from '../link/state.ts';
 import type { Destination, Policy } from '../policy/policy.ts';
+import { strandedBy } from '../policy/stranded.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { EdgeState, Lane, NetworkMessage, QueueReport } from '../wire/edge-service.ts';
 import { type HoldInputs, type HoldState, holdState, whyHeld } from './hold.ts';
+import { storedIn } from './orphaned.ts';
 import type { DiscoveryServer } from './server/discovery.ts';
 import type { Snapshots } from './snapshots.ts';
 
@@ -79,6 +81,11 @@ export class Edge {
   #reporter = 0;
   /** Resolves when every sidecar that lives has had the time to come back after a restart of the control plane. */
   sidecarsBack: () => Promise<void> = async () => {};
+  /** Destinations whose hosts were another's, with entries stored, in the policy before: held until the queue has said what it makes of the
+   *  policy. */
+  #taking = new Set<string>();
+  /** Destinations that were held when the policy ceased to name them: sidecars drop a hold sooner than they drop the routes that it holds. */
+  #gone = new Set<string>();
   /** Told of each report, before anything is decided from it. */
   onLanes: (lanes: readonly Lane[]) => void = () => {};
   /** The links of a policy's destinations, asked before anything is decided from the policy. */
@@ -98,6 +105,11 @@ export class Edge {
 
   get policy(): Policy | undefined {
     return this.#policy;
+  }
+
+  /** As the queue reported them last, those of destinations that the policy does not name too. */
+  get lanes(): readonly Lane[] {
+    return [...this.#lanes.values()];
   }
 
   get queueAttached(): boolean {
@@ -125,6 +137,11 @@ export class Edge {
   /** Errors: LAYBY_XDS_INVALID; the policy before stays in force. */
   setPolicy(policy: Policy): void {
     this.#snapshots.setPolicy(policy);
+    for (const name of this.#takers(policy)) this.#taking.add(name);
+    const named = new Set(policy.destinations.map(({ name }) => name));
+    const held = [...this.#states].filter(([, state]) => state !== 'direct').map(([name]) => name);
+    const waiting = [...this.#gone].filter((name) => this.#lanes.get(name)?.pending);
+    this.#gone = new Set([...held, ...waiting].filter((name) => !named.has(name)));
     this.#policy = policy;
     this.#links = this.linksOf(policy);
     this.#decide();
@@ -132,6 +149,18 @@ export class Edge {
     this.#tell(() => ({
       policy: { version: policy.version, json: JSON.stringify(policy) },
     }));
+  }
+
+  /** A queue that has not reported may have entries of any destination. */
+  #takers(policy: Policy): string[] {
+    const before = this.#policy;
+    if (!before || before.version === policy.version) return [];
+    const remembered = this.queueReported ? new Set<string>() : this.#remembered;
+    const stored = before.destinations.map(({ name }): [string, number] => {
+      const lane = this.#lanes.get(name);
+      return [name, lane ? storedIn(lane) + (lane.pending ? 1 : 0) : (remembered?.has(name) ?? true) ? 1 : 0];
+    });
+    return strandedBy(before, policy, new Map(stored)).flatMap(({ to }) => to);
   }
 
   setLinks(links: ReadonlyMap<string, LinkState>): void {
@@ -180,10 +209,13 @@ export class Edge {
       this.#remembered = undefined;
       this.#reporter = attachment.number;
       this.onReporter(report.lanes);
+      if (report.policy_version === this.#policy?.version) this.#taking.clear();
     }
     this.queuePid = report.pid;
     this.queuePolicy = report.policy_version;
     for (const lane of report.lanes) this.#lanes.set(lane.destination, lane);
+    // Without lanes: it has the policy, and has said all that follows from it.
+    if (report.lanes.length === 0 && report.policy_version === this.#policy?.version) this.#taking.clear();
     this.onLanes(report.lanes);
     this.#decide();
     const waiting = report.lanes.filter((lane) => lane.pending);
@@ -220,12 +252,12 @@ export class Edge {
     const lane = this.#lanes.get(name);
     const linkUp = !isHeld(this.link(name));
     const failing = lane?.failing ?? false;
-    if (this.queueReports) return { linkUp, failing, pending: lane?.pending ?? false, lane: 'reported' };
+    const pending = (lane?.pending ?? false) || this.#taking.has(name);
+    if (this.queueReports) return { linkUp, failing, pending, lane: 'reported' };
     // What is not known must not count as empty. A queue that reported and is away may have stored something since.
     const remembered = this.#remembered;
     if (!this.queueReported && !remembered) return { linkUp, failing, pending: true, lane: 'unknown' };
-    const pending = (lane?.pending ?? false) || (remembered?.has(name) ?? false);
-    return { linkUp, failing, pending, lane: 'remembered' };
+    return { linkUp, failing, pending: pending || (remembered?.has(name) ?? false), lane: 'remembered' };
   }
 
   #decide(): void {
@@ -240,7 +272,7 @@ export class Edge {
     }
     this.#states = states;
     const held = [...states].filter(([, state]) => state !== 'direct').map(([destination]) => destination);
-    if (this.#snapshots.setHolds(held)) this.#ads.push('runtime');
+    if (this.#snapshots.setHolds([...held, ...this.#gone])) this.#ads.push('runtime');
   }
 
   #destinations({ inForce }: Attachment, only?: ReadonlySet<string>): EdgeState['destinations'] {
@@ -265,7 +297,7 @@ export class Edge {
   }
 
   /** `lanes`: what the queue says right now; its last report where it does not answer. */
-  status(lanes: readonly Lane[] = [...this.#lanes.values()]): DestinationStatus[] {
+  status(lanes: readonly Lane[] = this.lanes): DestinationStatus[] {
     const byName = new Map(lanes.map((lane) => [lane.destination, lane]));
     return (this.#policy?.destinations ?? []).map((destination) => {
       const lane = byName.get(destination.name);

@@ -14,6 +14,7 @@ import { APPS_HEADER, PREFIX_HEADER, REQUEST_HEADER } from '../wire/names.ts';
 import type { Backlog } from './backlog.ts';
 import { clientSignal } from './client-signal.ts';
 import { entryId } from './entry-id.ts';
+import type { FormerLanes } from './former-lanes.ts';
 import { endToEndHeaders } from './headers.ts';
 import type { OneByOne } from './one-by-one.ts';
 import type { Room } from './room.ts';
@@ -50,6 +51,8 @@ export interface Surroundings {
   room: Room;
   backlog: Backlog;
   ledgers: DeliveryLedgers;
+  /** What waits for a resource, whichever destination it is stored for. */
+  former: Pick<FormerLanes, 'of' | 'occupied' | 'waitingFor'>;
   /** Of what may become one object, by destination and resource. */
   commits: OneByOne;
   egress: Egress;

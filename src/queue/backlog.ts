@@ -69,6 +69,10 @@ export class Backlog {
   #alone = false;
   #aloneTimer: NodeJS.Timeout | undefined;
   #awayMs: number;
+  /** Lanes whose entries go before those of a destination: see former-lanes.ts. */
+  former: (destination: string) => readonly string[] = () => [];
+  /** The destinations whose former lane this is: their calls must not overtake what is stored in it. */
+  successors: (lane: string) => readonly string[] = () => [];
 
   /** `awayMs`: how long receipts wait for a control plane that is away. */
   constructor(store: Store, marks: Marks, awayMs = AWAY_MS) {
@@ -189,6 +193,7 @@ export class Backlog {
       held: async () => {
         await marked.catch(() => this.#markAgain(lane, destination));
         await this.#held(lane);
+        for (const name of this.successors(destination)) await this.#held(this.#lane(name));
       },
       done: () => {
         if (over) return;
@@ -242,7 +247,7 @@ export class Backlog {
   /** An entry has left, or a request was not stored after all: perhaps nothing waits any more. */
   left(destination: string): void {
     const lane = this.#lane(destination);
-    if (!lane.pending || lane.storing > 0) return;
+    if (!lane.pending || lane.storing > 0 || this.former(destination).length > 0) return;
     if ((this.#store.totals().get(destination)?.entries ?? 0) === 0) {
       lane.pending = false;
       this.#marks.unmark(destination);
@@ -265,6 +270,20 @@ export class Backlog {
   /** A dead letter waits again: what is newer must not overtake it any more. */
   cameBack(destination: string): void {
     if (this.#pending(destination)) this.#tell(destination);
+  }
+
+  /** Entries of other lanes go first, or do not any more. */
+  behind(destination: string, some: boolean): void {
+    const pending = this.isPending(destination);
+    if (some) this.cameBack(destination);
+    else this.left(destination);
+    if (pending === this.isPending(destination)) this.#tell(destination);
+  }
+
+  /** An entry has another destination: what is newer must not overtake it there. */
+  moved(from: string, to: string): void {
+    if ((this.#store.totals().get(to)?.entries ?? 0) > 0) this.cameBack(to);
+    this.left(from);
   }
 
   /** What the last try said of the link. */
@@ -293,12 +312,14 @@ export class Backlog {
       entries: totals?.entries ?? 0,
       bytes: totals?.bytes ?? 0,
       dead: totals?.dead ?? 0,
+      staged: totals?.staged ?? 0,
       quarantined: totals?.quarantined ?? 0,
       oldest: totals?.oldest?.receivedAt ?? 0,
       pending,
       failing,
       generation,
       reached,
+      former: [...this.former(destination)],
     };
   }
 

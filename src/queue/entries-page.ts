@@ -1,14 +1,17 @@
 // /.well-known/layby/entries/<id>, where a 307 leads. GET says what became of the entry. Any other method is a client that
 // followed the receipt and sends its body again: all of it is read, none of it is stored, and only then comes the 200
 // (an earlier answer breaks wget, HttpURLConnection and Python behind Envoy).
+//
+// The page is at the host that the app had called, whichever destination serves that host now, or none: a policy that renames or removes
+// a destination takes no receipt back. The apps of one destination do not see the entries of another.
 
 import { validate as isUuid } from 'uuid';
-import type { Destination } from '../policy/policy.ts';
-import type { Entry, Store } from '../store/store.ts';
+import type { Destination, Policy } from '../policy/policy.ts';
+import { authorityOf, hostIn, servesHost } from '../policy/serves.ts';
+import type { Entry, Store, StoreEvent } from '../store/store.ts';
 import { ENTRIES_PREFIX } from '../wire/names.ts';
-import type { Arrival } from './arrival.ts';
 import { type Problem, sendProblem } from './problem.ts';
-import { readBody } from './read-body.ts';
+import { type BodyOf, readBody } from './read-body.ts';
 
 /** An entry as apps and operators see it; no headers, since they may carry secrets. */
 export const entryView = (entry: Entry) => ({
@@ -29,8 +32,7 @@ const UNKNOWN: Problem = {
   status: 404,
   type: 'entry-unknown',
   title: 'No such entry here',
-  detail:
-    'It was never stored for this destination, or it left so long ago that the audit trail no longer has it.',
+  detail: 'It was never stored for this host, or it left so long ago that the audit trail no longer has it.',
 };
 
 /** The id that the path names; undefined where it is no entry's path. */
@@ -40,10 +42,29 @@ function entryIn(path: string): string | undefined {
   return isUuid(id) ? id : undefined;
 }
 
+/** Whom a page is for. */
+export interface PageAsked {
+  policy: Policy;
+  /** The destination that serves the host now, where one does. */
+  destination: Destination | undefined;
+  /** As the app called it. */
+  authority: string;
+}
+
+/** Whether the stored URL is at the host that was asked, or at a host of the same destination. */
+function isAtHost({ policy, destination, authority }: PageAsked, url: string): boolean {
+  const stored = hostIn(authorityOf(url));
+  if (destination) return servesHost(policy, destination, stored);
+  const asked = hostIn(authority);
+  // S3's URLs are stored in path style: `clips.s3.example/key` as `s3.example/clips/key`.
+  const [, bucket = ''] = /^http:\/\/[^/]*\/([^/?]*)/.exec(url) ?? [];
+  return asked === stored || asked === `${bucket}.${stored}`.toLowerCase();
+}
+
 /** Rejects with ClientDisconnected. */
-export async function serveEntryPage(arrival: Arrival, store: Store): Promise<void> {
-  const { request, response, signal, destination } = arrival;
-  await readBody(arrival, () => undefined);
+export async function serveEntryPage(body: BodyOf, store: Store, asked: PageAsked): Promise<void> {
+  const { request, response, signal } = body;
+  await readBody(body, () => undefined);
   const id = entryIn(request.url ?? '');
   // Never the success below for what was no receipt: the bytes are gone.
   if (id === undefined) {
@@ -51,8 +72,10 @@ export async function serveEntryPage(arrival: Arrival, store: Store): Promise<vo
     return;
   }
   const entry = await store.get(id);
-  // One destination's apps do not see another's entries.
-  const visible = entry?.destination === destination.name ? entry : undefined;
+  const visible =
+    entry && (entry.destination === asked.destination?.name || isAtHost(asked, entry.url))
+      ? entry
+      : undefined;
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     // Also for an entry that has left since: its receipt was kept, and the client is owed a success.
     response.writeHead(200, {
@@ -63,34 +86,37 @@ export async function serveEntryPage(arrival: Arrival, store: Store): Promise<vo
     response.end();
     return;
   }
-  const view = visible ? entryView(visible) : await lastEvent(store, id, destination, signal);
+  const view = visible ? entryView(visible) : await lastEvent(store, id, asked, signal);
   if (!view) {
     sendProblem(response, UNKNOWN);
     return;
   }
-  const body = `${JSON.stringify(view)}\n`;
+  const page = `${JSON.stringify(view)}\n`;
   response.writeHead(200, {
     'Content-Type': 'application/json',
     'Cache-Control': 'no-store',
-    'Content-Length': Buffer.byteLength(body),
+    'Content-Length': Buffer.byteLength(page),
     ...(visible ? { ETag: `"${visible.sha256}"` } : {}),
   });
-  response.end(request.method === 'HEAD' ? undefined : body);
+  response.end(request.method === 'HEAD' ? undefined : page);
 }
 
-async function lastEvent(store: Store, id: string, destination: Destination, signal: AbortSignal) {
-  let view: object | undefined;
+async function lastEvent(store: Store, id: string, asked: PageAsked, signal: AbortSignal) {
+  let last: StoreEvent | undefined;
+  let visible = false;
   for await (const event of store.audit({ id })) {
     signal.throwIfAborted();
-    if (event.destination !== destination.name) continue;
-    view = {
-      id,
-      destination: event.destination,
-      bytes: event.bytes,
-      state: event.kind,
-      at: new Date(event.at).toISOString(),
-      ...(event.detail ? { detail: event.detail } : {}),
-    };
+    last = event;
+    visible ||= event.destination === asked.destination?.name;
+    visible ||= event.url !== undefined && isAtHost(asked, event.url);
   }
-  return view;
+  if (!last || !visible) return undefined;
+  return {
+    id,
+    destination: last.destination,
+    bytes: last.bytes,
+    state: last.kind,
+    at: new Date(last.at).toISOString(),
+    ...(last.detail ? { detail: last.detail } : {}),
+  };
 }

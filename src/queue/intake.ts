@@ -5,9 +5,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { destinationFor } from '../policy/match.ts';
 import type { Destination, Policy } from '../policy/policy.ts';
 import { LaybyError, messageOf } from '../telemetry/error.ts';
-import { HOST_HEADER, STATUS_PREFIX } from '../wire/names.ts';
+import { ENTRIES_PREFIX, HOST_HEADER, STATUS_PREFIX } from '../wire/names.ts';
 import { type Arrival, arrivalOf, type Outcome, type Surroundings } from './arrival.ts';
-import { ClientDisconnected } from './client-signal.ts';
+import { ClientDisconnected, clientSignal } from './client-signal.ts';
 import { serveEntryPage } from './entries-page.ts';
 import { RETRY_AFTER_S, sendProblem } from './problem.ts';
 import { serveUnstored } from './reads.ts';
@@ -36,22 +36,26 @@ export class Intake {
       const authority = failedOverFrom ?? request.headers.host ?? '';
       const policy = this.#options.policy();
       destination = policy && destinationFor(policy, authority);
-      outcome = destination
-        ? await this.#serve(
-            arrivalOf(request, response, destination, authority, failedOverFrom !== undefined),
-          )
-        : refuseUnknown(request, response, authority, policy !== undefined);
+      if (policy && destination) {
+        const arrival = arrivalOf(request, response, destination, authority, failedOverFrom !== undefined);
+        outcome = await this.#serve(arrival, policy, authority);
+      } else if (policy && request.url?.startsWith(ENTRIES_PREFIX)) {
+        const asked = { policy, destination: undefined, authority };
+        const signal = clientSignal(request, response);
+        await serveEntryPage({ request, response, signal }, this.#options.store, asked);
+        outcome = 'page';
+      } else outcome = refuseUnknown(request, response, authority, policy !== undefined);
     } catch (error) {
       outcome = this.#failed(request, response, error);
     }
     this.#options.count(destination?.name ?? '', outcome);
   }
 
-  async #serve(arrival: Arrival): Promise<Outcome> {
+  async #serve(arrival: Arrival, policy: Policy, authority: string): Promise<Outcome> {
     const { request, destination, path } = arrival;
     if (!path.startsWith('/')) return refusePath(arrival);
     if (path.startsWith(STATUS_PREFIX)) {
-      await serveEntryPage(arrival, this.#options.store);
+      await serveEntryPage(arrival, this.#options.store, { policy, destination, authority });
       return 'page';
     }
     if (isS3(arrival)) return serveS3(this.#options, arrival);

@@ -2,6 +2,7 @@
 
 import { Counter, Gauge, Registry } from 'prom-client';
 import type { Store } from '../store/store.ts';
+import type { Orphans } from './orphans.ts';
 
 export interface QueueMetrics {
   request(destination: string, outcome: string): void;
@@ -9,7 +10,7 @@ export interface QueueMetrics {
   text(): Promise<string>;
 }
 
-export function queueMetrics(store: Store): QueueMetrics {
+export function queueMetrics(store: Store, orphans: Orphans): QueueMetrics {
   const registry = new Registry();
   const registers = [registry];
   const requests = new Counter({
@@ -62,6 +63,24 @@ export function queueMetrics(store: Store): QueueMetrics {
   gauge('layby_dead_letters', 'entries that were refused for good', 'dead');
   gauge('layby_staged', 'parts of uploads that have not come to their end', 'staged');
   gauge('layby_quarantined', 'entries that are damaged on the disk', 'quarantined');
+  for (const [name, help, value] of [
+    [
+      'layby_orphaned_entries',
+      'entries, in any state, of destinations that the policy does not name',
+      'entries',
+    ],
+    ['layby_orphaned_bytes', 'bytes of their bodies and records', 'bytes'],
+  ] as const)
+    new Gauge({
+      name,
+      help,
+      labelNames: ['destination'],
+      registers,
+      collect() {
+        this.reset();
+        for (const [destination, counts] of orphans.counts()) this.set({ destination }, counts[value]);
+      },
+    });
   new Gauge({
     name: 'layby_store_damage',
     help: 'what was found damaged or missing in the store since it was opened; above 0 is an alarm',

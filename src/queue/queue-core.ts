@@ -17,8 +17,10 @@ import type { Outcome } from './arrival.ts';
 import { Backlog } from './backlog.ts';
 import { Control, type EdgeTransport, type LastGoodPolicy } from './control.ts';
 import { Expiry } from './expiry.ts';
+import { FormerLanes, type LaneNames } from './former-lanes.ts';
 import { Intake } from './intake.ts';
 import { OneByOne } from './one-by-one.ts';
+import type { Orphans } from './orphans.ts';
 import { Room } from './room.ts';
 import type { Spools } from './spool.ts';
 
@@ -29,6 +31,9 @@ export interface QueueParts {
   egress: Egress;
   spools: Spools;
   pendingLanes: PendingLanes;
+  /** Of lanes that lost a host to another destination. */
+  laneNames: LaneNames;
+  orphans: Orphans;
   /** How long receipts wait for a control plane that is away, ms. */
   controlPatience?: number | undefined;
   budget: Budget;
@@ -52,6 +57,7 @@ export class QueueCore {
   readonly replay: Replay;
   readonly intake: Intake;
   readonly expiry: Expiry;
+  readonly former: FormerLanes;
   readonly #control: Control;
   readonly #parts: QueueParts;
   #policy: Policy | undefined;
@@ -62,7 +68,14 @@ export class QueueCore {
     const { store, ledgers, egress, spools, pendingLanes, counters, log } = parts;
     this.#parts = parts;
     this.store = store;
+    this.former = new FormerLanes({
+      ...{ store, log, names: parts.laneNames },
+      changed: (destination, some) => this.backlog.behind(destination, some),
+      wake: (destination) => this.replay.wake(destination),
+    });
     this.backlog = new Backlog(store, pendingLanes, parts.controlPatience);
+    this.backlog.former = (destination) => this.former.of(destination);
+    this.backlog.successors = (lane) => this.former.successors(lane);
     this.replay = new Replay({
       ...{ store, ledgers, egress, log, budget: parts.budget, hurried: parts.hurried },
       rate: parts.replayRate,
@@ -70,16 +83,18 @@ export class QueueCore {
       onLeft: (destination) => this.backlog.left(destination),
       count: counters.replayed,
       nature: () => this.#nature,
+      maySend: (entry) => this.former.maySend(entry),
     });
-    store.on('event', ({ kind, destination }) => {
+    store.on('event', ({ kind, destination, from }) => {
       // Also of a destination that nothing is replayed for now: its hold must end all the same.
       if (TAKEN_OUT.has(kind) || kind === 'delivered' || kind === 'dead') this.backlog.left(destination);
       else if (kind === 'retried') this.backlog.cameBack(destination);
+      else if (kind === 'moved') this.backlog.moved(from ?? destination, destination);
     });
     this.expiry = new Expiry(store, log);
     this.intake = new Intake({
       ...{ store, ledgers, egress, spools, log },
-      ...{ backlog: this.backlog, replay: this.replay, room: new Room(store), commits: new OneByOne() },
+      ...{ backlog: this.backlog, replay: this.replay, former: this.former, room: new Room(store), commits: new OneByOne() },
       policy: () => this.#policy,
       // Before anything is known an operator may have said no: what comes is stored.
       linkUp: (destination) => this.#links.get(destination)?.up ?? false,
@@ -90,6 +105,8 @@ export class QueueCore {
       backlog: this.backlog,
       onPolicy: (policy) => {
         this.#policy = policy;
+        this.former.policy(policy);
+        parts.orphans.policy(policy);
         this.replay.policy(policy);
         log.info({ version: policy.version }, 'policy in force');
       },
@@ -130,6 +147,7 @@ export class QueueCore {
   /** Ends what is in flight; the store is closed last. */
   async stop(): Promise<void> {
     const { budget, hurried, egress, pendingLanes } = this.#parts;
+    this.former.close();
     await this.replay.stop();
     await budget.close();
     await hurried.close();

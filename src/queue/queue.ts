@@ -18,7 +18,9 @@ import { linkMemoryFile, pendingLanesFile, sharedDirOf } from '../wire/shared-di
 import { queueAdmin } from './admin.ts';
 import { edgeTransport } from './control.ts';
 import { DiskSpools } from './disk-spool.ts';
+import { laneNamesIn } from './former-lanes.ts';
 import { queueMetrics } from './metrics.ts';
+import { Orphans } from './orphans.ts';
 import { QueueCore } from './queue-core.ts';
 
 export interface QueueOptions {
@@ -81,11 +83,13 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
     log.info({ id, destination, bytes, ...(detail ? { detail } : {}) }, kind);
   });
 
-  const metrics = queueMetrics(store);
+  const orphans = new Orphans(store, log);
+  const metrics = queueMetrics(store, orphans);
   const shared = options.shared ?? sharedDirOf(options.dir);
   const budget = new Budget(join(options.dir, 'link-usage.json'), log);
   const core = new QueueCore({
-    ...{ store, ledgers, budget, counters: metrics, log },
+    ...{ store, ledgers, budget, orphans, counters: metrics, log },
+    laneNames: laneNamesIn(join(options.dir, 'former-lanes.json')),
     egress: new Egress(options.egress),
     spools: new DiskSpools({ dir: join(options.dir, 'spool'), reserve, encrypted: key !== undefined }),
     pendingLanes: new PendingLanes(pendingLanesFile(shared), (error) =>
@@ -123,7 +127,7 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
     void intake.serve(request, response);
   });
   const admin = queueAdmin({
-    ...{ store, replay, budget, backlog, policy: () => core.policy },
+    ...{ store, replay, budget, backlog, former: core.former, policy: () => core.policy },
     ...{ metrics: metrics.text, drain: (ms) => replay.drain(ms) },
   });
   await listen(admin, options.admin);

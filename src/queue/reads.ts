@@ -26,7 +26,7 @@ export async function serveUnstored(around: Surroundings, arrival: Arrival): Pro
   const { method = '' } = request;
   const isRead = method === 'GET' || method === 'HEAD';
   if (isRead && destination.store.reads !== 'never') {
-    const entry = await newest(around.store, arrival);
+    const entry = await newest(around.former, arrival);
     if (entry && (await serveStored(around.store, arrival, method, entry))) return 'read';
   }
   if (mayReach(around, arrival) && (isRead || (await overtakesNothing(around, arrival)))) {
@@ -45,12 +45,12 @@ export async function serveUnstored(around: Surroundings, arrival: Arrival): Pro
 
 /** The newest entry that waits for exactly this URL and says what is there now. */
 export async function newest(
-  store: Store,
+  former: Surroundings['former'],
   { request, destination, url, path }: Arrival,
 ): Promise<Entry | undefined> {
-  if (!store.occupied(destination.name, url)) return undefined;
+  if (!former.occupied(destination.name, url)) return undefined;
   let looked = 0;
-  for await (const entry of store.waitingFor(destination.name, url)) {
+  for await (const entry of former.waitingFor(destination.name, url)) {
     if (++looked > LOOKED_AT) return undefined;
     if (entry.url.slice(entry.url.indexOf('/', 'http://'.length)) !== path) continue;
     const credentials = headerOf(entry.headers, 'authorization');
@@ -108,9 +108,9 @@ async function sendBody(
 }
 
 /** It changes something, though the policy does not let it be stored: what is stored goes first. */
-async function overtakesNothing({ backlog, store }: Surroundings, { destination, url }: Arrival) {
+async function overtakesNothing({ backlog, former }: Surroundings, { destination, url }: Arrival) {
   const { name } = destination;
   const { order } = destination.store;
   if (order === 'none' || !backlog.isPending(name)) return true;
-  return order === 'key' && !(await store.occupied(name, url));
+  return order === 'key' && !(await former.occupied(name, url));
 }

@@ -4,7 +4,7 @@
 import type { Destination } from '../policy/policy.ts';
 import { isPutObject } from '../replay/deliver/strategy.ts';
 import type { UnderWay } from '../replay/follow.ts';
-import type { Entry, EntryHead, Store } from '../store/store.ts';
+import type { Entry, EntryHead } from '../store/store.ts';
 import { LaybyError } from '../telemetry/error.ts';
 import { type Arrival, headOf, type Outcome, requestId, type Surroundings } from './arrival.ts';
 import type { Storing } from './backlog.ts';
@@ -234,7 +234,7 @@ async function takeTurn(
   arrival: Arrival,
   orderKey: string,
 ): Promise<(() => void) | undefined> {
-  const { backlog, store, ledgers } = around;
+  const { backlog, former, ledgers } = around;
   const { destination, url } = arrival;
   const { name } = destination;
   if (orderKey === '') return () => {};
@@ -244,7 +244,7 @@ async function takeTurn(
   if (waits && !gate.isFree(orderKey)) return undefined;
   const over = gate.enter(orderKey);
   // What may have changed while the store was asked is asked again.
-  if (!waits || ((await isFree(store, name, url)) && mayPass(around, arrival))) return over;
+  if (!waits || ((await isFree(former, name, url)) && mayPass(around, arrival))) return over;
   over();
   return undefined;
 }
@@ -252,19 +252,20 @@ async function takeTurn(
 /** It may be sent while it is stored: nothing stands before it. That something newer is sent meanwhile does no harm, since the two overlap at
  *  their apps. */
 async function mayFollow(
-  { store, ledgers }: Surroundings,
+  { former, store, ledgers }: Surroundings,
   { name, store: { order } }: Destination,
   { orderKey, url }: EntryHead,
 ): Promise<boolean> {
   if (orderKey === '') return true;
   if (!ledgers.of(name).gate.maySend(orderKey)) return false;
-  return order === 'strict' ? (store.totals().get(name)?.entries ?? 0) === 0 : isFree(store, name, url);
+  if (order !== 'strict') return isFree(former, name, url);
+  return (store.totals().get(name)?.entries ?? 0) === 0 && former.of(name).length === 0;
 }
 
 /** What cannot be asked may well wait. */
-const isFree = async (store: Store, destination: string, url: string): Promise<boolean> => {
+const isFree = async (former: Surroundings['former'], destination: string, url: string): Promise<boolean> => {
   try {
-    return !(await store.occupied(destination, url));
+    return !(await former.occupied(destination, url));
   } catch {
     return false;
   }

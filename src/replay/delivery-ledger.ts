@@ -145,7 +145,7 @@ export class DeliveryLedger {
   wanted(now: number): number {
     if (this.#listing || !this.#more) return 0;
     if (this.#slots.length < WINDOW) return this.#worth(WINDOW - this.#slots.length);
-    let sendable = 0;
+    let sendable = this.#inFlight.entries;
     for (const { notBefore } of this.#heads()) if (notBefore <= now && ++sendable >= WINDOW) return 0;
     if (this.#slots.length >= KNOWN) {
       if (sendable > 0 || this.#inFlight.entries > 0) return 0;
@@ -273,21 +273,24 @@ export class DeliveryLedger {
   *candidates(now: number): Generator<Candidate> {
     if (this.#returning > 0) return;
     for (const slot of this.#heads())
-      if (!slot.leased && slot.notBefore <= now && this.gate.maySend(slot.key)) yield slot;
+      if (slot.notBefore <= now && this.gate.maySend(slot.key)) yield slot;
   }
 
   /** The earliest time (ms) at which one more may be sent; undefined: only the end of something else can change that. */
   nextAt(now: number): number | undefined {
     let at: number | undefined;
-    for (const { leased, notBefore } of this.#heads())
-      if (!leased && notBefore > now && (at === undefined || notBefore < at)) at = notBefore;
+    for (const { notBefore } of this.#heads())
+      if (notBefore > now && (at === undefined || notBefore < at)) at = notBefore;
     return at;
   }
 
-  /** Without a key all, else the oldest of each key. */
+  /** Of what is not in flight: without a key all, else the oldest of each key. Not where a newer one of the key is in flight, since an
+   *  entry that came back, or has another key now, may be older than that. */
   *#heads(): Generator<Slot> {
     const keys = new Set<string>();
+    if (this.#inFlight.entries > 0) for (const { leased, key } of this.#slots) if (leased) keys.add(key);
     for (const slot of this.#slots) {
+      if (slot.leased) continue;
       if (slot.key !== '') {
         if (keys.has(slot.key)) continue;
         keys.add(slot.key);

@@ -12,7 +12,7 @@ export const TAKEN_OUT: ReadonlySet<StoreEventKind> = new Set([
 ]);
 
 /** What makes an entry wait at a place where others may have overtaken it, or with another head. */
-const CAME_BACK: ReadonlySet<StoreEventKind> = new Set(['retried', 'edited']);
+const CAME_BACK: ReadonlySet<StoreEventKind> = new Set(['retried', 'edited', 'moved']);
 
 export class DeliveryLedgers {
   readonly #ledgers = new Map<string, DeliveryLedger>();
@@ -40,8 +40,9 @@ export class DeliveryLedgers {
 
   /** Listens to the store, until the returned function is called. */
   follow(store: Store): () => void {
-    const hear = ({ kind, id, destination }: StoreEvent): void => {
+    const hear = ({ kind, id, destination, from }: StoreEvent): void => {
       const ledger = this.of(destination);
+      if (from !== undefined) this.of(from).left(id);
       if (kind === 'stored') ledger.appended();
       else if (CAME_BACK.has(kind)) void ledger.cameBack(() => store.get(id));
       else if (kind === 'delivered' || kind === 'dead') ledger.recorded(id);

@@ -29,6 +29,8 @@ const SMALL_AT_ONCE = { entries: 64, bytes: 1024 * 1024 };
 const HINT_PROBE_MS = 15_000;
 /** An outcome that the store could not take is tried again after so long, ms. */
 const UNRECORDED_MS = 1_000;
+/** An entry that was read and may not be sent yet is looked at again after so long, ms. */
+const NOT_ITS_TURN_MS = 250;
 
 /** The entry cannot be sent any more: it is quarantined, or a rule took it in the moment before. */
 const GONE: ReadonlySet<string> = new Set(['LAYBY_ENTRY_DAMAGED', 'LAYBY_ENTRY_UNKNOWN']);
@@ -186,6 +188,7 @@ export class LaneScheduler {
       const room = this.#room();
       if (room <= 0) break;
       if (!this.#isAllowed(candidate)) continue;
+      if (candidate.entry && !this.#options.maySend(candidate.entry)) continue;
       const isRetry = this.#isRetry(candidate);
       if (!this.#options.hurried.has(candidate.id) && !this.#budget.mayTry(isRetry, now)) {
         const at = this.#budget.at(isRetry);
@@ -221,8 +224,8 @@ export class LaneScheduler {
       this.#attempt(lease, candidate, async () => {
         const entry = candidate.entry ?? (await this.#options.store.get(candidate.id));
         if (!entry) throw new LaybyError('LAYBY_ENTRY_UNKNOWN', `Entry ${candidate.id} is not in the store`);
-        // Others may have used the budget while it was read.
-        if (!candidate.entry && !this.#isAllowed(candidate)) return undefined;
+        // It was not known before whose turn it is, and others may have used the budget while it was read.
+        if (!candidate.entry && !(this.#isAllowed(candidate) && this.#options.maySend(entry))) return undefined;
         lease.tried = entry.attempts > 0;
         const result = await this.#sender.send(entry, storedBody(this.#options.store, entry), lease);
         return { entry, result };
@@ -324,6 +327,7 @@ export class LaneScheduler {
     this.#leases.add(lease);
     try {
       const sent = await send();
+      if (!sent) returned = { notBefore: performance.now() + NOT_ITS_TURN_MS };
       if (sent && (!isAborted() || sent.result.kind !== 'no-link'))
         returned = await settleAttempt(sent.entry, sent.result, {
           ...{ ...this.#options, destination: this.#destination, budget: this.#budget, pause: this.#pause },

@@ -1,7 +1,7 @@
 // What replay is made of, and whom it tells.
 
 import type { Egress } from '../egress/egress.ts';
-import type { Store } from '../store/store.ts';
+import type { Entry, Store } from '../store/store.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { LinkNature } from './allowed.ts';
 import type { Budget } from './budget.ts';
@@ -18,6 +18,8 @@ export interface ReplayOptions {
   onOutcome: (destination: string, reached: boolean) => void;
   /** An entry has left the lane. */
   onLeft: (destination: string) => void;
+  /** Whether nothing older in another lane goes first (former-lanes.ts); `Replay.wake` when that may have changed. */
+  maySend: (entry: Entry) => boolean;
   count: (destination: string, outcome: string, bytes: number) => void;
   /** What kind of link the way out is now. */
   nature: () => LinkNature;

@@ -29,7 +29,7 @@ const BUDGET_EVERY_MS = 60_000;
 const UNPACED_PIECE = 256 * 1024;
 
 /** What an entry leaves a half of itself behind at the destination by. */
-const GIVEN_UP: ReadonlySet<StoreEventKind> = new Set([...TAKEN_OUT, 'dead']);
+const GIVEN_UP: ReadonlySet<StoreEventKind> = new Set([...TAKEN_OUT, 'dead', 'edited', 'moved']);
 
 export class Replay {
   #options: LaneSchedulerOptions;

@@ -41,12 +41,16 @@ export interface WhyState {
   entry?: Entry;
   /** The last line of its audit trail. */
   last?: StoreEvent;
-  /** undefined: the policy names no such destination, or replay has not begun. */
+  /** undefined: the policy names no such destination (`orphaned`), or replay has not begun. */
   lane?: LaneView;
   /** The one that `lane.place.olderId` names. */
   older?: Entry;
   /** The oldest entry that waits in the lane. */
   oldest?: { id: string; seq: number };
+  /** Where the policy names no such destination: which one serves the host of the entry now, if any. */
+  orphaned?: { servedBy?: string };
+  /** An older entry of the same resource that waits for another destination. */
+  elsewhere?: { id: string; destination: string };
 }
 
 /** At least one line. */
@@ -71,10 +75,28 @@ export function why(state: WhyState): string[] {
         `try ${entry.attempts + 1} is under way${lane?.rate === undefined ? '' : `, at ${rate(lane.rate)} for all of ${entry.destination} at most`}${lane?.linkRate === undefined ? '' : `, at ${rate(lane.linkRate)} for all that goes over the link`}`,
       ];
     case 'stored':
-      return lane
-        ? waiting(state, entry, lane)
-        : [`the policy in force names no destination ${entry.destination}: it is kept, and not sent`];
+      if (lane) return waiting(state, entry, lane);
+      return state.orphaned === undefined
+        ? [...behindOthers(state, entry), 'nothing is sent yet: the queue has just started']
+        : orphanedLines(entry, state.orphaned);
   }
+}
+
+function behindOthers({ elsewhere }: WhyState, { destination }: Entry): string[] {
+  if (!elsewhere) return [];
+  const { id, destination: from } = elsewhere;
+  return [
+    `${id} is older and goes first; it is stored for ${from}, which had this host before: \`layby queue move --from ${from} --to ${destination}\``,
+  ];
+}
+
+function orphanedLines({ id, destination }: Entry, { servedBy }: { servedBy?: string }): string[] {
+  return [
+    `the policy in force names no destination ${destination}: it is kept, and not sent`,
+    servedBy === undefined
+      ? `to do: bring ${destination} back; or name its host in another destination, and move it there with \`layby queue move ${id} --to NAME\`; or let it go with \`layby queue drop ${id}\``
+      : `to do: ${servedBy} serves its host now: \`layby queue move --from ${destination} --to ${servedBy}\` gives it what is stored; or let it go with \`layby queue drop ${id}\``,
+  ];
 }
 
 function gone({ id, last }: WhyState): string {
@@ -101,7 +123,9 @@ function waiting(state: WhyState, entry: Entry, lane: LaneView): string[] {
   const at = (ms: number): string => `${time(state.now + ms)} (in ${duration(ms)})`;
   const lines: string[] = [];
   if (!lane.link.up) lines.push(linkDown(lane, at));
-  if (lane.forbidden !== undefined) lines.push(lane.forbidden);
+  const others = behindOthers(state, entry);
+  lines.push(...others);
+  if (others.length === 0 && lane.forbidden !== undefined) lines.push(lane.forbidden);
   const { ms, after, failures } = lane.pause;
   if (ms > 0) {
     const tries = failures > 1 ? `, ${failures} tries in a row` : '';

@@ -76,12 +76,27 @@ export interface KeptAnswer {
   body: Buffer;
 }
 
-/** What an operator changes of a dead letter; what is left out stays. */
+/** What an operator changes of a dead letter or of an entry that waits; what is left out stays. */
 export interface EntryEdit {
   url?: string;
   /** All of them, names and values in turn. */
   headers?: string[];
   orderKey?: string;
+  judgedPath?: string;
+  /** What was begun at the destination does not fit any more: it is given up, and the next attempt starts from the first byte. */
+  restart?: boolean;
+}
+
+/** Where an entry goes that another destination is to deliver. */
+export interface EntryMove {
+  /** The destination that it has now. */
+  from: string;
+  destination: string;
+  /** By the order of the new destination. */
+  orderKey: string;
+  /** As the new destination spells it, where that differs. */
+  url?: string;
+  judgedPath?: string;
 }
 
 /** What rules about leaving need to know of an entry. */
@@ -160,6 +175,8 @@ export type StoreEventKind =
   | 'dead'
   | 'retried'
   | 'edited'
+  /** To another destination; `from` says which one it had. */
+  | 'moved'
   | 'dropped'
   | 'expired'
   | 'evicted'
@@ -171,6 +188,8 @@ export interface StoreEvent {
   id: string;
   seq: number;
   destination: string;
+  /** Of `moved` only: the destination before. */
+  from?: string;
   bytes: number;
   /** Wall clock, ms since the epoch. */
   at: number;
@@ -253,10 +272,17 @@ export interface Store {
   dead(id: string, reason: string, answer?: KeptAnswer): Promise<void>;
   /** A dead letter waits again, at its old place, with attempts 0; its time to live begins anew. `detail`: by whose hand. */
   retry(id: string, detail?: string): Promise<boolean>;
-  /** A dead letter gets another head; id, seq, body and state stay, and the body is not written again. `detail` says what was
-   *  changed and by whose hand, for the audit trail. Durable when resolved; false where it is no dead letter. Rejects with
-   *  LAYBY_STORE_FULL or LAYBY_STORE_FAILED, and nothing is changed then. */
+  /** A dead letter, or an entry that waits, gets another head; id, seq, body and state stay, and the body is not written again.
+   *  `detail` says what was changed and by whose hand, for the audit trail. Durable when resolved; listeners hear `edited` in the
+   *  turn of the change, since an attempt that begins later must use the new head. false where the entry is neither, and while it
+   *  is being sent. Rejects with LAYBY_STORE_FULL, or LAYBY_STORE_FAILED where the new record could not be written: nothing is
+   *  changed then. */
   edit(id: string, edit: EntryEdit, detail: string): Promise<boolean>;
+  /** An entry that waits, a staged one or a dead letter gets another destination, at the place that its seq gives it there; all else
+   *  stays, and the body is not written again. After a crash at any moment it has the one destination or the other. What was begun at the
+   *  destination before is given up. Durable when resolved; listeners hear `moved` in the turn of the change. false where it is not at
+   *  `from`, is quarantined, or is being sent. Rejects as `edit` does. */
+  move(id: string, to: EntryMove, detail: string): Promise<boolean>;
   /** Leaves by a rule or by an operator's hand; false where it is not there. A rule (`expired`, `evicted`) does not take an
    *  entry that is being sent: false too. */
   drop(id: string, kind: 'dropped' | 'expired' | 'evicted', rule: string): Promise<boolean>;

@@ -11,12 +11,15 @@ export interface Lane {
   entries: number;
   bytes: number;
   dead: number;
+  staged: number;
   quarantined: number;
   oldest: number;
   pending: boolean;
   failing: boolean;
   generation: number;
   reached: number;
+  /** Lanes with older entries for hosts of this destination. */
+  former: string[];
 }
 
 /** layby.v1.DestinationState */

@@ -63,7 +63,7 @@ const scene = async (t: Test, marked?: string[]) => {
 
 const lane = {
   ...{ entries: 0, bytes: 0, dead: 0, quarantined: 0, oldest: 0 },
-  ...{ pending: false, failing: false, generation: 0, reached: 0 },
+  ...{ pending: false, failing: false, generation: 0, reached: 0, staged: 0, former: [] },
 };
 
 t.test('only lanes that the file marks are held, and status says why', async (t) => {

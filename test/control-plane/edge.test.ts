@@ -29,7 +29,7 @@ const scene = () => {
 
 const lane = (name: string, more: Partial<Lane> = {}): Lane => ({
   ...{ destination: name, entries: 0, bytes: 0, dead: 0, quarantined: 0, oldest: 0 },
-  ...{ pending: false, failing: false, generation: 0, reached: 0, ...more },
+  ...{ pending: false, failing: false, generation: 0, reached: 0, staged: 0, former: [], ...more },
 });
 const report = (...lanes: Lane[]): QueueReport => ({ pid: 1, policy_version: 'v', lanes });
 

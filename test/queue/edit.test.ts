@@ -1,4 +1,4 @@
-// What an operator may change of a dead letter, and what not.
+// What an operator may change of an entry, and what not.
 
 import t from 'tap';
 import { type EditRequest, planEdit } from '../../src/queue/operator/edit.ts';
@@ -32,12 +32,40 @@ t.test('a header takes the place of all of its name; another URL brings its orde
     url: 'http://DASHCAM.example:80/b%20c?q=topsecret',
     orderKey: 'dashcam.example/b%20c',
     headers: ['a', 'topsecret'],
+    restart: true,
   });
   t.equal(
     words,
     'url http://dashcam.example/a?… → http://DASHCAM.example:80/b%20c?…; set a; removed X-B, not-there',
   );
   t.equal(plan({ url: 'http://dashcam.example' }).edit.url, 'http://dashcam.example/');
+});
+
+t.test('an upload that is begun goes on only where nothing but credentials changes', async (t) => {
+  t.notOk(plan({ headers: [['Authorization', 'new']], removeHeaders: ['X-Api-Key'] }).edit.restart);
+  t.ok(plan({ headers: [['Content-Type', 'video/mp4']] }).edit.restart);
+  t.ok(plan({ url: 'http://dashcam.example/a?sig=new' }).edit.restart);
+  t.notOk(plan({ url: entry.url }).edit.restart, 'the same');
+});
+
+t.test('a URL of S3 is spelled as a request would be, and judged by what was written', async (t) => {
+  const bucket = { ...signed, hosts: ['*.s3.example'], store: { ...signed.store, order: 'key' as const } };
+  const of = { ...entry, destination: 'bucket' };
+  const request = { url: 'http://clips.s3.example/a%7Eb?x' };
+  const { edit } = planEdit(of, request, { version: '1', destinations: [bucket] });
+  t.match(edit, {
+    url: 'http://s3.example/clips/a~b?x',
+    orderKey: 's3.example/clips/a~b',
+    judgedPath: '/a%7Eb',
+  });
+});
+
+t.test('parts of one upload of S3 keep their order where the policy asks for none', async (t) => {
+  const unordered = { ...signed, store: { ...signed.store, order: 'none' as const } };
+  const of = { ...entry, destination: 'bucket' };
+  const plan = (url: string) => planEdit(of, { url }, { version: '1', destinations: [unordered] }).edit;
+  t.equal(plan('http://bucket.example/clips/k?partNumber=1&uploadId=x').orderKey, '/clips/k');
+  t.equal(plan('http://bucket.example/clips/k').orderKey, '');
 });
 
 t.test('bytes go to hosts of the same destination only, whatever is written', async (t) => {

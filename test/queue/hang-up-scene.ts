@@ -141,6 +141,7 @@ export const hangUpScene = async (t: Test, paths: Path[]) => {
     store: made(store, { list: async function* () {} }),
     onOutcome: (destination, reached) => backlog.outcome(destination, reached),
     onLeft: (destination) => backlog.left(destination),
+    maySend: () => true,
     nature: () => ({ kind: undefined, interface: '', metered: false, roaming: false }),
   });
   store.on('event', ({ destination }) => backlog.left(destination));
@@ -148,6 +149,13 @@ export const hangUpScene = async (t: Test, paths: Path[]) => {
   replay.start();
   const room = new Room(around);
   const intake = new Intake({
+    former: {
+      of: () => [],
+      occupied: (...of) => around.occupied(...of),
+      async *waitingFor(...of) {
+        yield* around.waitingFor(...of);
+      },
+    },
     ...{ store: around, room, log, egress: sending, commits: new OneByOne(), count: () => {} },
     backlog: made(backlog, {
       storing: (storing: Storing) => {

@@ -6,11 +6,14 @@ import { mkdtemp } from 'node:fs/promises';
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
+import * as grpc from '@grpc/grpc-js';
 import { saveLastGood } from '../../src/policy/last-good.ts';
 import type { Destination, Policy } from '../../src/policy/policy.ts';
 import { policyVersion } from '../../src/policy/version.ts';
 import { type QueueOptions, startQueue } from '../../src/queue/queue.ts';
 import { logger } from '../../src/telemetry/log.ts';
+import { type EdgeState, edgeService, type QueueReport } from '../../src/wire/edge-service.ts';
 import { listen } from '../../src/wire/http.ts';
 import { type LinkMemory, linkMemoryText, NO_OVERRIDES } from '../../src/wire/link-memory.ts';
 import { linkMemoryFile } from '../../src/wire/shared-dir.ts';
@@ -63,9 +66,13 @@ export const scene = async (
   const at = (name: string) => ({ unix: join(sockets, name) });
   const log = logger('queue');
   log.level = process.env.LAYBY_LOG ?? 'silent';
-  const policy: Policy = { version: policyVersion({ destinations }), destinations };
+  const policyOf = (of: Destination[]): Policy => ({
+    version: policyVersion({ destinations: of }),
+    destinations: of,
+  });
+  let inForce = policyOf(destinations);
   mkdirSync(dir, { recursive: true });
-  await saveLastGood(dir, policy);
+  await saveLastGood(dir, inForce);
   const shared = join(dir, 'shared');
   const remember = (memory: LinkMemory = { ...NO_OVERRIDES, network: UNKNOWABLE }) =>
     linkMemoryFile(shared).replace(linkMemoryText(memory));
@@ -213,8 +220,33 @@ export const scene = async (
         changed = () => done() && resolve();
         changed();
       }),
-    restart: async () => {
+    /** A control plane comes with another policy, and goes again when the queue has it. */
+    repolicy: async (next: Destination[]) => {
+      inForce = policyOf(next);
+      const taken = Promise.withResolvers<void>();
+      const server = new grpc.Server();
+      server.addService(edgeService, {
+        Attach: (call: grpc.ServerDuplexStream<QueueReport, EdgeState>) => {
+          call.on('data', ({ policy_version }: QueueReport) => {
+            if (policy_version === inForce.version) taken.resolve();
+          });
+          call.on('error', () => {});
+          call.write({
+            policy: { version: inForce.version, json: JSON.stringify(inForce) },
+            destinations: [],
+          });
+        },
+      });
+      const address = `unix:${at('control').unix}`;
+      await promisify(server.bindAsync.bind(server))(address, grpc.ServerCredentials.createInsecure());
+      await taken.promise;
+      server.forceShutdown();
+    },
+    /** `next`: the destinations of the policy from now on. */
+    restart: async (next?: Destination[]) => {
       await queue.close();
+      if (next) inForce = policyOf(next);
+      await saveLastGood(dir, inForce);
       queue = await start();
     },
     stop: async () => {

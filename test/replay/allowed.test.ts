@@ -99,6 +99,7 @@ t.test(
       nature: () => nature,
       ledgers,
       onOutcome: () => {},
+      maySend: () => true,
       onLeft: () => left.shift()?.(),
       count: () => {},
     });

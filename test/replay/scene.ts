@@ -106,6 +106,7 @@ export const startReplay = async (t: Test, ...destinations: Destination[]): Prom
       ...{ store: scene.store, egress, log, budget, hurried, ledgers },
       nature: () => scene.nature,
       onOutcome: () => {},
+      maySend: () => true,
       onLeft: () => {},
       count: () => {},
     });

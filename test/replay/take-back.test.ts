@@ -54,6 +54,31 @@ for (const [kind, rule] of [
     while ((await scene.store.progress(scene.id)) !== undefined) await new Promise(setImmediate);
   });
 
+t.test('an entry that is edited starts again, and the upload that it had begun is taken back', async (t) => {
+  const scene = await begunScene(t);
+  const edit = { url: 'http://files.example/elsewhere', restart: true };
+  t.equal(await scene.store.edit(scene.id, edit, 'by an operator'), true);
+  await scene.until(() => taken(scene).length === 1);
+  t.same(taken(scene), ['/uploads/1']);
+  scene.link(true);
+  await scene.until(() => scene.asked.some(({ path, method }) => path === '/elsewhere' && method === 'POST'));
+});
+
+t.test(
+  'an entry that is moved is begun anew at its new destination, and taken back at the old one',
+  async (t) => {
+    const scene = await begunScene(t);
+    const to = { from: 'files', destination: 'others', orderKey: '' };
+    t.equal(await scene.store.move(scene.id, to, 'by an operator'), true);
+    await scene.until(() => taken(scene).length === 1);
+    t.same(
+      scene.asked.filter(({ method }) => method === 'DELETE').map(({ destination }) => destination),
+      ['files'],
+    );
+    t.equal(await scene.store.progress(scene.id), undefined);
+  },
+);
+
 t.test('nor one that left while the destination was out of reach, after a restart', async (t) => {
   const scene = await begunScene(t);
   const { answer } = scene;

@@ -88,7 +88,28 @@ const TABLE: [what: string, state: WhyState, lines: (RegExp | string)[]][] = [
     waits({ rate: 1e6 }, { state: 'sending' }),
     ['try 1 is under way, at 8 Mbit/s for all of dashcam at most'],
   ],
-  ['no destination', at({ entry: entry() }), [/^the policy in force names no destination dashcam/]],
+  [
+    'no destination, and none that serves its host',
+    at({ entry: entry(), orphaned: {} }),
+    [
+      /^the policy in force names no destination dashcam/,
+      /^to do: bring dashcam back; .*queue move \S+ --to NAME/,
+    ],
+  ],
+  [
+    'no destination, and another one serves its host',
+    at({ entry: entry(), orphaned: { servedBy: 'camera' } }),
+    [
+      /^the policy in force names no destination/,
+      /^to do: camera serves.*queue move --from dashcam --to camera/,
+    ],
+  ],
+  ['just started', at({ entry: entry() }), [/^nothing is sent yet: the queue has just started/]],
+  [
+    'behind an entry of the destination that had its host before',
+    { ...waits({ forbidden: 'never told' }), elsewhere: { id: 'other', destination: 'old' } },
+    [/^other is older and goes first; it is stored for old, .*queue move --from old --to dashcam/],
+  ],
   [
     'cut by the operator',
     waits({ link: { ...DOWN, by: 'override' } }),

@@ -1,10 +1,11 @@
-// The two changes of the memory store that write a record: compose and edit, with the steps of the LevelDB store (compose.ts, edit.ts).
+// The changes of the memory store that write a record: compose, edit and move, with the steps of the LevelDB store (compose.ts, edit.ts).
 
 import { createHash } from 'node:crypto';
 import type { Catalog } from '../../src/store/leveldb/catalog.ts';
+import type { HeadChange } from '../../src/store/leveldb/edit.ts';
 import { groupSum } from '../../src/store/leveldb/resources.ts';
 import { isSamePlace, type Slot } from '../../src/store/leveldb/slot.ts';
-import type { EntryEdit, EntryHead } from '../../src/store/store.ts';
+import type { EntryHead } from '../../src/store/store.ts';
 import { LaybyError } from '../../src/telemetry/error.ts';
 import type { Draft, MemoryCommits } from './memory-commits.ts';
 import type { MemoryRecord } from './memory-disk.ts';
@@ -67,28 +68,33 @@ export const compose = async (
   });
 };
 
-/** See Store.edit. */
-export const edit = async (
-  { commits, catalog, records }: ChangeParts,
+/** See Store.edit and Store.move. */
+export const changeHead = async (
+  { commits, catalog, index, records }: ChangeParts,
   id: string,
-  change: EntryEdit,
-  detail: string,
+  { may, head: changed, restart, event }: HeadChange,
 ): Promise<boolean> => {
   for (;;) {
     const found = await records.find(id);
-    if (!found?.record || found.slot.state !== 'dead') return false;
+    if (!found?.record || !may(found.slot)) return false;
     const { slot, record: before } = found;
     const { seq: _, committed: __, counter: ___, ...rest } = before;
-    const head = { ...before.head, ...change };
+    const head = { ...before.head, ...changed };
     const edition = (before.edition ?? 0) + 1;
     const record = await submit(commits, { ...rest, head, edition, moved: true, before });
-    const { at, parts, resource } = slotFrom(record);
+    const { destination, at, parts, resource } = slotFrom(record);
+    const noted = index.progressNotes;
+    const progress = restart ? await index.progressOf(slot.id) : undefined;
     let stale = false;
-    const changed = await catalog.change(slot.id, (now) => {
-      stale = !isSamePlace(now.at, slot.at);
-      if (stale || now.state !== 'dead' || resource === undefined) return undefined;
-      return { now: { ...now, at, parts, resource }, event: { kind: 'edited', detail } };
+    const done = await catalog.change(slot.id, (now) => {
+      stale = !isSamePlace(now.at, slot.at) || (restart && noted !== index.progressNotes);
+      if (stale || !may(now) || resource === undefined) return undefined;
+      if (progress !== undefined) {
+        index.setProgress(slot.id, undefined);
+        index.setProgress(`${slot.id}~${edition}`, progress);
+      }
+      return { now: { ...now, destination, at, parts, resource }, event };
     });
-    if (!stale) return changed !== undefined;
+    if (!stale) return done !== undefined;
   }
 };

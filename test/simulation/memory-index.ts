@@ -238,7 +238,11 @@ export class MemoryIndex {
     }
   }
 
+  /** Grows with each note of progress, of any entry. */
+  progressNotes = 0;
+
   setProgress(id: string, value: unknown): void {
+    this.progressNotes += 1;
     if (value === undefined && !this.#progress.delete(id)) return;
     if (value !== undefined) this.#progress.set(id, value);
     this.#pending.progress.set(id, value);

@@ -6,6 +6,7 @@
 //   …
 //   const after = store.crash();                   // the old store never answers any more
 
+import type { HeadChange } from '../../src/store/leveldb/edit.ts';
 import type { EntryIndex } from '../../src/store/leveldb/entry-index.ts';
 import type { Generations } from '../../src/store/leveldb/generations.ts';
 import { storeClosed } from '../../src/store/leveldb/level-errors.ts';
@@ -19,6 +20,7 @@ import type {
   EntryBrief,
   EntryEdit,
   EntryHead,
+  EntryMove,
   EntryWriter,
   KeptAnswer,
   ListOptions,
@@ -30,7 +32,7 @@ import type {
   WriterOptions,
 } from '../../src/store/store.ts';
 import { LaybyError } from '../../src/telemetry/error.ts';
-import { type ChangeParts, compose, edit } from './memory-changes.ts';
+import { type ChangeParts, changeHead, compose } from './memory-changes.ts';
 import { MemoryCommits } from './memory-commits.ts';
 import { MemoryDisk, type MemoryRecord, type StoreFaults } from './memory-disk.ts';
 import { MemoryIndex } from './memory-index.ts';
@@ -388,11 +390,24 @@ export class MemoryStore implements Store, WriterHost {
     return changed !== undefined;
   }
 
-  async edit(id: string, change: EntryEdit, detail: string): Promise<boolean> {
+  edit(id: string, { restart = false, ...head }: EntryEdit, detail: string): Promise<boolean> {
+    const may = (slot: Slot) => slot.state === 'dead' || this.#catalog.stateOf(slot) === 'stored';
+    return this.#changeHead(id, { may, head, restart, event: { kind: 'edited', detail } });
+  }
+
+  move(id: string, { from, ...head }: EntryMove, detail: string): Promise<boolean> {
+    const may = (slot: Slot) =>
+      slot.destination === from &&
+      head.destination !== from &&
+      (slot.state === 'dead' || slot.state === 'staged' || this.#catalog.stateOf(slot) === 'stored');
+    return this.#changeHead(id, { may, head, restart: true, event: { kind: 'moved', detail } });
+  }
+
+  async #changeHead(id: string, change: HeadChange): Promise<boolean> {
     this.#open();
     const refusal = this.refusal('edit', LONGEST_RECORD);
     if (refusal) throw refusal;
-    return edit(this.#changes, id, change, detail);
+    return changeHead(this.#changes, id, change);
   }
 
   async drop(id: string, kind: 'dropped' | 'expired' | 'evicted', rule: string): Promise<boolean> {

@@ -9,6 +9,7 @@ import type { LinkState } from '../../src/link/state.ts';
 import { destinationFor } from '../../src/policy/match.ts';
 import type { Destination, Policy } from '../../src/policy/policy.ts';
 import type { EdgeCall } from '../../src/queue/control.ts';
+import { Orphans } from '../../src/queue/orphans.ts';
 import { QueueCore } from '../../src/queue/queue-core.ts';
 import type { Budget } from '../../src/replay/budget.ts';
 import { DeliveryLedgers } from '../../src/replay/delivery-ledgers.ts';
@@ -180,6 +181,7 @@ export class Vehicle {
   #disk: MemoryStore['disk'] | undefined;
   readonly #lanesText: { text: string | undefined } = { text: undefined };
   #lastGood: Policy | undefined;
+  #laneNames: readonly string[] = [];
   #ids = 0;
   /** How often a lane was read. */
   listings = 0;
@@ -240,6 +242,13 @@ export class Vehicle {
       egress: new ProcessEgress(this.network, isAlive, () => this.sidecar?.serving === true),
       spools: new MemorySpools({ disk: this.#diskTime }),
       pendingLanes: new PendingLanes(file),
+      laneNames: {
+        load: () => [...this.#laneNames],
+        save: (names) => {
+          this.#laneNames = names;
+        },
+      },
+      orphans: new Orphans(store, log),
       budget: NO_BUDGET,
       hurried: forcedEntries(),
       transport: {

@@ -16,12 +16,14 @@ const GENERATION_BYTES = [1024 * 1024, 64 * 1024];
 t.setTimeout(120_000); // a slow disk is no failure
 
 t.test(
-  'every entry whose commit resolved is there and whole after kill -9, and no number is missing',
+  'every entry whose commit resolved is there and whole after kill -9, at one destination, and no number is missing',
   async (t) => {
     const dir = testdir(t);
     const stored = new Map<string, string>();
     const leaving = new Set<string>();
     const left = new Set<string>();
+    const moving = new Set<string>();
+    const moved = new Set<string>();
     for (let round = 0; round < ROUNDS; round++) {
       const generationBytes = GENERATION_BYTES[round % 2]!;
       const child = spawn(process.execPath, [FIXTURE, dir, String(generationBytes)], {
@@ -33,6 +35,8 @@ t.test(
         const [first, second] = line.split(' ') as [string, string];
         if (first === 'leaving') leaving.add(second);
         else if (first === 'left') left.add(second);
+        else if (first === 'moving') moving.add(second);
+        else if (first === 'moved') moved.add(second);
         else if (first !== 'open') stored.set(first, second);
         if (++lines === killAfter) child.kill('SIGKILL');
       }
@@ -40,7 +44,12 @@ t.test(
 
       const store = await openStore(dir, { generationBytes });
       t.same(store.report.damage, [], `round ${round}: no damage`);
-      const entries = new Map((await all(store.list())).map((entry) => [entry.id, entry]));
+      const listed = await all(store.list());
+      const entries = new Map(listed.map((entry) => [entry.id, entry]));
+      t.equal(entries.size, listed.length, `round ${round}: each is at one destination`);
+      for (const { id, destination } of listed)
+        if (destination === 'elsewhere' ? !moving.has(id) : moved.has(id))
+          t.fail(`round ${round}: ${id} is at ${destination}`);
       for (const [id, hash] of stored) {
         const entry = entries.get(id);
         if (!entry && leaving.has(id)) continue;
@@ -56,6 +65,7 @@ t.test(
         t.equal(count, (await all(store.list({ destination, state: 'stored' }))).length);
       await store.close();
     }
+    t.ok(moved.size > 0, `${moved.size} moved`);
     t.ok(stored.size >= ROUNDS, `${stored.size} entries`);
   },
 );

@@ -79,9 +79,14 @@ const toQueue = (
 
 /** They are Layby's own: the policy changes nothing of them. */
 const statusPages = (destination: Destination) => ({
-  match: { prefix: STATUS_PREFIX },
-  request_headers_to_add: ownHeaders({ [REQUEST_HEADER]: '%UNIQUE_ID%' }),
+  ...pagesBelow(STATUS_PREFIX),
   ...unlimited(destination),
+});
+
+/** What the queue answers below `prefix`. */
+export const pagesBelow = (prefix: string) => ({
+  match: { prefix },
+  request_headers_to_add: ownHeaders({ [REQUEST_HEADER]: '%UNIQUE_ID%' }),
   route: { cluster: QUEUE_CLUSTER, timeout: '0s', retry_policy: waitForQueue },
 });
 

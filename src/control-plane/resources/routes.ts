@@ -5,11 +5,17 @@ import type { App } from '../../policy/in-force.ts';
 import { keysOf, upstreamsOf } from '../../policy/in-force.ts';
 import type { Destination, Policy } from '../../policy/policy.ts';
 import { upstreamName } from '../../policy/upstream.ts';
-import { DESTINATION_HEADER, IMPATIENT, PATIENCE_HEADER, PROTOCOL_HEADER } from '../../wire/names.ts';
+import {
+  DESTINATION_HEADER,
+  ENTRIES_PREFIX,
+  IMPATIENT,
+  PATIENCE_HEADER,
+  PROTOCOL_HEADER,
+} from '../../wire/names.ts';
 import * as bounds from './bounds.ts';
 import { directCluster, egressCluster, upstreamOf } from './clusters.ts';
 import { anyPath, authority, connect, oneOf } from './matches.ts';
-import { mirrored, outboundRoutes } from './outbound.ts';
+import { mirrored, outboundRoutes, pagesBelow } from './outbound.ts';
 import { refuse } from './own-answers.ts';
 import { passthroughRoutes } from './passthrough.ts';
 import { patched } from './patch.ts';
@@ -84,11 +90,12 @@ const hostUnknown = {
     'No document of the policy names %REQ(:AUTHORITY)%. The operator adds it to spec.hosts of a Destination, or lets calls to hosts without one pass: spec.passthrough of a Mesh.',
 };
 
-/** Calls to hosts that nothing in the policy names. */
+/** Calls to hosts that nothing in the policy names. A receipt from before still leads to its page; where calls pass, the host has its own
+ *  pages. */
 const unnamed = ({ passthrough }: Policy): object[] =>
   passthrough === 'allow'
     ? passthroughRoutes(refusals(['*']))
-    : [refuse(hostUnknown, connect()), refuse(hostUnknown)];
+    : [refuse(hostUnknown, connect()), pagesBelow(ENTRIES_PREFIX), refuse(hostUnknown)];
 
 /** `more`: other virtual hosts. */
 export function outboundRouteConfiguration(policy: Policy, app: App, more: object[] = []): Resource {

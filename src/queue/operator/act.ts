@@ -1,5 +1,5 @@
 // What an operator's hand does to entries: retry and drop, of one or of many, first only told and then done. By whom and why
-// goes into the audit trail with each of them. Editing: edit.ts.
+// goes into the audit trail with each of them. Editing: edit.ts. Moving: move.ts.
 
 import type { Replay } from '../../replay/replay.ts';
 import type { Entry, Store } from '../../store/store.ts';
@@ -18,14 +18,18 @@ export interface Tally {
   bytes: number;
   /** Selected, and not touched: the act does not fit their state. */
   passed: number;
+  /** Selected, and not touched: what the act does not fit of them, the first few, and how many entries. */
+  misfits: { entries: number; of: string[] };
   /** The largest seq that was looked at: what came later is not meant. */
   through: number;
   /** The first few. */
   first: Entry[];
 }
 
-interface Act {
+export interface Act {
   fits: (entry: Entry) => boolean;
+  /** What else of the entry the act does not fit; undefined: it fits. */
+  misfit?: (entry: Entry) => string | undefined;
   /** false: it had left, or changed its state, in the moment before. */
   run: (entry: Entry, detail: string) => Promise<boolean>;
 }
@@ -68,7 +72,8 @@ export async function actOn(
   hand: Hand,
   dryRun: boolean,
 ): Promise<Tally> {
-  const tally: Tally = { entries: 0, bytes: 0, passed: 0, through: 0, first: [] };
+  const misfits: Tally['misfits'] = { entries: 0, of: [] };
+  const tally: Tally = { entries: 0, bytes: 0, passed: 0, misfits, through: 0, first: [] };
   const detail = inWords(hand);
   let together: Promise<void>[] = [];
   const touch = async (entry: Entry): Promise<void> => {
@@ -91,6 +96,12 @@ export async function actOn(
     tally.through = Math.max(tally.through, entry.seq);
     if (!act.fits(entry)) {
       tally.passed += 1;
+      continue;
+    }
+    const misfit = act.misfit?.(entry);
+    if (misfit !== undefined) {
+      misfits.entries += 1;
+      if (misfits.of.length < SHOWN && !misfits.of.includes(misfit)) misfits.of.push(misfit);
       continue;
     }
     together.push(touch(entry));

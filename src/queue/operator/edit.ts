@@ -1,17 +1,18 @@
-// What an operator may change of a dead letter: its URL, to a host of the same destination (law 4), and its headers, those that
+// What an operator may change of a dead letter, or of an entry that waits: its URL, to a host of the same destination (law 4), and its headers, those that
 // belong to the request from end to end. The body never.
 
 import { validateHeaderName, validateHeaderValue } from 'node:http';
-import { bucketHosts, pathStyle } from '../../policy/bucket.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { forEntry } from '../../policy/in-force.ts';
-import { destinationFor } from '../../policy/match.ts';
 import type { Policy } from '../../policy/policy.ts';
-import type { Entry, EntryEdit, Store } from '../../store/store.ts';
+import { authorityOf, hostIn, servesHost } from '../../policy/serves.ts';
+import type { Entry, EntryEdit, EntryState, Store } from '../../store/store.ts';
 import { LaybyError, messageOf } from '../../telemetry/error.ts';
-import { orderKeyOf } from '../arrival.ts';
 import { endToEndHeaders } from '../headers.ts';
 import { type Hand, inWords } from './act.ts';
+import { placementIn } from './placement.ts';
 import { known } from './select.ts';
+import { isSecret } from './show.ts';
 
 /** As it comes over the admin listener. */
 export interface EditRequest extends Hand {
@@ -21,6 +22,9 @@ export interface EditRequest extends Hand {
   removeHeaders?: string[];
 }
 
+/** An attempt that is under way gets this long to end, and is looked at this often, ms: one that finds no link is over in a moment. */
+const ATTEMPT_PATIENCE_MS = 2_000;
+const ATTEMPT_LOOK_MS = 20;
 /** Of names and values together, bytes: Envoy takes 60 KiB, and adds its own. */
 const HEADERS_BYTES = 48 * 1024;
 
@@ -36,22 +40,24 @@ export function planEdit(
 ): { edit: EntryEdit; words: string } {
   const named = policy.destinations.find(({ name }) => name === entry.destination);
   if (!named)
-    throw refused(`the policy names no destination ${entry.destination}`, 'bring it back before you edit');
+    throw refused(
+      `the policy names no destination ${entry.destination}`,
+      `bring it back, or give the entry another one with \`layby queue move ${entry.id} --to NAME\``,
+    );
   const destination = forEntry(named, { ...entry, url: request.url ?? entry.url });
   const words: string[] = [];
   const edit: EntryEdit = {};
   if (request.url !== undefined) {
     const url = canonicalUrl(request.url);
-    const authority = url.slice('http://'.length, url.indexOf('/', 'http://'.length));
-    const named = destinationFor(policy, authority)?.name === destination.name;
-    if (!named && !bucketHosts(destination).includes(authority))
+    if (!servesHost(policy, named, hostIn(authorityOf(url))))
       throw refused(
-        `${authority} is no host of ${destination.name}`,
+        `${authorityOf(url)} is no host of ${destination.name}`,
         `its hosts are ${destination.hosts.join(', ')}`,
       );
-    edit.url = pathStyle(destination, url);
-    edit.orderKey = orderKeyOf(destination, edit.url);
-    words.push(`url ${withoutQuery(entry.url)} → ${withoutQuery(edit.url)}`);
+    const placement = placementIn(named, entry, url);
+    Object.assign(edit, placement);
+    if (placement.url !== entry.url) edit.restart = true;
+    words.push(`url ${withoutQuery(entry.url)} → ${withoutQuery(placement.url)}`);
   }
   const { headers = [], removeHeaders = [] } = request;
   if (headers.length > 0 || removeHeaders.length > 0) {
@@ -67,6 +73,9 @@ export function planEdit(
         throw refused(`the header ${name} is not the request's to set`, 'it is made anew on each way out');
     if (next.join('').length > HEADERS_BYTES) throw refused('the headers are too large', 'leave some out');
     edit.headers = next;
+    // What is begun at the destination was begun with the other headers; credentials are of each request.
+    const changed = [...headers.map(([name]) => name), ...removeHeaders];
+    if (!changed.every(isSecret)) edit.restart = true;
     if (headers.length > 0) words.push(`set ${headers.map(([name]) => name).join(', ')}`);
     if (removeHeaders.length > 0) words.push(`removed ${removeHeaders.join(', ')}`);
   }
@@ -75,24 +84,36 @@ export function planEdit(
   return { edit, words: words.join('; ') };
 }
 
-/** Errors: LAYBY_ENTRY_UNKNOWN, LAYBY_ENTRY_NOT_DEAD, LAYBY_EDIT_REFUSED, LAYBY_STORE_FULL, LAYBY_STORE_FAILED. */
+/** Errors: LAYBY_ENTRY_UNKNOWN, LAYBY_ENTRY_NOT_EDITABLE, LAYBY_EDIT_REFUSED, LAYBY_STORE_FULL, LAYBY_STORE_FAILED. */
 export async function editEntry(
   store: Store,
   policy: Policy | undefined,
   id: string,
   request: EditRequest,
 ): Promise<Entry> {
-  const entry = await known(store, id);
-  if (entry.state !== 'dead') throw notDead(entry);
   if (!policy) throw refused('there is no policy', 'name one before you edit');
-  const { edit, words } = planEdit(entry, request, policy);
-  if (!(await store.edit(entry.id, edit, inWords(request, words)))) throw notDead(await known(store, id));
-  return known(store, id);
+  for (const deadline = performance.now() + ATTEMPT_PATIENCE_MS; ; await sleep(ATTEMPT_LOOK_MS)) {
+    const entry = await known(store, id);
+    if (EDITABLE.has(entry.state)) {
+      const { edit, words } = planEdit(entry, request, policy);
+      if (await store.edit(entry.id, edit, inWords(request, words))) return known(store, id);
+    } else if (entry.state !== 'sending') throw notEditable(entry);
+    if (performance.now() > deadline) throw notEditable(entry);
+  }
 }
 
-const notDead = ({ id, state }: Entry): LaybyError =>
-  new LaybyError('LAYBY_ENTRY_NOT_DEAD', `entry ${id} is ${state}, not a dead letter`, {
-    remedy: 'only what a destination refused for good can be edited',
+const EDITABLE: ReadonlySet<EntryState> = new Set(['dead', 'stored']);
+
+const REMEDIES: Partial<Record<EntryState, string>> = {
+  staged: 'it belongs to an upload that its app has not completed: edit the whole when it has',
+  quarantined: 'its record or body is damaged: it is never sent, and can only be dropped',
+};
+
+const notEditable = ({ id, state, destination }: Entry): LaybyError =>
+  new LaybyError('LAYBY_ENTRY_NOT_EDITABLE', `entry ${id} is ${state}, and cannot be edited now`, {
+    remedy:
+      REMEDIES[state] ??
+      `try again after the attempt; \`layby link down ${destination}\` keeps the next one from starting`,
   });
 
 /** As the queue would have stored it. */

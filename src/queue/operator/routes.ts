@@ -3,6 +3,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 import type { Policy } from '../../policy/policy.ts';
+import { authorityOf, destinationServing, hostIn } from '../../policy/serves.ts';
 import type { Budget } from '../../replay/budget.ts';
 import type { Replay } from '../../replay/replay.ts';
 import { type WhyState, why } from '../../replay/why.ts';
@@ -10,8 +11,10 @@ import type { Store, StoreEvent } from '../../store/store.ts';
 import { LaybyError } from '../../telemetry/error.ts';
 import type { Backlog } from '../backlog.ts';
 import { entryView } from '../entries-page.ts';
+import type { FormerLanes } from '../former-lanes.ts';
 import { actOn, drop, type Hand, retry, send } from './act.ts';
 import { type EditRequest, editEntry } from './edit.ts';
+import { move } from './move.ts';
 import { checkSelection, known } from './select.ts';
 import { wholeView } from './show.ts';
 
@@ -22,22 +25,26 @@ export interface OperatorOptions {
   replay: Replay;
   backlog: Backlog;
   budget: Budget;
+  former: Pick<FormerLanes, 'before'>;
   policy: () => Policy | undefined;
 }
 
 interface ActRequest extends Hand {
   select: unknown;
+  /** The destination to move to. */
+  to?: unknown;
   dryRun?: boolean;
 }
 
 /** false where the path is none of these. Errors: LAYBY_REQUEST_INVALID, LAYBY_ENTRY_UNKNOWN, and those of the acts. */
 export async function serveOperator(
-  { store, replay, backlog, budget, policy }: OperatorOptions,
+  options: OperatorOptions,
   request: IncomingMessage,
   response: ServerResponse,
   path: string,
   query: URLSearchParams,
 ): Promise<boolean> {
+  const { store, replay, backlog, budget, policy } = options;
   const [, id, what] = /^\/v1\/queue\/entries\/([0-9a-f-]+)(?:\/([a-z]+))?$/i.exec(path) ?? [];
   const route = `${request.method} ${id === undefined ? path : `entry ${what ?? ''}`}`;
   switch (route) {
@@ -48,7 +55,7 @@ export async function serveOperator(
       await sendBody(store, id!, response);
       return true;
     case 'GET entry why':
-      json(response, { id, why: why(await whyStateOf(store, replay, id!.toLowerCase())) });
+      json(response, { id, why: why(await whyStateOf(options, id!.toLowerCase())) });
       return true;
     case 'POST entry edit': {
       const edit = await jsonOf<EditRequest>(request);
@@ -62,11 +69,17 @@ export async function serveOperator(
       return true;
     case 'POST /v1/queue/retry':
     case 'POST /v1/queue/send':
-    case 'POST /v1/queue/drop': {
-      const { select, dryRun = false, ...hand } = await jsonOf<ActRequest>(request);
-      const acts = { retry: retry(store, backlog), drop: drop(store), send: send(replay) };
+    case 'POST /v1/queue/drop':
+    case 'POST /v1/queue/move': {
+      const { select, to, dryRun = false, ...hand } = await jsonOf<ActRequest>(request);
+      const acts = {
+        retry: () => retry(store, backlog),
+        drop: () => drop(store),
+        send: () => send(replay),
+        move: () => move(store, backlog, policy(), to),
+      };
       const act = acts[path.slice('/v1/queue/'.length) as keyof typeof acts];
-      const { first, ...tally } = await actOn(store, checkSelection(select), act, hand, dryRun);
+      const { first, ...tally } = await actOn(store, checkSelection(select), act(), hand, dryRun);
       json(response, { ...tally, dryRun, first: first.map(entryView) });
       return true;
     }
@@ -106,7 +119,7 @@ async function sendBody(store: Store, id: string, response: ServerResponse): Pro
   await pipeline(store.read(entry), response);
 }
 
-async function whyStateOf(store: Store, replay: Replay, id: string): Promise<WhyState> {
+async function whyStateOf({ store, replay, former, policy }: OperatorOptions, id: string): Promise<WhyState> {
   const entry = await store.get(id);
   let last: StoreEvent | undefined;
   for await (const event of store.audit({ id })) last = event;
@@ -114,6 +127,10 @@ async function whyStateOf(store: Store, replay: Replay, id: string): Promise<Why
   const olderId = lane?.place?.olderId;
   const older = olderId === undefined ? undefined : await store.get(olderId);
   const oldest = entry && store.totals().get(entry.destination)?.oldest;
+  const inForce = policy();
+  const orphaned = entry && inForce && !inForce.destinations.some(({ name }) => name === entry.destination);
+  const servedBy = orphaned ? destinationServing(inForce, hostIn(authorityOf(entry.url)))?.name : undefined;
+  const elsewhere = entry?.state === 'stored' ? await former.before(entry) : undefined;
   return {
     id,
     now: Date.now(),
@@ -122,5 +139,7 @@ async function whyStateOf(store: Store, replay: Replay, id: string): Promise<Why
     ...(lane && { lane }),
     ...(older && { older }),
     ...(oldest && { oldest }),
+    ...(orphaned && { orphaned: servedBy === undefined ? {} : { servedBy } }),
+    ...(elsewhere && { elsewhere: { id: elsewhere.id, destination: elsewhere.destination } }),
   };
 }

@@ -8,6 +8,9 @@ import { entryView } from '../entries-page.ts';
 
 const SECRET =
   /^(authorization|proxy-authorization|cookie|set-cookie|x-amz-security-token)$|api-?key|token|secret/i;
+/** Whether a header of this name bears credentials. */
+export const isSecret = (name: string): boolean => SECRET.test(name);
+
 const HIDDEN = '(hidden)';
 
 type Pair = [name: string, value: string];
@@ -15,7 +18,7 @@ type Pair = [name: string, value: string];
 const pairs = (headers: readonly string[], secrets: boolean): Pair[] =>
   Array.from({ length: headers.length / 2 }, (_, i): Pair => {
     const name = headers[2 * i]!;
-    return [name, !secrets && SECRET.test(name) ? HIDDEN : headers[2 * i + 1]!];
+    return [name, !secrets && isSecret(name) ? HIDDEN : headers[2 * i + 1]!];
   });
 
 const answerView = ({ status, headers, body }: KeptAnswer, secrets: boolean) => ({

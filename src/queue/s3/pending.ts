@@ -3,6 +3,7 @@
 import type { Destination } from '../../policy/policy.ts';
 import type { Entry, Store } from '../../store/store.ts';
 import { headerOf } from '../../wire/headers.ts';
+import type { Surroundings } from '../arrival.ts';
 import { type S3Request, s3Request } from './operation.ts';
 
 /** What an entry does to its object. */
@@ -45,11 +46,11 @@ export async function* allWaiting(store: Store, destination: Destination): Async
 
 /** The last entry that decides what the object at this URL is; undefined where none waits. */
 export const lastOf = async (
-  store: Store,
+  former: Surroundings['former'],
   destination: Destination,
   url: string,
 ): Promise<Waiting | undefined> => {
-  for await (const entry of store.waitingFor(destination.name, url)) {
+  for await (const entry of former.waitingFor(destination.name, url)) {
     const waiting = waitingOf(destination, entry);
     if (waiting && waiting.effect !== 'none') return waiting;
   }

@@ -108,7 +108,7 @@ async function create(around: Surroundings, arrival: S3Arrival): Promise<Outcome
 
 async function read(around: Surroundings, arrival: S3Arrival): Promise<Outcome> {
   const { s3, destination, response } = arrival;
-  const last = await lastOf(around.store, destination, arrival.url);
+  const last = await lastOf(around.former, destination, arrival.url);
   if (!last) return onlyThere(around, arrival);
   const { effect, entry } = last;
   if (effect === 'put') {

@@ -13,7 +13,7 @@ import { lastOf } from './pending.ts';
 /** Commits, by `commit`, what becomes the object at `url`, as `id`. Rejects with S3Refused where S3 would refuse it, and as `commit`
  *  does. */
 export const commitWrite = <T>(
-  around: Pick<Surroundings, 'commits' | 'store'>,
+  around: Pick<Surroundings, 'commits' | 'former'>,
   arrival: S3Arrival,
   id: string,
   commit: () => Promise<T>,
@@ -27,14 +27,14 @@ export const commitWrite = <T>(
 };
 
 const judge = async (
-  { store }: Pick<Surroundings, 'store'>,
+  { former }: Pick<Surroundings, 'former'>,
   { request, destination }: S3Arrival,
   url: string,
   id: string,
 ): Promise<void> => {
   const { 'if-match': ifMatch, 'if-none-match': ifNoneMatch } = request.headers;
   if (ifMatch === undefined && ifNoneMatch === undefined) return;
-  const last = await lastOf(store, destination, url);
+  const last = await lastOf(former, destination, url);
   // Its own: the sidecar asks again, since the queue died before the receipt.
   if (!last || last.entry.id === id) return;
   const { effect, entry } = last;

@@ -36,6 +36,9 @@ interface Altered {
 
 /** Entries quarantined at once, so that they share a flush. */
 const TOGETHER = 256;
+/** Events of which listeners hear in the turn of the change, before the disk has it: a delivery that began afterwards with the head
+ *  as it was would send what is not stored any more. */
+const HEAD_CHANGED: ReadonlySet<StoreEventKind> = new Set(['edited', 'moved']);
 /** Of the error of the try before, in the line of a try, characters: the entry has all of it. */
 const ERROR_KEPT = 200;
 
@@ -114,7 +117,9 @@ export class Catalog {
   async change(id: string, decide: (slot: Slot) => Change | undefined): Promise<Slot | undefined> {
     const done = await this.#alter(id, decide);
     if (!done) return undefined;
-    const { slot, now, event } = done;
+    const { slot, now } = done;
+    // A new head is told in the turn of the change: see `#alter`.
+    const event = done.event && !HEAD_CHANGED.has(done.event.kind) ? done.event : undefined;
     try {
       await Promise.all([this.index.flushed(), this.totals.settle(slot)]);
     } catch (cause) {
@@ -132,8 +137,10 @@ export class Catalog {
       const change = slot && decide(slot);
       if (!change) return undefined;
       this.#apply(slot, change.now);
-      const event = change.event && this.#eventOf(slot, change.event.kind, change.event.detail);
+      const event = change.event && this.#eventOf(change.now ?? slot, change.event.kind, change.event.detail);
+      if (event && slot.destination !== event.destination) event.from = slot.destination;
       if (event) this.index.record(event);
+      if (event && HEAD_CHANGED.has(event.kind)) this.#tell(event);
       return { slot, now: change.now, event };
     });
   }

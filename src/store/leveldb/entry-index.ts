@@ -163,10 +163,12 @@ export class EntryIndex extends IndexReads {
   put(slot: Slot, before?: Slot): void {
     if (before) this.#uncount(before);
     this.count(slot);
-    if (!before || awaited(slot) !== awaited(before)) {
+    const moved = before !== undefined && before.destination !== slot.destination;
+    if (!before || moved || awaited(slot) !== awaited(before)) {
       this.#touch(slot, awaited(slot));
       if (before) this.#touch(before, awaited(before));
     }
+    if (moved) this.pending.set(before.destination, before.seq, before.id, undefined);
     this.pending.set(slot.destination, slot.seq, slot.id, slot);
     const key = runningKey(slot);
     const was = before && runningKey(before);

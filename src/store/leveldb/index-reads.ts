@@ -177,7 +177,7 @@ export abstract class IndexReads {
   async fates(): Promise<Map<number, StoreEvent>> {
     const fates = new Map<number, StoreEvent>();
     for await (const event of this.trail.read(this.db, {}))
-      if (event.kind !== 'edited') fates.set(event.seq, event); // it is as dead as before
+      if (event.kind !== 'edited' && event.kind !== 'moved') fates.set(event.seq, event); // it is as dead as before
     return fates;
   }
 
@@ -187,6 +187,11 @@ export abstract class IndexReads {
 
   progressOf(id: string): Promise<unknown> {
     return this.progress.get(this.db, id);
+  }
+
+  /** Grows with each note of progress, of any entry. */
+  get progressNotes(): number {
+    return this.progress.notes;
   }
 
   /** Those that have progress. */

@@ -19,6 +19,8 @@ interface ClassCount {
 export class LaneTotals {
   readonly #lanes = new Map<string, Lane>();
   readonly #classes = new Map<string, Map<number, ClassCount>>();
+  /** Entries that came into a lane out of turn, from another one. */
+  moves = 0;
   readonly #scan: (destination: string, after: number) => AsyncIterable<Slot>;
 
   constructor(scan: (destination: string, after: number) => AsyncIterable<Slot>) {
@@ -45,6 +47,12 @@ export class LaneTotals {
 
   /** A slot as it was and as it is now; undefined for one that was not there, or is not any more. */
   change(before: Slot | undefined, now: Slot | undefined): void {
+    if (before && now && before.destination !== now.destination) {
+      this.moves++;
+      this.change(before, undefined);
+      this.change(undefined, now);
+      return;
+    }
     const lane = this.#lane((now ?? before)!.destination);
     if (before) this.#count(lane, before, -1);
     if (now) this.#count(lane, now, 1);
@@ -69,7 +77,7 @@ export class LaneTotals {
     return this.#classes.get(destination)?.get(cls)?.floor;
   }
 
-  /** The first of the class in its lane is at `seq`. New ones come behind those that are there. */
+  /** The first of the class in its lane is at `seq`. New ones come behind those that are there, but for those that are moved (`moves`). */
   raiseFloor(destination: string, cls: number, seq: number): void {
     const count = this.#classes.get(destination)?.get(cls);
     if (count) count.floor = Math.max(count.floor, seq);

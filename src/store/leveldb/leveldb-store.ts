@@ -12,6 +12,7 @@ import type {
   EntryBrief,
   EntryEdit,
   EntryHead,
+  EntryMove,
   EntryWriter,
   KeptAnswer,
   ListOptions,
@@ -27,7 +28,7 @@ import { BodyDamaged, readBody, readRecords } from './body-reader.ts';
 import type { Catalog } from './catalog.ts';
 import { compose, stagedIn } from './compose.ts';
 import { directoryBytes } from './directory.ts';
-import { editHead } from './edit.ts';
+import { changeHead, type HeadChange } from './edit.ts';
 import type { EntryRecord } from './entry-record.ts';
 import type { Generations } from './generations.ts';
 import type { GroupCommit, Placed } from './group-commit.ts';
@@ -360,11 +361,24 @@ export class LevelStore implements Store, WriterHost {
     return changed !== undefined;
   }
 
-  edit(id: string, edit: EntryEdit, detail: string): Promise<boolean> {
+  edit(id: string, { restart = false, ...head }: EntryEdit, detail: string): Promise<boolean> {
+    const may = (slot: Slot) => slot.state === 'dead' || this.#catalog.stateOf(slot) === 'stored';
+    return this.#changeHead(id, { may, head, restart, event: { kind: 'edited', detail } });
+  }
+
+  move(id: string, { from, ...head }: EntryMove, detail: string): Promise<boolean> {
+    const may = (slot: Slot) =>
+      slot.destination === from &&
+      head.destination !== from &&
+      (slot.state === 'dead' || slot.state === 'staged' || this.#catalog.stateOf(slot) === 'stored');
+    return this.#changeHead(id, { may, head, restart: true, event: { kind: 'moved', detail } });
+  }
+
+  #changeHead(id: string, change: HeadChange): Promise<boolean> {
     this.#open();
     const refusal = this.space.refusal(RECORD_BYTES);
     if (refusal) return Promise.reject(refusal);
-    return editHead(this.#catalog, this.commits, () => this.#load(id), edit, detail);
+    return changeHead(this.#catalog, this.commits, () => this.#load(id), change);
   }
 
   async drop(id: string, kind: 'dropped' | 'expired' | 'evicted', rule: string): Promise<boolean> {

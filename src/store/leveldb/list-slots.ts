@@ -63,10 +63,11 @@ export async function* evictableSlots(
 async function* ofClass(catalog: Catalog, destination: string, cls: number): AsyncGenerator<Slot> {
   const from = catalog.totals.floor(destination, cls);
   if (from === undefined) return;
+  const { moves } = catalog.totals;
   let first = true;
   for await (const slot of catalog.index.lane(destination, from - 1, FIRST_PAGE)) {
     if (slot.class !== cls || slot.state === 'quarantined') continue;
-    if (first) catalog.totals.raiseFloor(destination, cls, slot.seq);
+    if (first && moves === catalog.totals.moves) catalog.totals.raiseFloor(destination, cls, slot.seq);
     first = false;
     yield slot;
   }

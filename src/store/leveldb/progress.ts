@@ -13,6 +13,8 @@ export class ProgressRows {
   /** Those that have a row, or will have with the next flush: bodies that are partly sent, so they are few. */
   readonly #ids = new Set<string>();
   #pending = new Map<string, unknown>();
+  /** How often something was noted. */
+  notes = 0;
   #inFlight: ReadonlyMap<string, unknown> = new Map();
 
   constructor(cipher: Cipher | undefined) {
@@ -37,6 +39,7 @@ export class ProgressRows {
     if (value === undefined && !this.#ids.delete(id)) return;
     if (value !== undefined) this.#ids.add(id);
     this.#pending.set(id, value);
+    this.notes++;
   }
 
   async get(db: Level<string, string>, id: string): Promise<unknown> {

@@ -221,7 +221,9 @@ export class Recovery {
       if (seq < end) await this.#compose(record);
       return this.#takeEdit(slot, record);
     }
+    const wantedIn = this.#wanted.get(seq);
     const wanted = this.#wanted.delete(seq);
+    if (wantedIn !== undefined && wantedIn !== slot.destination) this.#catalog.index.forget(wantedIn, seq);
     if (!wanted && place.kind === KIND.copied && !this.#compare) return;
     if (!wanted && place.kind === KIND.entry) {
       if (seq >= end) return;
@@ -260,21 +262,27 @@ export class Recovery {
 
   /** Whether the index knows nothing of an entry that may still have to be sent. */
   async #isNews(slot: Slot): Promise<boolean> {
-    const { seq, id, at, parts } = slot;
+    const { seq, id, destination, at, parts, resource } = slot;
     const known = this.#known.get(seq);
     if (!known) return !isOver(this.#fates.get(seq));
     const lost = !this.#catalog.generations.has(known.generation);
-    if (lost && known.id === id) await this.#catalog.change(id, (now) => ({ now: { ...now, at, parts } }));
+    if (lost && known.id === id)
+      await this.#catalog.change(id, (now) => ({
+        now: { ...now, destination, at, parts, ...(resource !== undefined && { resource }) },
+      }));
     return false;
   }
 
-  /** The generations hold a record for each edit of an entry: the last one counts. */
-  async #takeEdit({ id, at, parts, resource }: Slot, { seq, edition }: EntryRecord): Promise<void> {
+  /** The generations hold a record for each edit and each move of an entry: the last one counts. */
+  async #takeEdit(
+    { id, destination, at, parts, resource }: Slot,
+    { seq, edition }: EntryRecord,
+  ): Promise<void> {
     const known = edition === undefined ? undefined : await this.#catalog.index.find(id);
     if (known?.seq !== seq || edition === undefined || resource === undefined) return;
     const [record] = await readRecords(this.#catalog.generations, [known]);
     if (typeof record === 'object' && (record.edition ?? 0) >= edition) return;
-    await this.#catalog.change(id, (now) => ({ now: { ...now, at, parts, resource } }));
+    await this.#catalog.change(id, (now) => ({ now: { ...now, destination, at, parts, resource } }));
   }
 
   #asItWas(slot: Slot): Slot {

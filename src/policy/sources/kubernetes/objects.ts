@@ -81,6 +81,12 @@ const meshOf = (name: string, said: Pick<Policy, 'passthrough'> = {}): Mesh => (
 /** `default/dashcam` */
 export const keyOf = ({ metadata }: PolicyObject): string => `${metadata.namespace}/${metadata.name}`;
 
+/** Of one generation there may be several attempts. */
+const attemptOf = (object: PolicyObject): PolicyObject => ({
+  ...object,
+  metadata: { ...object.metadata, uid: '' },
+});
+
 const titleOf = (object: PolicyObject): string => `${object.kind.toLowerCase()} ${keyOf(object)}`;
 
 /** The older first: it has the claim. */
@@ -123,10 +129,18 @@ export class Objects {
     others: readonly PolicyObject[],
     inForce: Policy | undefined,
   ): readonly Finding[] {
-    // Of one generation there may be several attempts.
-    const attempt = { ...object, metadata: { ...object.metadata, uid: '' } };
+    const attempt = attemptOf(object);
     const { verdicts } = this.#judge([...others, attempt], inForce);
     return verdicts.find((verdict) => verdict.object === attempt)?.findings ?? [];
+  }
+
+  /** The policy of these others and of `object`, which nobody has taken yet. */
+  policyWith(
+    object: PolicyObject | undefined,
+    others: readonly PolicyObject[],
+    inForce: Policy | undefined,
+  ): Policy {
+    return this.#judge([...others, ...(object ? [attemptOf(object)] : [])], inForce).policy;
   }
 
   #judge(

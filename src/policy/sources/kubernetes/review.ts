@@ -1,16 +1,25 @@
 // The validating webhook: what `layby policy check` would say of an object, said to kubectl before the object is there. It only spares
-// the operator a round: the control plane judges everything again, so the webhook may be away.
+// the operator a round: the control plane judges everything again, so the webhook may be away. And it warns of entries that a change cuts
+// off from their destination.
 
 import type { AdmissionRequest, Reviewer } from '../../../admission/server.ts';
 import { type Finding, type PolicyObject, words } from './objects.ts';
 
+/** `stranded`: warnings about stored entries, were the object like this, or (`there` false) not there any more. */
 export const policyReviewer =
-  (judge: (object: PolicyObject) => readonly Finding[]): Reviewer =>
-  ({ kind, namespace = '', object }: AdmissionRequest) => {
-    if (!object) return {};
-    const { metadata, spec } = object as Partial<PolicyObject>;
+  (
+    judge: (object: PolicyObject) => readonly Finding[],
+    stranded: (object: PolicyObject, there: boolean) => readonly string[] = () => [],
+  ): Reviewer =>
+  ({ kind, namespace = '', object, oldObject }: AdmissionRequest) => {
+    const said = object ?? oldObject;
+    if (!said) return {};
+    const { metadata, spec } = said as Partial<PolicyObject>;
     const unborn = { uid: '', resourceVersion: '', generation: 0, creationTimestamp: '', name: '' };
-    const findings = judge({ kind: kind.kind, spec, metadata: { ...unborn, ...metadata, namespace } });
-    if (findings.length === 0) return {};
-    return { refused: `${words(findings)}\ncorrect these places; what is in force stays in force` };
+    const judged = { kind: kind.kind, spec, metadata: { ...unborn, ...metadata, namespace } };
+    const findings = object ? judge(judged) : [];
+    if (findings.length > 0)
+      return { refused: `${words(findings)}\ncorrect these places; what is in force stays in force` };
+    const warnings = stranded(judged, Boolean(object));
+    return warnings.length > 0 ? { warnings } : {};
   };

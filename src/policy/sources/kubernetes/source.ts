@@ -179,13 +179,25 @@ export class KubernetesSource {
 
   /** What would be wrong with an object if it came to be like this: by itself, and beside the others. */
   review(object: PolicyObject): readonly Finding[] {
-    const others = this.#known().filter(
+    return this.#objects.review(object, this.#besides(object), this.#options.inForce());
+  }
+
+  /** The policy that there would be with an object as it is here, or (`there` false) without it. */
+  policyWith(object: PolicyObject, there: boolean): Policy {
+    return this.#objects.policyWith(
+      there ? object : undefined,
+      this.#besides(object),
+      this.#options.inForce(),
+    );
+  }
+
+  #besides(object: PolicyObject): PolicyObject[] {
+    return this.#known().filter(
       ({ kind, metadata }) =>
         kind !== object.kind ||
         metadata.name !== object.metadata.name ||
         metadata.namespace !== object.metadata.namespace,
     );
-    return this.#objects.review(object, others, this.#options.inForce());
   }
 
   async close(): Promise<void> {
