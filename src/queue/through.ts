@@ -60,7 +60,7 @@ export function inOneRequest(options: ThroughOptions): Through {
       const sent = await upload.sent;
       return 'broken' in sent
         ? { kind: 'no-link', words: sent.broken, moved: trail?.sent ?? 0 }
-        : resultOfAnswer(destination, sent);
+        : resultOfAnswer(destination, head, sent);
     },
     push: (piece) => relay.push(piece),
     end: () => {

@@ -2,6 +2,7 @@
 // lane's, how it goes deliver's, what it means the outcome's.
 
 import { setTimeout as sleep } from 'node:timers/promises';
+import { forEntry } from '../policy/in-force.ts';
 import type { Destination } from '../policy/policy.ts';
 import type { Entry } from '../store/store.ts';
 import { LaybyError } from '../telemetry/error.ts';
@@ -13,8 +14,10 @@ import type { Follower, Growing, UnderWay } from './follow.ts';
 import { Followers } from './followers.ts';
 import { Lane } from './lane.ts';
 import type { ReplayOptions } from './options.ts';
+import { Refusals } from './refusals.ts';
 import { type OwnTry, Sender } from './sender.ts';
 import { isStalled, STALLED_MS } from './stalled.ts';
+import { meshAuthorizes } from './unauthorized.ts';
 import type { WayOut } from './way-out.ts';
 import type { LaneView, LinkWord } from './why.ts';
 
@@ -26,8 +29,6 @@ const AT_ONCE = 4;
 const SMALL_AT_ONCE = { entries: 64, bytes: 1024 * 1024 };
 /** While the kernel says that there is no way out, one entry is tried so often, ms: the kernel may be wrong. */
 const HINT_PROBE_MS = 15_000;
-/** The pause after a 401 or 403, ms: credentials get fixed by people. */
-const UNAUTHORIZED_MS = 30_000;
 
 /** The entry cannot be sent any more: it is quarantined, or a rule took it in the moment before. */
 const GONE: ReadonlySet<string> = new Set(['LAYBY_ENTRY_DAMAGED', 'LAYBY_ENTRY_UNKNOWN']);
@@ -57,6 +58,8 @@ export class Runner {
   #listing = false;
   #more = true;
   readonly #sender: Sender;
+  /** Entries that were answered with 401 or 403, or by a portal. */
+  readonly #refusals = new Refusals();
   #stopping = false;
   readonly #running = new Set<Promise<void>>();
   /** By id. */
@@ -84,6 +87,10 @@ export class Runner {
   }
 
   policy(destination: Destination): void {
+    const credentials = ({ upstream, headers, rules }: Destination) =>
+      JSON.stringify([upstream, headers, rules]);
+    if (credentials(destination) !== credentials(this.#destination))
+      for (const id of this.#refusals.credentialsChanged()) this.#lane.hurry(id);
     this.#destination = destination;
     this.#pump();
   }
@@ -155,6 +162,7 @@ export class Runner {
 
   left(id: string): void {
     this.#options.hurried.delete(id);
+    this.#refusals.forget(id);
     this.#lane.left(id);
     this.#tries.get(id)?.end.abort();
     this.#pump();
@@ -360,13 +368,31 @@ export class Runner {
     const { store, log, onLeft, count } = this.#options;
     const { max } = this.#destination.replay.retry;
     if (result.kind === 'no-link') {
+      const { suspicious } = result;
+      const next = suspicious && this.#refusals.suspicious(entry.id, performance.now());
+      if (next && 'dead' in next) {
+        const words = `${result.words}; ${next.dead}`;
+        await this.#settle(entry, { kind: 'answered', outcome: 'dead', ...suspicious, words });
+        return;
+      }
       this.#lost(entry.id, result);
-      this.#lane.stays((await store.failed(entry.id, result.words)) ?? entry, 0);
+      const again = (await store.failed(entry.id, result.words)) ?? entry;
+      this.#lane.stays(again, next ? performance.now() + next.pauseMs : 0);
       return;
     }
     this.#reached();
-    count(this.name, result.outcome, entry.bytes);
     const said = `${result.status}${result.words ? `: ${result.words}` : ''}`;
+    const signed = meshAuthorizes(forEntry(this.#destination, entry));
+    const next =
+      result.outcome === 'unauthorized'
+        ? this.#refusals.unauthorized(entry.id, signed, performance.now())
+        : undefined;
+    if (!next) this.#refusals.forget(entry.id);
+    if (next && 'dead' in next) {
+      await this.#settle(entry, { ...result, outcome: 'dead', words: `${result.words}; ${next.dead}` });
+      return;
+    }
+    count(this.name, result.outcome, entry.bytes);
     switch (result.outcome) {
       case 'delivered':
         this.#options.hurried.delete(entry.id);
@@ -375,6 +401,7 @@ export class Runner {
           entry.attempts === 0 ? `${result.status}` : `${result.status} on try ${entry.attempts + 1}`,
         );
         this.#lane.left(entry.id);
+        for (const id of this.#refusals.delivered(entry.id, performance.now())) this.#lane.hurry(id);
         onLeft(this.name);
         return;
       case 'dead':
@@ -392,8 +419,8 @@ export class Runner {
         const again = (await store.failed(entry.id, said)) ?? entry;
         const progressed = (result.moved ?? 0) >= PROGRESS_BYTES;
         const pause =
-          result.outcome === 'unauthorized'
-            ? UNAUTHORIZED_MS
+          next !== undefined
+            ? next.pauseMs
             : Math.max(result.retryAfter ?? 0, pauseMs(this.#lane.streak(entry.id, progressed), max));
         if (result.retryAfter !== undefined) {
           this.#notBefore = Math.max(this.#notBefore, performance.now() + result.retryAfter);
