@@ -17,6 +17,12 @@ export class Expectations {
   /** Upstreams that say 100 unasked. */
   readonly #continuing = new Set<string>();
 
+  readonly #waitMs: number;
+
+  constructor(waitMs = WAIT_MS) {
+    this.#waitMs = waitMs;
+  }
+
   /** Shorter bodies are sent unasked, bytes. */
   readonly smallest = SMALLEST;
 
@@ -42,7 +48,7 @@ export class Expectations {
     const onLate = (): void => {
       isLate = true;
     };
-    const answer = await send({ expect: { ms: WAIT_MS, onContinue, onLate } });
+    const answer = await send({ expect: { ms: this.#waitMs, onContinue, onLate } });
     // Envoy's own answer says nothing of the server.
     const isReached = answer.headers[NO_LINK_HEADER] === undefined;
     if (isReached && (answer.statusCode === 417 || (isLate && !isContinued)))

@@ -60,6 +60,8 @@ export class Runner {
   readonly #sender: Sender;
   /** Entries that were answered with 401 or 403, or by a portal. */
   readonly #refusals = new Refusals();
+  /** How often pauses were ended: one that is made while that happens has ended too. */
+  #wakes = 0;
   #stopping = false;
   readonly #running = new Set<Promise<void>>();
   /** By id. */
@@ -113,6 +115,7 @@ export class Runner {
   hurry(): void {
     this.#failures = 0;
     this.#notBefore = 0;
+    this.#wakes += 1;
     this.#lane.wake();
     this.#followers.wake();
     this.#pump();
@@ -376,8 +379,9 @@ export class Runner {
         return;
       }
       this.#lost(entry.id, result);
+      const wakes = this.#wakes;
       const again = (await store.failed(entry.id, result.words)) ?? entry;
-      this.#lane.stays(again, next ? performance.now() + next.pauseMs : 0);
+      this.#lane.stays(again, next && wakes === this.#wakes ? performance.now() + next.pauseMs : 0);
       return;
     }
     this.#reached();
@@ -401,7 +405,10 @@ export class Runner {
           entry.attempts === 0 ? `${result.status}` : `${result.status} on try ${entry.attempts + 1}`,
         );
         this.#lane.left(entry.id);
-        for (const id of this.#refusals.delivered(entry.id, performance.now())) this.#lane.hurry(id);
+        for (const id of this.#refusals.delivered(entry.id, performance.now())) {
+          this.#wakes += 1;
+          this.#lane.hurry(id);
+        }
         onLeft(this.name);
         return;
       case 'dead':
@@ -416,11 +423,14 @@ export class Runner {
         return;
       case 'retry':
       case 'unauthorized': {
+        const wakes = this.#wakes;
         const again = (await store.failed(entry.id, said)) ?? entry;
         const progressed = (result.moved ?? 0) >= PROGRESS_BYTES;
         const pause =
           next !== undefined
-            ? next.pauseMs
+            ? wakes === this.#wakes
+              ? next.pauseMs
+              : 0
             : Math.max(result.retryAfter ?? 0, pauseMs(this.#lane.streak(entry.id, progressed), max));
         if (result.retryAfter !== undefined) {
           this.#notBefore = Math.max(this.#notBefore, performance.now() + result.retryAfter);

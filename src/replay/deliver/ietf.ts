@@ -289,7 +289,8 @@ class Upload {
     }
     const tooLong = answer.status === 413 && headerOf(answer.headers, 'upload-limit') !== undefined;
     const disagrees = appended && [404, 409, 410, 423].includes(answer.status);
-    const open = appended && result.outcome === 'delivered';
+    const isOpen = /^\s*\?0/.test(headerOf(answer.headers, 'upload-complete') ?? '');
+    const open = (appended || isOpen) && result.outcome === 'delivered';
     return tooLong || disagrees || open ? { ...result, outcome: 'retry' } : result;
   }
 }

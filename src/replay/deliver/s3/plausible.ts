@@ -88,8 +88,9 @@ export function positiveDoubt(call: S3Call, answer: ReadAnswer, md5?: string): s
     const root = rootOf(text);
     return root !== undefined && /Result$/.test(root) ? undefined : portal(`${saw}, not the document of XML`);
   }
-  if (form === 'bare')
-    return text === '' || isMarked(headers) || rootOf(text) !== undefined ? undefined : portal(saw);
+  // The documents of S3 have names like CopyObjectResult, the elements of a page have not.
+  const isDocument = /^[A-Z][a-z]/.test(rootOf(text) ?? '');
+  if (form === 'bare') return text === '' || isMarked(headers) || isDocument ? undefined : portal(saw);
   const etag = headerOf(headers, 'etag')?.trim() ?? '';
   if (md5 !== undefined && unquotedEtag(headers) === md5) return undefined;
   if (!ETAG.test(etag)) {
