@@ -393,7 +393,8 @@ export class Runner {
         : undefined;
     if (!next) this.#refusals.forget(entry.id);
     if (next && 'dead' in next) {
-      await this.#settle(entry, { ...result, outcome: 'dead', words: `${result.words}; ${next.dead}` });
+      const words = `${next.dead}${result.words && `; the answer: ${result.words}`}`;
+      await this.#settle(entry, { ...result, outcome: 'dead', words });
       return;
     }
     count(this.name, result.outcome, entry.bytes);

@@ -1,6 +1,6 @@
 // Refused credentials: no large body is sent again to learn that they are still wrong, the pause grows, and it ends when they are right.
 
-import t from 'tap';
+import t, { type Test } from 'tap';
 import type { Destination } from '../../src/policy/policy.ts';
 import { put } from '../../src/store/conformance.ts';
 import { destinationOf } from '../queue/scene.ts';
@@ -81,9 +81,11 @@ t.test('once another entry is delivered, those that were refused go at once', as
   const ids = [await store(scene, '/a', 1000), await store(scene, '/b', 1000)];
   for (const id of ids) await waits(scene, id, 1);
   scene.answer = (_, request, response) => void request.resume().on('end', () => response.end());
+  const began = performance.now();
   const last = await store(scene, '/c', 1000);
   for (const id of [...ids, last]) while (await scene.store.get(id)) await new Promise(setImmediate);
   t.equal(scene.asked.length, 5);
+  t.ok(performance.now() - began < 20_000, 'without waiting for the end of their pause');
 });
 
 t.test('a policy with other credentials is tried at once', async (t) => {
@@ -92,10 +94,95 @@ t.test('a policy with other credentials is tried at once', async (t) => {
   const id = await store(scene, '/a', 1000);
   await waits(scene, id, 1);
   scene.answer = (_: Asked, request, response) => void request.resume().on('end', () => response.end());
+  const began = performance.now();
   scene.policy({
     ...signed,
     headers: { request: { set: [['x-key', '2']], remove: [] }, response: { set: [], remove: [] } },
   });
   while (await scene.store.get(id)) await new Promise(setImmediate);
   t.equal(scene.asked.length, 2);
+  t.ok(performance.now() - began < 20_000);
+});
+
+/** Lets `performance.now` run ahead; timers do not. */
+const clock = (t: Test): ((ms: number) => void) => {
+  const { now } = performance;
+  let ahead = 0;
+  performance.now = () => now.call(performance) + ahead;
+  t.teardown(() => {
+    performance.now = now;
+  });
+  return (ms) => {
+    ahead += ms;
+  };
+};
+
+t.test(
+  'where the app has signed, a refused request is a dead letter with the remedy after a few tries',
+  async (t) => {
+    const later = clock(t);
+    const { sign: _, ...upstream } = signed.upstream;
+    const scene = await startReplay(t, { ...signed, upstream });
+    scene.answer = (_, request, response) =>
+      void request
+        .resume()
+        .on('end', () =>
+          response
+            .writeHead(403)
+            .end('<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>'),
+        );
+    const id = await store(scene, '/b/k?X-Amz-Signature=0&X-Amz-Expires=60', 1000);
+    for (let tries = 1; tries <= 3; tries++) {
+      await waits(scene, id, tries);
+      later(60_000);
+      linkBack(scene);
+    }
+    for (;;) {
+      const entry = await scene.store.get(id);
+      if (entry?.state === 'dead') {
+        t.match(
+          entry.reason,
+          /^403: refused 4 times, .*layby queue edit.*layby queue retry.*Request has expired/,
+        );
+        t.match(entry.answer, { status: 403 });
+        break;
+      }
+      await new Promise(setImmediate);
+    }
+    t.equal(scene.asked.length, 4);
+  },
+);
+
+t.test('a redirect to another host is a dead letter once others are delivered beside it', async (t) => {
+  const later = clock(t);
+  const scene = await startReplay(t, plain);
+  scene.answer = (asked, request, response) =>
+    void request.resume().on('end', () => {
+      if (asked.path === '/moved') response.writeHead(302, { location: 'http://other.example/' });
+      response.end();
+    });
+  const id = await store(scene, '/moved', 1000);
+  for (let tries = 1; tries <= 3; tries++) {
+    if (tries < 3) await waits(scene, id, tries);
+    const other = await store(scene, `/${tries}`, 1000);
+    while (await scene.store.get(other)) await new Promise(setImmediate);
+    later(60_000);
+    linkBack(scene);
+  }
+  for (;;) {
+    const entry = await scene.store.get(id);
+    if (entry?.state === 'dead') {
+      t.match(
+        entry.reason,
+        /^302: 302 to another host, http:\/\/other\.example\/.* while other requests were delivered/,
+      );
+      break;
+    }
+    await new Promise(setImmediate);
+  }
+  t.equal(scene.asked.filter(({ path }) => path === '/moved').length, 3);
+  t.notOk(
+    scene.asked.some(({ headers }) => /other/.test(headers.host ?? '')),
+    'never followed',
+  );
 });
