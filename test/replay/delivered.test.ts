@@ -4,6 +4,8 @@ import t from 'tap';
 import type { Delivered } from '../../src/policy/policy.ts';
 import type { Result } from '../../src/replay/deliver/deliver.ts';
 import { resultOf } from '../../src/replay/deliver/http.ts';
+import { resultOfS3 } from '../../src/replay/deliver/s3/single.ts';
+import { errorIn } from '../../src/replay/deliver/s3/xml.ts';
 import { destination } from '../policy/destination.ts';
 
 const PAGE = '<!doctype html><html><head><title>Login</title></head></html>';
@@ -119,4 +121,29 @@ t.test('what an app has signed for S3 is delivered by an answer of S3 only', asy
   t.equal(put(403, HTML, PAGE), 'suspicious');
   t.equal(put(403, [], '<Error><Code>AccessDenied</Code></Error>'), 'unauthorized');
   t.equal(put(200, [], '', { status: [200] }), 'delivered', 'the policy takes the place of that check');
+});
+
+t.test('of S3 the policy may say which answers count, and S3 says what the others mean', async (t) => {
+  const answered = (delivered: Delivered | undefined, status: number, text = '') =>
+    short(
+      resultOfS3(
+        {
+          entry: head('PUT', 'http://s3.example/b/k'),
+          destination: destination({ replay: { ...(delivered && { delivered }) } }),
+        },
+        { status, headers: [], text, whole: true, error: errorIn(text) },
+      ),
+    );
+  const error = (code: string) => `<Error><Code>${code}</Code></Error>`;
+  for (const delivered of [undefined, { status: [200, 409] }]) {
+    t.equal(answered(delivered, 200, error('InternalError')), 'retry', 'an error behind a 200');
+    t.equal(answered(delivered, 400, error('ExpiredToken')), 'unauthorized');
+    t.equal(answered(delivered, 400, error('RequestTimeout')), 'retry');
+    t.equal(answered(delivered, 404, error('NoSuchBucket')), 'dead');
+    t.equal(answered(delivered, 200, PAGE), 'suspicious');
+  }
+  t.equal(answered(undefined, 200), 'suspicious', 'no ETag');
+  t.equal(answered({ status: [200, 409] }, 200), 'delivered');
+  t.equal(answered({ status: [200, 409] }, 409, error('BucketAlreadyOwnedByYou')), 'delivered');
+  t.equal(answered({ status: [200, 409] }, 204), 'suspicious');
 });

@@ -57,8 +57,12 @@ export function resultOfS3(
   answer: S3Answer,
   md5?: string,
 ): Result {
-  if (destination.replay.delivered) return resultOfHttp(destination, entry, answer);
-  if (answer.status >= 300 || answer.error) return refusedBy(answer);
+  const { status, error } = answer;
+  const { delivered } = destination.replay;
+  // The policy says which answers count; what the others mean S3 says.
+  if (delivered && (delivered.status?.includes(status) || (status < 300 && !error)))
+    return resultOfHttp(destination, entry, answer);
+  if (status >= 300 || error) return refusedBy(answer);
   const doubt = positiveDoubt(entry, answer, md5);
   if (doubt !== undefined) return suspicious(answer, doubt);
   return refusedKeys(entry, answer) ?? answeredBy(answer);
