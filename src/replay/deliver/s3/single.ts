@@ -60,7 +60,7 @@ export function resultOfS3(
   const { status, error } = answer;
   const { delivered } = destination.replay;
   // The policy says which answers count; what the others mean S3 says.
-  if (delivered && (delivered.status?.includes(status) || (status < 300 && !error)))
+  if (delivered && (status < 300 ? !error : delivered.status?.includes(status)))
     return resultOfHttp(destination, entry, answer);
   if (status >= 300 || error) return refusedBy(answer);
   const doubt = positiveDoubt(entry, answer, md5);
