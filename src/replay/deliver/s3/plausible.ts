@@ -78,6 +78,9 @@ const described = ({ status, headers, text }: ReadAnswer): string => {
   return `${status} with ${text === '' ? 'no body' : (type ?? 'a body without a type')}`;
 };
 
+/** rclone leaves `Result` out of one of them. */
+const DOCUMENT = /Result$|^InitiateMultipartUpload$/;
+
 /** Why a positive answer is none of S3's to this call; undefined: it may be. `md5`: of the body that was sent, where it is known. */
 export function positiveDoubt(call: S3Call, answer: ReadAnswer, md5?: string): string | undefined {
   const { headers, text } = answer;
@@ -86,7 +89,7 @@ export function positiveDoubt(call: S3Call, answer: ReadAnswer, md5?: string): s
   const form = formOf(call);
   if (form === 'document') {
     const root = rootOf(text);
-    return root !== undefined && /Result$/.test(root) ? undefined : portal(`${saw}, not the document of XML`);
+    return root !== undefined && DOCUMENT.test(root) ? undefined : portal(`${saw}, not the document of XML`);
   }
   // The documents of S3 have names like CopyObjectResult, the elements of a page have not.
   const isDocument = /^[A-Z][a-z]/.test(rootOf(text) ?? '');
