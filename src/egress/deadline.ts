@@ -3,6 +3,9 @@
 
 import type { Readable } from 'node:stream';
 
+/** Beyond it a timer of Node.js fires at once, ms. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
 export class Deadline {
   readonly #late = new AbortController();
   readonly #ms: number;
@@ -24,7 +27,7 @@ export class Deadline {
   begin(): void {
     clearTimeout(this.#timer);
     const words = `no answer within ${this.#ms / 1000} s`;
-    this.#timer = setTimeout(() => this.#late.abort(new Error(words)), this.#ms);
+    this.#timer = setTimeout(() => this.#late.abort(new Error(words)), Math.min(this.#ms, LONGEST_TIMER_MS));
   }
 
   /** The time begins when these were all taken. */

@@ -17,8 +17,9 @@ import {
   NOT_IDEMPOTENT,
   PATIENCE_HEADER,
 } from '../wire/names.ts';
-import { chunkedAgent, sendChunked } from './chunked.ts';
+import { type ChunkedRequest, chunkedAgent, sendChunked } from './chunked.ts';
 import { Deadline } from './deadline.ts';
+import { Expectations } from './expectations.ts';
 import { canonicalPath, objectPath } from './path.ts';
 
 /** An empty body of these goes without a length, as clients send them. */
@@ -40,6 +41,8 @@ export interface SendOptions {
   signal: AbortSignal;
   /** An app waits for the answer: give up in seconds, the store is behind. */
   impatient?: boolean;
+  /** A body over 64 KiB leaves only after `100 Continue`, or where the server is known to ignore the question. */
+  expect?: boolean;
   /** Called with each informational answer but 100; names and values in turn. Of requests of known length, where the policy asks for it. */
   onInterim?: (status: number, headers: string[]) => void;
 }
@@ -85,6 +88,7 @@ export class Egress {
   #address: Address;
   #pool: Pool;
   #chunked = chunkedAgent();
+  readonly #expectations = new Expectations();
   /** How often the link to a destination came back. */
   readonly #links = new Map<string, number>();
 
@@ -108,7 +112,7 @@ export class Egress {
     destination: Destination,
     head: EntryHead,
     { pieces, bytes, trailers = () => [] }: OutgoingBody,
-    { signal, impatient = false, onInterim }: SendOptions,
+    { signal, impatient = false, expect = false, onInterim }: SendOptions,
   ): Promise<Answer> {
     const { answerTimeout } = destination;
     const deadline = answerTimeout === undefined ? undefined : new Deadline(answerTimeout, signal);
@@ -122,6 +126,7 @@ export class Egress {
         {
           signal: deadline?.signal ?? signal,
           impatient,
+          expect,
           ...(onInterim && { onInterim }),
         },
       );
@@ -137,8 +142,11 @@ export class Egress {
     destination: Destination,
     head: EntryHead,
     { pieces, bytes, trailers }: Outgoing,
-    { signal, impatient, onInterim }: SendOptions,
+    { signal, impatient, expect, onInterim }: SendOptions,
   ): Promise<Answer> {
+    const upstream = upstreamName(destination);
+    const isLarge = bytes === undefined || bytes > this.#expectations.smallest;
+    const asks = expect === true && isLarge && this.#expectations.asks(upstream);
     const chunked = bytes === undefined || (!destination.upstream.sign && trailers().length > 0);
     const method = head.method as 'PUT';
     const path = outgoingPath(destination, head.url);
@@ -147,24 +155,28 @@ export class Egress {
     if (links !== undefined) headers.push(CONNECTIONS_HEADER, String(links));
     if (impatient) headers.push(PATIENCE_HEADER, IMPATIENT);
     const patience = Math.max(ANSWER_PATIENCE_MS, destination.answerTimeout ?? 0);
-    if (chunked) {
-      const outgoing = { method, path, headers, pieces, trailers, signal, patience };
-      const answer = await sendChunked(this.#chunked, this.#address, outgoing);
+    if (chunked || asks || this.#expectations.saysContinue(upstream)) {
+      const outgoing = { method, path, headers, pieces, trailers, signal, patience, onInterim };
+      const send = (more: Partial<ChunkedRequest>) =>
+        sendChunked(this.#chunked, this.#address, { ...outgoing, hasLength: !chunked, ...more });
+      const answer = await (asks ? this.#expectations.ask(upstream, send) : send({}));
       return answerOf(answer.statusCode ?? 0, answer.rawHeaders, answer);
     }
-    const answer = await this.#pool.request({
-      method,
-      path,
-      headers,
-      body: bytes === 0 ? null : Readable.from(pieces, { objectMode: true }),
-      signal,
-      headersTimeout: patience,
-      bodyTimeout: patience,
-      responseHeaders: 'raw',
-      ...(onInterim && {
-        onInfo: ({ statusCode, headers: said }) => onInterim(statusCode, said as unknown as string[]),
+    const answer = await this.#expectations.heed(upstream, () =>
+      this.#pool.request({
+        method,
+        path,
+        headers,
+        body: bytes === 0 ? null : Readable.from(pieces, { objectMode: true }),
+        signal,
+        headersTimeout: patience,
+        bodyTimeout: patience,
+        responseHeaders: 'raw',
+        ...(onInterim && {
+          onInfo: ({ statusCode, headers: said }) => onInterim(statusCode, said as unknown as string[]),
+        }),
       }),
-    });
+    );
     return answerOf(answer.statusCode, answer.headers as unknown as string[], answer.body);
   }
 

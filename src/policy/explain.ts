@@ -59,6 +59,17 @@ const ORDERS: Record<Destination['store']['order'], string> = {
   strict: 'strict: all requests of the destination keep their order',
 };
 
+const deliveredInWords = ({
+  status,
+  headers,
+  html,
+}: NonNullable<Destination['replay']['delivered']>): string =>
+  [
+    `${status ? status.join(', ') : '200 to 299'}`,
+    ...(headers ? [`with ${headers.map(({ name }) => name).join(', ')}`] : []),
+    ...(html ? [`HTML pages: ${html}`] : []),
+  ].join('; ');
+
 /** What is in force, beside storing. */
 const treatment = ({ tunnel, headers, answerTimeout, retries, rateLimit, envoy }: Destination): string[] => [
   ...(tunnel ? ['tunnels (CONNECT, TLS) are allowed: nothing of them is stored'] : []),
@@ -173,6 +184,9 @@ export function explain(policy: Policy, question: Question): Explanation {
       ...(stored && ttl !== undefined ? [`what waits longer than ${seconds(ttl)} is dropped`] : []),
       ...(stored && patience !== undefined
         ? [`an app whose body passes the queue waits ${seconds(patience)} for the answer`]
+        : []),
+      ...(stored && inForce.replay.delivered
+        ? [`counts as delivered: ${deliveredInWords(inForce.replay.delivered)}`]
         : []),
       ...treatment(inForce),
     ],

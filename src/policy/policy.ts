@@ -96,6 +96,16 @@ export interface EnvoyPatches {
   virtualHost?: Record<string, unknown>;
 }
 
+/** Which answers to a stored request count as delivered. */
+export interface Delivered {
+  /** Sorted; undefined: 200 to 299. */
+  status?: number[];
+  /** The answer has all of these; names in lower case. `value`: exactly this. `regex`: the whole value, RE2. */
+  headers?: { name: string; value?: string; regex?: string }[];
+  /** Whether a page of HTML counts; undefined: from upstreams over https only. */
+  html?: 'allow' | 'deny';
+}
+
 export interface Destination extends Treatment {
   name: string;
   /** Lower case, without port: `dashcam.example`, or `*.example` for any name below it. */
@@ -139,6 +149,8 @@ export interface Destination extends Treatment {
     budget?: Partial<Record<LinkKind, { daily?: number; monthly?: number }>>;
     /** Of large bodies to others than S3. */
     resume: 'none' | 'tus' | 'ietf';
+    /** Which answers count as delivered; undefined: the defaults of the kind of destination. */
+    delivered?: Delivered;
     /** `max`: the longest pause between two tries, ms. */
     retry: { max: number };
   };

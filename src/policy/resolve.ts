@@ -7,6 +7,7 @@ import { parseAddress } from '../wire/address.ts';
 import { clusterServiceOf } from './cluster-service.ts';
 import { canonicalHost } from './host.ts';
 import type {
+  Delivered,
   Destination,
   HeaderEdit,
   PathMatch,
@@ -29,7 +30,7 @@ type TreatmentSpec = Pick<Spec, 'headers' | 'answerTimeout' | 'retries' | 'rateL
 /** A part of a document with its defaults filled in; the fields named have none. */
 type Filled<Part, Bare extends keyof Part> = Required<Omit<Part, Bare>> & Pick<Part, Bare>;
 type FilledStore = Filled<NonNullable<Spec['store']>, 'patience' | 'ttl' | 'quota' | 'stream'>;
-type BareReplay = 'rate' | 'linkRates' | 'retry' | 'links' | 'budget';
+type BareReplay = 'rate' | 'linkRates' | 'retry' | 'links' | 'budget' | 'delivered';
 type FilledReplay = Filled<NonNullable<Spec['replay']>, BareReplay> & { retry: { max: string } };
 
 type FilledSegment = Record<'bytes' | 'time' | 'name', string>;
@@ -64,6 +65,16 @@ const budgetOf = (
   budget: NonNullable<NonNullable<Spec['replay']>['budget']>,
 ): NonNullable<Destination['replay']['budget']> =>
   Object.fromEntries(Object.entries(budget).map(([kind, limits]) => [kind, mapped(limits, parseSize)]));
+
+const deliveredOf = ({
+  status,
+  headers,
+  html,
+}: NonNullable<NonNullable<Spec['replay']>['delivered']>): Delivered => ({
+  ...(status && { status: [...new Set(status)].sort((a, b) => a - b) }),
+  ...(headers && { headers: headers.map((header) => ({ ...header, name: header.name.toLowerCase() })) }),
+  ...(html && { html }),
+});
 
 /** By what it is, so that two rules with one upstream share it, and an edit elsewhere leaves it as it was. No destination has such
  *  a name: theirs have no `@`. */
@@ -165,7 +176,7 @@ const ruleOf = (
 export const resolve = (document: DestinationDocument, origin: Origin = {}): Destination => {
   const { metadata, spec } = Value.Default(DestinationSchema, document) as DestinationDocument;
   const { patience, ttl, quota, stream, ...store } = spec.store as FilledStore;
-  const { rate, linkRates, links, budget, ...replay } = spec.replay as FilledReplay;
+  const { rate, linkRates, links, budget, delivered, ...replay } = spec.replay as FilledReplay;
   const { name } = metadata;
   return {
     name,
@@ -190,6 +201,7 @@ export const resolve = (document: DestinationDocument, origin: Origin = {}): Des
       ...(linkRates === undefined ? {} : { linkRates: mapped(linkRates, parseRate) }),
       ...(links === undefined ? {} : { links: [...new Set(links)].sort() }),
       ...(budget === undefined ? {} : { budget: budgetOf(budget) }),
+      ...(delivered && { delivered: deliveredOf(delivered) }),
       retry: { max: parseDuration(replay.retry.max) },
     },
   };

@@ -116,6 +116,7 @@ const TEXTS: [Step[], TextCheck][] = [
   [['spec', 'store', 'stream', 'segment', 'time'], unit(parseDuration)],
   [['spec', 'replay', 'rate'], unit(parseRate)],
   [['spec', 'replay', 'retry', 'max'], unit(parseDuration)],
+  [['spec', 'replay', 'delivered', 'headers', LISTED, 'regex'], regex],
   ...LINK_KINDS.map((kind): [Step[], TextCheck] => [['spec', 'replay', 'linkRates', kind], unit(parseRate)]),
   ...LINK_KINDS.flatMap((kind) =>
     ['daily', 'monthly'].map((span): [Step[], TextCheck] => [
@@ -158,6 +159,19 @@ const statusCodes: GroupCheck = ({ on }) =>
     .filter(([, code]) => typeof code === 'number' && code < 500 && ![408, 425, 429].includes(code))
     .map(([i, code]) => [['on', i], `expected 408, 425, 429 or 500 to 599, but found ${code}`]);
 
+/** These mean that the request is to be sent again, or with other credentials. */
+const NEVER_DELIVERED = [401, 403, 407, 408, 425, 429];
+
+const deliveredCodes: GroupCheck = ({ status }) =>
+  (Array.isArray(status) ? [...status.entries()] : [])
+    .filter(([, code]) => NEVER_DELIVERED.includes(code))
+    .map(([i, code]) => [['status', i], `${code} cannot count as delivered: remove it`]);
+
+const oneValue: GroupCheck = ({ value, regex }) =>
+  value !== undefined && regex !== undefined
+    ? [[['regex'], 'does not go together with value: name one of them']]
+    : [];
+
 const onePath: GroupCheck = (value) =>
   Object.keys(value).length === 1
     ? []
@@ -184,6 +198,8 @@ const GROUPS: [Step[], GroupCheck][] = [
   [['spec', 'rules', LISTED, 'upstream'], upstream],
   [['spec', 'retries'], statusCodes],
   [['spec', 'rules', LISTED, 'retries'], statusCodes],
+  [['spec', 'replay', 'delivered'], deliveredCodes],
+  [['spec', 'replay', 'delivered', 'headers', LISTED], oneValue],
   [['spec', 'rules', LISTED], someRule],
   [['spec', 'rules', LISTED, 'match', 'path'], onePath],
   [['spec', 'rules', LISTED, 'match', 'apps'], someApps],

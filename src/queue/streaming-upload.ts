@@ -61,7 +61,7 @@ export function singleUpload(options: StreamingUploadOptions): StreamingUpload {
       const sent = await upstream.sent;
       return 'broken' in sent
         ? { kind: 'no-link', words: sent.broken, moved: moved() }
-        : resultOfAnswer(destination, sent);
+        : resultOfAnswer(destination, head, sent);
     },
     push,
     end: () => {

@@ -374,16 +374,22 @@ export class DeliveryLedger {
     this.#changed();
   }
 
+  /** How often pauses were ended: one that is granted while that happens has ended too. */
+  wakes = 0;
+
   /** Every pause is over. */
   wake(): void {
+    this.wakes += 1;
     for (const slot of this.#slots) slot.notBefore = 0;
     this.#skippedUntil = Math.min(this.#skippedUntil, 0);
   }
 
   /** The pause of one entry is over. */
   hurry(id: string): void {
+    this.wakes += 1;
     const slot = this.#byId.get(id);
     if (slot) slot.notBefore = 0;
+    this.#changed();
   }
 
   /** Where a waiting entry stands: when its pause is over (ms), and the first older one with its key. undefined: it is not known. */

@@ -8,15 +8,16 @@ import { LaybyError } from '../telemetry/error.ts';
 import { storedBody } from './deliver/body.ts';
 import type { Result } from './deliver/deliver.ts';
 import type { Goodput } from './deliver/goodput.ts';
-import type { Candidate, DeliveryLedger, Lease, Returned } from './delivery-ledger.ts';
+import type { Candidate, DeliveryLedger, Lease } from './delivery-ledger.ts';
 import type { Follower, Growing, UnderWay } from './follow.ts';
 import { Followers } from './followers.ts';
 import { LaneLister } from './lane-lister.ts';
 import { LinkPause } from './link-pause.ts';
 import type { ReplayOptions } from './options.ts';
+import { Refusals } from './refusals.ts';
 import { RetryBudget } from './retry-budget.ts';
 import { Sender } from './sender.ts';
-import { settleAttempt } from './settle-attempt.ts';
+import { type Settled, settleAttempt } from './settle-attempt.ts';
 import { isStalled, STALLED_MS } from './stalled.ts';
 import type { WayOut } from './way-out.ts';
 import type { LaneView, LinkWord } from './why.ts';
@@ -35,6 +36,9 @@ const NOT_ITS_TURN_MS = 250;
 /** The entry cannot be sent any more: it is quarantined, or a rule took it in the moment before. */
 const GONE: ReadonlySet<string> = new Set(['LAYBY_ENTRY_DAMAGED', 'LAYBY_ENTRY_UNKNOWN']);
 
+const credentialsOf = ({ upstream, headers, rules }: Destination): string =>
+  JSON.stringify([upstream, headers, rules]);
+
 export interface LaneSchedulerOptions extends ReplayOptions {
   wayOut: WayOut;
   destinations: () => readonly Destination[];
@@ -50,6 +54,7 @@ export class LaneScheduler {
   readonly #lister: LaneLister;
   readonly #pause = new LinkPause();
   readonly #budget = new RetryBudget();
+  readonly #refusals = new Refusals();
   #link: LinkWord = { up: true, by: 'default', since: 0 };
   /** ms of performance.now(). */
   readonly #linkTimes = { down: Number.POSITIVE_INFINITY, up: 0 };
@@ -90,6 +95,8 @@ export class LaneScheduler {
   }
 
   policy(destination: Destination): void {
+    if (credentialsOf(destination) !== credentialsOf(this.#destination))
+      for (const id of this.#refusals.credentialsChanged()) this.#ledger.hurry(id);
     this.#destination = destination;
     this.wake();
   }
@@ -323,7 +330,7 @@ export class LaneScheduler {
     const { onLeft, onAttemptEnded, log } = this.#options;
     const { id, began } = lease;
     const isAborted = () => lease.end.signal.aborted;
-    let returned: Returned | 'left' | 'unrecorded' = { notBefore: 0 };
+    let returned: Settled = { notBefore: 0 };
     this.#leases.add(lease);
     try {
       const sent = await send();
@@ -331,9 +338,9 @@ export class LaneScheduler {
       if (sent && (!isAborted() || sent.result.kind !== 'no-link'))
         returned = await settleAttempt(sent.entry, sent.result, {
           ...{ ...this.#options, destination: this.#destination, budget: this.#budget, pause: this.#pause },
-          ...{ refusals, asking: { isRetry: refusals > 0, began } },
+          ...{ ledger: this.#ledger, refusals: this.#refusals, refused: refusals },
+          asking: { isRetry: refusals > 0, began },
           lost: (lost) => this.#lost(id, lost),
-          recovered: () => this.#ledger.wake(),
         });
     } catch (error) {
       if (error instanceof LaybyError && GONE.has(error.code)) returned = 'left';

@@ -1,11 +1,13 @@
-// What an answer means for the entry. The table of the design, and nothing else.
+// The effect of an answer's status on the entry: the default table for every kind of destination. Pure.
+
+import { headerOf } from '../wire/headers.ts';
 
 export type Outcome =
   /** The destination has it. */
   | 'delivered'
   /** Try again, with growing pauses. */
   | 'retry'
-  /** Credentials get fixed: try again, but rarely, and say so loudly. */
+  /** Credentials get fixed: try again, but rarely, and say so loudly (unauthorized.ts). */
   | 'unauthorized'
   /** Refused for good: kept for an operator. */
   | 'dead';
@@ -19,10 +21,32 @@ export function outcomeOf(status: number): Outcome {
   return 'dead';
 }
 
-/** Retry-After as ms from `now` (ms since the epoch): seconds or an HTTP date (RFC 9110 section 10.2.3). */
-export function retryAfterMs(value: string | undefined, now: number): number | undefined {
+/** The longest pause that a destination can ask for, ms. A larger one would let a single answer (of a portal, or of a server with a
+ *  wrong clock) stop a destination for days, and past 2^31 ms a timer of Node.js fires at once. */
+const LONGEST_RETRY_AFTER_MS = 24 * 3_600_000;
+
+/** IMF-fixdate and the two obsolete forms of RFC 9110 section 5.6.7. `Date.parse` alone also takes "soon 1" for a date. */
+const HTTP_DATE =
+  /^(?:[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT|[A-Z][a-z]{5,8}, \d{2}-[A-Z][a-z]{2}-\d{2} \d{2}:\d{2}:\d{2} GMT|[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d{2}:\d{2}:\d{2} \d{4})$/;
+
+const dateIn = (value: string | undefined): number | undefined => {
+  const text = value?.trim() ?? '';
+  if (!HTTP_DATE.test(text)) return undefined;
+  // asctime has no zone and is in GMT.
+  const date = Date.parse(text.endsWith('GMT') ? text : `${text} GMT`);
+  return Number.isNaN(date) ? undefined : date;
+};
+
+/** Retry-After (RFC 9110 section 10.2.3), ms, at most one day; undefined: there is none, or it is neither seconds nor a date. A date is
+ *  compared with the answer's own Date, since the clock of a vehicle may be wrong; `now` (ms since the epoch) is for answers without one. */
+export function retryAfterMs(headers: readonly string[], now: number = Date.now()): number | undefined {
+  const value = headerOf(headers, 'retry-after')?.trim();
   if (value === undefined) return undefined;
-  if (/^\d+$/.test(value.trim())) return Number(value) * 1000;
-  const date = Date.parse(value);
-  return Number.isNaN(date) ? undefined : Math.max(0, date - now);
+  const date = dateIn(value);
+  const ms = /^\d+$/.test(value)
+    ? Number(value) * 1000
+    : date === undefined
+      ? undefined
+      : date - (dateIn(headerOf(headers, 'date')) ?? now);
+  return ms === undefined ? undefined : Math.min(LONGEST_RETRY_AFTER_MS, Math.max(0, ms));
 }

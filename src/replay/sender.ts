@@ -6,12 +6,14 @@ import { forEntry } from '../policy/in-force.ts';
 import type { Destination } from '../policy/policy.ts';
 import type { EntryHead, Store } from '../store/store.ts';
 import { forbidden, type LinkNature } from './allowed.ts';
+import { AskFirst } from './ask-first.ts';
 import type { Budget } from './budget.ts';
 import type { Body } from './deliver/body.ts';
 import { deliver } from './deliver/choose.ts';
 import type { Result } from './deliver/deliver.ts';
 import { Goodput } from './deliver/goodput.ts';
 import type { Lease } from './delivery-ledger.ts';
+import { EtagMemory } from './deliver/s3/etag-memory.ts';
 import { TokenBucket } from './token-bucket.ts';
 import type { WayOut } from './way-out.ts';
 
@@ -27,6 +29,8 @@ export interface SenderOptions {
 
 export class Sender {
   readonly goodput = new Goodput();
+  readonly #askFirst = new AskFirst();
+  readonly #etags = new EtagMemory();
   readonly #options: SenderOptions;
   #bucket: TokenBucket | undefined;
 
@@ -62,10 +66,15 @@ export class Sender {
     return deliver({
       ...{ store, egress, entry: head, body, tried: own.tried ?? false, signal: own.end.signal },
       ...{ destination: forEntry(destination(), head), destinations: destinations() },
-      ...{ pace, goodput: this.goodput },
-    }).finally(() => {
-      pace.end();
-      use?.end();
-    });
+      ...{ pace, goodput: this.goodput, etags: this.#etags, expect: this.#askFirst.isNeeded(head.id) },
+    })
+      .then((result) => {
+        this.#askFirst.ended(head.id, result);
+        return result;
+      })
+      .finally(() => {
+        pace.end();
+        use?.end();
+      });
   }
 }

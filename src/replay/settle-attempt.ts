@@ -1,81 +1,126 @@
 // What follows for an entry from the result of a delivery attempt: it leaves, or waits, and for how long. Recorded in the store before the
 // lease goes back to the ledger.
 
+import { forEntry } from '../policy/in-force.ts';
 import type { Destination } from '../policy/policy.ts';
-import type { Entry } from '../store/store.ts';
+import type { Entry, KeptAnswer } from '../store/store.ts';
 import { LaybyError } from '../telemetry/error.ts';
 import { pauseMs } from './backoff.ts';
 import type { Result } from './deliver/deliver.ts';
-import type { Returned } from './delivery-ledger.ts';
+import type { DeliveryLedger, Returned } from './delivery-ledger.ts';
 import { type LinkPause, madeProgress } from './link-pause.ts';
 import type { ReplayOptions } from './options.ts';
+import type { Refusals } from './refusals.ts';
 import type { Asking, RetryBudget } from './retry-budget.ts';
-
-/** The pause after a 401 or 403, ms: credentials get fixed by people. */
-const UNAUTHORIZED_MS = 30_000;
+import { meshAuthorizes } from './unauthorized.ts';
 
 export interface Settling extends Pick<ReplayOptions, 'store' | 'log' | 'count' | 'hurried' | 'onOutcome'> {
   destination: Destination;
+  ledger: DeliveryLedger;
   budget: RetryBudget;
   pause: LinkPause;
-  /** Of the entry, before this attempt, in a row. */
-  refusals: number;
+  /** Those with credentials that are refused, and those that a portal answers. */
+  refusals: Refusals;
+  /** Answers in a row that did not take the entry, before this attempt. */
+  refused: number;
   asking: Asking;
   /** It was not reached. */
   lost: (result: Result & { kind: 'no-link' }) => void;
-  /** A destination that had refused everything takes entries again. */
-  recovered: () => void;
 }
 
-/** Resolves with `unrecorded` where the entry has left and the disk did not take that: the store tries again by itself. Rejects with
- *  LAYBY_STORE_FAILED where an outcome that lets it wait could not be recorded. */
-export async function settleAttempt(
-  entry: Entry,
-  result: Result,
-  settling: Settling,
-): Promise<Returned | 'left' | 'unrecorded'> {
-  const { store, log, count, hurried, onOutcome, destination, budget, pause, asking } = settling;
+/** `unrecorded`: the entry has left and the disk did not take that; the store tries again by itself. */
+export type Settled = Returned | 'left' | 'unrecorded';
+
+/** Rejects with LAYBY_STORE_FAILED where an outcome that lets the entry wait could not be recorded. */
+export async function settleAttempt(entry: Entry, result: Result, settling: Settling): Promise<Settled> {
+  const { log, count, onOutcome, destination, ledger, budget, pause, refusals, asking } = settling;
   const { id } = entry;
   const { name, replay } = destination;
   const { max } = replay.retry;
   if (result.kind === 'no-link') {
+    const { suspicious } = result;
+    const next = suspicious && refusals.suspicious(id, performance.now());
+    if (suspicious && next && 'dead' in next)
+      return die(entry, suspicious.status, `${result.words}; ${next.dead}`, suspicious.answer, settling);
     settling.lost(result);
-    return { notBefore: 0, entry: await store.failed(id, result.words) };
+    return wait(entry, next && 'pauseMs' in next ? next.pauseMs : 0, result.words, settling);
   }
   pause.reached();
   onOutcome(name, true);
-  count(name, result.outcome, entry.bytes);
-  const said = `${result.status}${result.words ? `: ${result.words}` : ''}`;
-  if (result.outcome === 'delivered' || result.outcome === 'dead') {
-    if (budget.taken(asking, performance.now())) settling.recovered();
-    hurried.delete(id);
-    try {
-      if (result.outcome === 'delivered')
-        await store.delivered(
-          id,
-          entry.attempts === 0 ? `${result.status}` : `${result.status} on try ${entry.attempts + 1}`,
-        );
-      else {
-        log.warn({ id, destination: name, status: result.status }, 'refused: now a dead letter');
-        await store.dead(id, said, result.answer);
-      }
-      return 'left';
-    } catch (error) {
-      if (!(error instanceof LaybyError) || error.code !== 'LAYBY_STORE_FAILED') throw error;
-      log.error({ err: error, id }, 'delivery outcome is not on the disk yet');
-      return 'unrecorded';
-    }
+  const { status, words, outcome } = result;
+  const next =
+    outcome === 'unauthorized'
+      ? refusals.unauthorized(id, meshAuthorizes(forEntry(destination, entry)), performance.now())
+      : undefined;
+  if (!next) refusals.forget(id);
+  if (next && 'dead' in next) {
+    budget.refused(asking, performance.now(), max);
+    return die(entry, status, `${next.dead}${words && `; the answer: ${words}`}`, result.answer, settling);
   }
+  if (outcome === 'delivered' || outcome === 'dead') {
+    // A destination that had refused everything takes entries again.
+    if (budget.taken(asking, performance.now())) ledger.wake();
+    if (outcome === 'dead') return die(entry, status, words, result.answer, settling);
+    count(name, outcome, entry.bytes);
+    const detail = entry.attempts === 0 ? `${status}` : `${status} on try ${entry.attempts + 1}`;
+    for (const other of refusals.delivered(id, performance.now())) ledger.hurry(other);
+    return leave(entry, settling, ({ store }) => store.delivered(id, detail));
+  }
+  count(name, outcome, entry.bytes);
   const now = performance.now();
   budget.refused(asking, now, max);
-  const refusals = madeProgress(result.moved) ? 1 : settling.refusals + 1;
-  const isUnauthorized = result.outcome === 'unauthorized';
+  const said = saidBy(status, words);
   const { retryAfter = 0 } = result;
-  const wait = isUnauthorized ? UNAUTHORIZED_MS : Math.max(retryAfter, pauseMs(refusals, max));
   if (retryAfter > 0) pause.asked(now + retryAfter, `${said} (Retry-After)`);
-  log[isUnauthorized ? 'error' : 'info'](
-    { id, destination: name, status: result.status, pause: wait },
-    isUnauthorized ? 'refused: are the credentials right?' : 'not taken yet',
+  const refused = madeProgress(result.moved) ? 1 : settling.refused + 1;
+  const ms = next ? next.pauseMs : Math.max(retryAfter, pauseMs(refused, max));
+  log[next ? 'error' : 'info'](
+    { id, destination: name, status, pause: ms },
+    next ? 'refused: are the credentials right?' : 'not taken yet',
   );
-  return { notBefore: performance.now() + wait, refusals, entry: await store.failed(id, said) };
+  return { ...(await wait(entry, ms, said, settling)), refusals: refused };
+}
+
+const saidBy = (status: number, words: string): string => `${status}${words ? `: ${words}` : ''}`;
+
+/** It waits for its next attempt; a pause that was ended meanwhile has ended. */
+async function wait(
+  { id }: Entry,
+  ms: number,
+  said: string,
+  { store, ledger }: Settling,
+): Promise<Returned> {
+  const { wakes } = ledger;
+  const entry = await store.failed(id, said);
+  return { notBefore: wakes === ledger.wakes ? performance.now() + ms : 0, entry };
+}
+
+function die(
+  entry: Entry,
+  status: number,
+  words: string,
+  answer: KeptAnswer | undefined,
+  settling: Settling,
+): Promise<Settled> {
+  const { log, count, destination } = settling;
+  const { id } = entry;
+  count(destination.name, 'dead', entry.bytes);
+  log.warn({ id, destination: destination.name, status }, 'refused: now a dead letter');
+  return leave(entry, settling, ({ store }) => store.dead(id, saidBy(status, words), answer));
+}
+
+async function leave(
+  { id }: Entry,
+  settling: Settling,
+  record: (settling: Settling) => Promise<void>,
+): Promise<'left' | 'unrecorded'> {
+  settling.hurried.delete(id);
+  try {
+    await record(settling);
+    return 'left';
+  } catch (error) {
+    if (!(error instanceof LaybyError) || error.code !== 'LAYBY_STORE_FAILED') throw error;
+    settling.log.error({ err: error, id }, 'delivery outcome is not on the disk yet');
+    return 'unrecorded';
+  }
 }

@@ -15,6 +15,9 @@ const ANSWER = [
   'X-Mixed-Case: Yes',
   'Set-Cookie: a=1',
   'Set-Cookie: b=2',
+  // A delivery to S3 takes these.
+  'ETag: "1"',
+  'X-Amz-Request-Id: 1',
   'Content-Length: 2',
   '',
   'ok',

@@ -10,6 +10,9 @@ import { Pool } from 'undici';
 import { type Layby, startLayby } from '../rig/layby.ts';
 import { testdir } from '../rig/testdir.ts';
 
+/** Of what S3 says, as much as a delivery to S3 takes. */
+const OF_S3 = { etag: '"1"', 'x-amz-request-id': '1' };
+
 export interface Arrived {
   at: string;
   method: string;
@@ -41,7 +44,7 @@ export async function upstreams(t: Test, ...names: string[]): Promise<Upstreams>
       arrived.push({ at, method, url, headers, body });
       bell.emit('arrived');
       const { status, afterMs = 0 } = answers.shift() ?? { status: 200 };
-      const answer = () => response.writeHead(status, { 'x-at': at, 'x-secret': 'yes' }).end(at);
+      const answer = () => response.writeHead(status, { ...OF_S3, 'x-at': at, 'x-secret': 'yes' }).end(at);
       if (afterMs > 0) setTimeout(answer, afterMs);
       else answer();
     }).listen(0, '127.0.0.1');

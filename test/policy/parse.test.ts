@@ -180,6 +180,30 @@ t.test('a link or a budget that nobody knows is refused at its place', async (t)
   refused('budget: {wifi: {monthly: 99999999999TiB}}', /budget\.wifi\.monthly: .*too large/);
 });
 
+t.test('which answers count as delivered is parsed, and told at its place where it is wrong', async (t) => {
+  const of = (delivered: string) => destination({ more: `replay: {delivered: ${delivered}}` });
+  const headers = '[{name: X-Id}, {name: Server, value: ingest}, {name: x-n, regex: "[0-9]+"}]';
+  t.strictSame(parseOne(of(`{status: [204, 201, 201], html: deny, headers: ${headers}}`)).replay.delivered, {
+    status: [201, 204],
+    headers: [{ name: 'x-id' }, { name: 'server', value: 'ingest' }, { name: 'x-n', regex: '[0-9]+' }],
+    html: 'deny',
+  });
+  const refused = (delivered: string, problem: RegExp) => t.match(problemsOf(of(delivered)), [problem]);
+  const at = /^a\.yaml:\d+:\d+: spec\.replay\.delivered\./.source;
+  refused('{status: [500]}', new RegExp(`${at}status\\[0\\]: expected a whole number from 200 to 499`));
+  refused('{status: [201, 429]}', new RegExp(`${at}status\\[1\\]: 429 cannot count as delivered`));
+  refused('{status: []}', /delivered\.status: expected a list/);
+  refused('{headers: [{name: "x y"}]}', /headers\[0\]\.name: expected the name of a header/);
+  refused('{headers: [{value: x}]}', /headers\[0\]\.name: required, but missing/);
+  refused('{headers: [{name: x, regex: "("}]}', /headers\[0\]\.regex: expected a regular expression as RE2/);
+  refused(
+    '{headers: [{name: x, regex: a, value: b}]}',
+    /headers\[0\]\.regex: does not go together with value/,
+  );
+  refused('{html: maybe}', /delivered\.html: expected one of allow, deny/);
+  refused('{codes: [200]}', /delivered\.codes: unknown field/);
+});
+
 t.test('what a schema cannot say is checked too', async (t) => {
   const problem = (more: string) => problemsOf(destination({ more }))[0] ?? '';
   t.match(problem('store: {methods: [PUT, get]}'), 'spec.store.methods[1]: get cannot be stored');

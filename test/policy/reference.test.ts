@@ -19,7 +19,7 @@ t.test('the examples in docs/policy.md make one policy together', async (t) => {
   }));
   t.strictSame(
     parsePolicy(files).destinations.map(({ name }) => name),
-    ['dashcam', 'fleet', 'maps', 'metrics', 'telemetry', 'video'],
+    ['dashcam', 'fleet', 'ingest', 'maps', 'metrics', 'telemetry', 'video'],
   );
 });
 

@@ -1,6 +1,7 @@
 // The queue as a program inside the test, on Unix sockets, with a policy on the disk and no control plane; and in the place of
 // the sidecar's egress listener a server that is the destination, or says that there is no link.
 
+import { createHash } from 'node:crypto';
 import { mkdirSync, rmSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http';
@@ -49,6 +50,20 @@ export const destinationOf = (name: string, store: Partial<Destination['store']>
   },
   replay: { concurrency: 4, resume: 'none', retry: { max: 200 } },
 });
+
+/** S3 says an ETag of what it was given, and answers a POST with a document. */
+const answerOfS3 = (
+  { method, url = '' }: IncomingMessage,
+  body: Buffer,
+): { headers?: Record<string, string>; body?: string } => {
+  if (method === 'PUT') return { headers: { etag: `"${createHash('md5').update(body).digest('hex')}"` } };
+  if (method !== 'POST') return {};
+  if (/[?&]uploadId=/.test(url))
+    return {
+      body: '<CompleteMultipartUploadResult><ETag>"of-parts-1"</ETag></CompleteMultipartUploadResult>',
+    };
+  return /[?&]delete\b/.test(url) ? { body: '<DeleteResult></DeleteResult>' } : {};
+};
 
 const UNKNOWABLE = { kind: '', interface: '', metered: false, roaming: false };
 
@@ -138,7 +153,9 @@ export const scene = async (
     arrived.set(incoming.url!, body.length);
     sent.push({ method: incoming.method!, path: incoming.url!, headers: incoming.headers, body });
     order.push(`${incoming.method} ${incoming.url} ${body.length}`);
-    response.writeHead(answer.status, answer.headers).end(answer.body);
+    const plain = answer.status === 200 && answer.body.length === 0;
+    const s3 = plain ? answerOfS3(incoming, body) : undefined;
+    response.writeHead(answer.status, { ...s3?.headers, ...answer.headers }).end(s3?.body ?? answer.body);
     changed();
   });
   await listen(egress, at('egress'));

@@ -23,13 +23,32 @@ t.test('each status has one outcome', async (t) => {
   }
 });
 
-t.test('Retry-After is seconds or a date, and nothing else', async (t) => {
+t.test('Retry-After is seconds or a date of HTTP, within a day, and nothing else', async (t) => {
   const now = Date.parse('2026-01-01T00:00:00Z');
-  t.equal(retryAfterMs('3', now), 3_000);
-  t.equal(retryAfterMs('Thu, 01 Jan 2026 00:00:05 GMT', now), 5_000);
-  t.equal(retryAfterMs('Thu, 01 Jan 2015 00:00:05 GMT', now), 0);
-  t.equal(retryAfterMs('soon', now), undefined);
-  t.equal(retryAfterMs(undefined, now), undefined);
+  const after = (value: string, ...more: string[]) => retryAfterMs(['Retry-After', value, ...more], now);
+  for (const [value, ms] of [
+    ['3', 3_000],
+    [' 3 ', 3_000],
+    ['Thu, 01 Jan 2026 00:00:05 GMT', 5_000],
+    ['Thursday, 01-Jan-26 00:00:05 GMT', 5_000],
+    ['Thu Jan  1 00:00:05 2026', 5_000],
+    ['Thu, 01 Jan 2015 00:00:05 GMT', 0],
+    ['2147484', 86_400_000],
+    ['9'.repeat(400), 86_400_000],
+    ['Fri, 01 Jan 2100 00:00:00 GMT', 86_400_000],
+    ['soon', undefined],
+    ['soon 1', undefined],
+    ['-5', undefined],
+    ['NaN', undefined],
+    ['', undefined],
+  ] as const)
+    t.equal(after(value), ms, value.slice(0, 40));
+  t.equal(retryAfterMs([], now), undefined);
+  t.equal(
+    after('Thu, 01 Jan 1970 00:10:05 GMT', 'Date', 'Thu, 01 Jan 1970 00:10:00 GMT'),
+    5_000,
+    'the clock of the server, where it says it',
+  );
 });
 
 t.test('pauses grow to the policy’s longest and are spread over the whole of it', async (t) => {

@@ -49,6 +49,8 @@ export interface ReplayScene {
   nature: LinkNature;
   /** Answers one request; the body is read, or not, by it. Default: reads it and says 200. */
   answer: (asked: Asked, request: IncomingMessage, response: ServerResponse) => Promise<void> | void;
+  /** Whether a request that asks by Expect hears 100; default: yes. */
+  wants: (asked: Asked) => boolean;
   /** Resolves when it is true; asked at each request, each piece and each answer, and each event of the store. */
   until(enough: () => boolean | undefined, timeout?: number): Promise<void>;
   policy(...destinations: Destination[]): void;
@@ -70,7 +72,9 @@ export const startReplay = async (t: Test, ...destinations: Destination[]): Prom
   const at = { unix: join(sockets, 'egress') };
   const events = new EventEmitter().setMaxListeners(0);
   const passed = (): boolean => events.emit('passed');
-  const server = createServer(async (request, response) => {
+  const server = createServer((request, response) => void serve(request, response));
+  server.on('checkContinue', (request, response) => void serve(request, response));
+  const serve = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const asked: Asked = {
       ...{
         destination: String(request.headers[DESTINATION_HEADER]),
@@ -84,11 +88,12 @@ export const startReplay = async (t: Test, ...destinations: Destination[]): Prom
     response.on('close', passed);
     request.on('error', () => {});
     try {
+      if (request.headers.expect !== undefined && scene.wants(asked)) response.writeContinue();
       await scene.answer(asked, request, response);
     } catch {
       response.destroy();
     }
-  });
+  };
   await listen(server, at);
   const egress = new Egress(at);
   const budget = new Budget(join(dir, 'usage.json'), log);
@@ -121,6 +126,7 @@ export const startReplay = async (t: Test, ...destinations: Destination[]): Prom
   const scene = {
     asked: [],
     nature: NOBODY,
+    wants: () => true,
     answer: async (asked, request, response) => {
       await read(asked, request, passed);
       response.end();

@@ -112,3 +112,23 @@ t.test('one that is delivered leaves nothing to take back', async (t) => {
   await scene.until(() => scene.asked.at(-1)?.path === '/after');
   t.same(taken(scene), []);
 });
+
+t.test('a page of a portal takes nothing back', async (t) => {
+  const scene = await begunScene(t);
+  const { answer } = scene;
+  scene.answer = async (asked, request, response) => {
+    await read(asked, request);
+    response.writeHead(200, { 'content-type': 'text/html' }).end('<!DOCTYPE html><html></html>');
+  };
+  await scene.store.drop(scene.id, 'dropped', 'by an operator');
+  await scene.until(() => taken(scene).length === 1);
+  scene.answer = answer;
+  // The link is back, so what is left behind is looked at again.
+  while (taken(scene).length === 1) {
+    scene.link(false);
+    scene.link(true);
+    await new Promise(setImmediate);
+  }
+  t.same(taken(scene), ['/uploads/1', '/uploads/1']);
+  while ((await scene.store.progress(scene.id)) !== undefined) await new Promise(setImmediate);
+});

@@ -92,7 +92,8 @@ export const startSigV4 = async (keys: Keys) => {
         .replace(/^\/[^/]*\//, ''),
       body,
     });
-    response.writeHead(200).end(method === 'GET' ? 'there' : undefined);
+    const etag = createHash('md5').update(body).digest('hex');
+    response.writeHead(200, { etag: `"${etag}"` }).end(method === 'GET' ? 'there' : undefined);
   });
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
   return {

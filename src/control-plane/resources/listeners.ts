@@ -177,16 +177,16 @@ const connectionsByHeader = {
   },
 };
 
-/** `interim`: a destination is to say 104 (see replay/deliver/ietf.ts). Only then: with it Envoy passes on a 100 that nobody asked for too,
- *  which breaks the connection of the one who hears it. */
-export const egressListener = (address: Address, discovery: Discovery, interim: boolean): Resource => ({
+/** What the upstream says before its answer is passed on: 104 (replay/deliver/ietf.ts), and 100 to a question of the queue (egress/expectations.ts).
+ *  Envoy would answer that question by itself, and always say yes. */
+export const egressListener = (address: Address, discovery: Discovery): Resource => ({
   ...httpListener(
     EGRESS_ROUTES,
     address,
     connectionManager(EGRESS_ROUTES, discovery, bounds.EGRESS_HEAD, {
       filters: [connectionsByHeader],
       ...markOwnAnswers,
-      ...(interim && { proxy_100_continue: true }),
+      proxy_100_continue: true,
     }),
   ),
   // Apps that take all connections there may be do not stop the replay.

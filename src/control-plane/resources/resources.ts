@@ -41,11 +41,10 @@ const routesFor = (policy: Policy, sidecar: Sidecar): Resource[] => [
 ];
 
 export function listenersFor(policy: Policy, sidecar: Sidecar): Resource[] {
-  const interim = policy.destinations.some(({ replay }) => replay.resume === 'ietf');
   return [
     ...(sidecar.outbound ? [outboundListener(sidecar.outbound, sidecar.discovery)] : []),
     ...(sidecar.outboundTls ? tlsListeners(sidecar.outboundTls, policy) : []),
-    ...(sidecar.egress ? [egressListener(sidecar.egress, sidecar.discovery, interim)] : []),
+    ...(sidecar.egress ? [egressListener(sidecar.egress, sidecar.discovery)] : []),
     ...(sidecar.inbound ? [queueListener(sidecar.inbound, secretsOf(sidecar))] : []),
     ...serviceListeners(policy, sidecar),
   ];

@@ -19,6 +19,13 @@ const linkBudget = (kind: string) =>
 const linkRate = (kind: string) =>
   Type.Optional(Type.String({ title: RATE_FORM, pattern: RATE_PATTERN, description: `Over ${kind}.` }));
 
+const deliveredHeader = Type.String({
+  title: 'the name of a header, like X-Upload-Id',
+  pattern: "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$",
+  maxLength: 256,
+  description: 'The name of the header.',
+});
+
 export const Replay = Type.Object(
   {
     concurrency: Type.Optional(
@@ -88,6 +95,61 @@ export const Replay = Type.Object(
         ['none', 'tus', 'ietf'],
         "How bodies over 1 MiB are sent to a destination that is not S3. `none`: as one request, from the start after a cut. `tus`: a POST becomes an upload of the tus 1.0 protocol, which goes on where it was; the URL that the app posts to must be where the server takes such uploads. `ietf`: POST, PUT and PATCH offer the server to go on by the IETF's resumable uploads (draft 12); where it does not, they are sent as with `none`. Objects go to S3 in parts whatever stands here.",
         'none',
+      ),
+    ),
+    delivered: Type.Optional(
+      Type.Object(
+        {
+          status: Type.Optional(
+            Type.Array(Type.Integer({ minimum: 200, maximum: 499 }), {
+              minItems: 1,
+              maxItems: 64,
+              description:
+                'Status codes that count as delivered, like 201, or 409 where it means that the request is there already. Not 401, 403, 407, 408, 425 and 429. Left out: 200 to 299.',
+            }),
+          ),
+          headers: Type.Optional(
+            Type.Array(
+              Type.Object(
+                {
+                  name: deliveredHeader,
+                  value: Type.Optional(
+                    Type.String({
+                      title: 'a value of a header',
+                      pattern: '^[!-~]([ -~]*[!-~])?$',
+                      maxLength: 1024,
+                      description: 'Its value is this, letter for letter.',
+                    }),
+                  ),
+                  regex: Type.Optional(
+                    Type.String({
+                      title: 'a regular expression (RE2)',
+                      pattern: '^[ -~]+$',
+                      maxLength: 1024,
+                      description: 'The whole value is this, as RE2 reads it. Not together with `value`.',
+                    }),
+                  ),
+                },
+                { title: 'a header with name, and perhaps value or regex' },
+              ),
+              {
+                minItems: 1,
+                maxItems: 16,
+                description: 'Headers that the answer must have, all of them.',
+              },
+            ),
+          ),
+          html: Type.Optional(
+            oneOf(
+              ['allow', 'deny'],
+              'Whether an HTML page counts. Left out: `allow` for an upstream over https, `deny` over http, where a captive portal can answer.',
+            ),
+          ),
+        },
+        {
+          description:
+            'Which answers to a stored request count as delivered. Any other 2xx is taken for that of a captive portal: the destination pauses, and the request is sent again. Left out: any 2xx but an HTML page over http; of S3 only what S3 answers. For S3 this takes the place of that check.',
+        },
       ),
     ),
     retry: Type.Optional(

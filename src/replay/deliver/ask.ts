@@ -31,6 +31,7 @@ export async function ask(
   options: {
     signal: AbortSignal;
     impatient?: boolean;
+    expect?: boolean;
     onInterim?: (status: number, headers: string[]) => void;
   },
   body?: { bytes: number; pieces: AsyncIterable<Buffer> },

@@ -2,15 +2,15 @@
 
 import type { Answer } from '../../egress/egress.ts';
 import type { Destination } from '../../policy/policy.ts';
+import type { EntryHead } from '../../store/store.ts';
 import { messageOf } from '../../telemetry/error.ts';
 import { textOf } from './answer-text.ts';
 import type { Result, Strategy, Try } from './deliver.ts';
 import { deliverByHttp, resultOf } from './http.ts';
 import { deliverByIetf, isIetfBegun } from './ietf.ts';
 import { isBegun } from './s3/begun.ts';
-import { resultOf as resultOfS3 } from './s3/calls.ts';
 import { deliverInParts } from './s3/multipart.ts';
-import { deliverToS3 } from './s3/single.ts';
+import { deliverToS3, resultOfS3 } from './s3/single.ts';
 import { errorIn } from './s3/xml.ts';
 import { decidedAt, type StrategyName, strategyFor } from './strategy.ts';
 import { deliverByTus, isTusBegun } from './tus.ts';
@@ -39,10 +39,14 @@ export async function deliver(attempt: Try): Promise<Result> {
   return STRATEGIES[strategyFor(destination, entry, body, known)](attempt);
 }
 
-/** What an answer means whose request was sent elsewhere; it is read to its end. */
-export async function resultOfAnswer(to: Destination, { status, headers, body }: Answer): Promise<Result> {
+/** The result of an answer whose request was sent elsewhere; it is read to its end. */
+export async function resultOfAnswer(
+  destination: Destination,
+  entry: EntryHead,
+  { status, headers, body }: Answer,
+): Promise<Result> {
   const { text, whole } = await textOf(body);
-  return to.upstream.sign?.aws.service === 's3'
-    ? resultOfS3({ status, headers, text, whole, error: errorIn(text) })
-    : resultOf(status, headers, text);
+  return destination.upstream.sign?.aws.service === 's3'
+    ? resultOfS3({ entry, destination }, { status, headers, text, whole, error: errorIn(text) })
+    : resultOf(destination, entry, { status, headers, text });
 }

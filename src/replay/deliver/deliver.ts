@@ -7,6 +7,7 @@ import type { EntryHead, KeptAnswer, Store } from '../../store/store.ts';
 import type { Outcome } from '../outcome.ts';
 import type { Body } from './body.ts';
 import type { Goodput } from './goodput.ts';
+import type { EtagMemory } from './s3/etag-memory.ts';
 
 /** Asked before each piece of a body leaves. */
 export interface Pace {
@@ -29,6 +30,10 @@ export interface Try {
   tried?: boolean;
   /** An app waits for the answer: give up in seconds. */
   impatient?: boolean;
+  /** A refusal came before: a large body leaves only after `100 Continue`. */
+  expect?: boolean;
+  /** Whether the ETags of this destination are MD5s; left out where nothing is remembered. */
+  etags?: EtagMemory;
   pace: Pace;
   /** What the way to this destination has carried lately. */
   goodput: Goodput;
@@ -48,8 +53,14 @@ export type Result =
       /** For an operator, or for the app where one still waits. */
       answer?: KeptAnswer;
     }
-  /** It was not reached, or was lost on the way. `moved`: body bytes that were taken before that. */
-  | { kind: 'no-link'; words: string; moved: number };
+  /** It was not reached, or was lost on the way. `moved`: body bytes that were taken before that. `suspicious`: there was an answer that
+   *  the destination has probably not given (portal.ts); how often that may happen is for suspicious.ts. */
+  | {
+      kind: 'no-link';
+      words: string;
+      moved: number;
+      suspicious?: { status: number; answer: KeptAnswer };
+    };
 
 /** Rejects only with what the store and the body say: LAYBY_ENTRY_DAMAGED, LAYBY_ENTRY_UNKNOWN, LAYBY_STORE_FAILED, LAYBY_STORE_FULL. */
 export type Strategy = (attempt: Try) => Promise<Result>;

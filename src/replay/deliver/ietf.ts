@@ -14,14 +14,19 @@ import type { Egress } from '../../egress/egress.ts';
 import type { Destination } from '../../policy/policy.ts';
 import type { EntryHead } from '../../store/store.ts';
 import { headerOf } from '../../wire/headers.ts';
-import { outcomeOf } from '../outcome.ts';
+import { outcomeOf, retryAfterMs } from '../outcome.ts';
+import { ANSWER_KEPT } from './answer-text.ts';
 import { ask, WayLost, type WholeAnswer } from './ask.ts';
 import type { Result, Strategy, Try } from './deliver.ts';
 import { resultOf as resultOfHttp } from './http.ts';
+import { keptAnswer } from './kept-answer.ts';
 import { beginOnce, OutgoingBody } from './outgoing-body.ts';
 import { type Place, placeOf } from './place.ts';
+import { isHtmlPage, isHtmlType, portalSign, suspicious } from './portal.ts';
 import { uploadPath } from './upload-place.ts';
 
+/** Of an answer in words, characters. */
+const WORDS = 500;
 const INTEROP = '8';
 const VERSION = ['upload-draft-interop-version', INTEROP];
 const PARTIAL = 'application/partial-upload';
@@ -61,10 +66,28 @@ const without = (headers: readonly string[], unwanted: RegExp): string[] =>
 const isComplete = ({ headers }: WholeAnswer): boolean =>
   /^\s*\?1/.test(headerOf(headers, 'upload-complete') ?? '');
 
-const resultOf = ({ status, headers, text }: WholeAnswer, moved = 0): Result & { kind: 'answered' } => ({
-  ...(resultOfHttp(status, headers, text) as Result & { kind: 'answered' }),
-  moved,
+const answeredBy = (answer: WholeAnswer, moved = 0): Result & { kind: 'answered' } => ({
+  ...{ kind: 'answered', outcome: outcomeOf(answer.status), status: answer.status, moved },
+  ...{ words: answer.text.slice(0, WORDS), retryAfter: retryAfterMs(answer.headers) },
+  answer: keptAnswer(answer.status, answer.headers, answer.text.slice(0, ANSWER_KEPT)),
 });
+
+/** The answer is one of this protocol. */
+const isMarked = ({ headers }: WholeAnswer): boolean =>
+  ['upload-complete', 'upload-offset', 'upload-draft-interop-version', 'upload-limit'].some(
+    (name) => headerOf(headers, name) !== undefined,
+  );
+
+/** Why an answer about an upload is none of the server's; undefined: it may be. */
+function doubtOf(destination: Destination, answer: WholeAnswer): string | undefined {
+  const { status, headers } = answer;
+  if (isMarked(answer)) return undefined;
+  const page = status < 500 && (isHtmlPage(answer) || isHtmlType(headers));
+  return (
+    portalSign(destination, answer) ??
+    (page ? `the answer about the upload is a page (${status}, text/html); a captive portal?` : undefined)
+  );
+}
 
 export const deliverByIetf: Strategy = (attempt) => new Upload(attempt).run();
 
@@ -104,7 +127,7 @@ class Upload {
     headers: readonly string[],
     range?: { start: number; end: number; onInterim?: (status: number, headers: string[]) => void },
   ): Promise<WholeAnswer> {
-    const { egress, destination, entry, signal, goodput } = this.#attempt;
+    const { egress, destination, entry, signal, goodput, expect = false } = this.#attempt;
     const head: EntryHead = { ...entry, method, url, headers: [...headers, ...VERSION] };
     if (!range || range.start === range.end) return ask(egress, destination, head, { signal });
     const bytes = range.end - range.start;
@@ -117,7 +140,7 @@ class Upload {
         egress,
         destination,
         head,
-        { signal, ...(onInterim && { onInterim }) },
+        { signal, expect, ...(onInterim && { onInterim }) },
         outgoing,
       );
       if (answer.status < 300) goodput.note(bytes, performance.now() - since);
@@ -136,7 +159,7 @@ class Upload {
   // none
 
   async #whole(): Promise<Result> {
-    const { entry, body } = this.#attempt;
+    const { entry, body, destination } = this.#attempt;
     let noted: Promise<unknown> | undefined;
     const onInterim = (status: number, headers: string[]): void => {
       const version = headerOf(headers, 'upload-draft-interop-version');
@@ -150,7 +173,9 @@ class Upload {
       const range = { start: 0, end: body.bytes, onInterim };
       const answer = await this.#ask(entry.method, entry.url, [...entry.headers, ...complete], range);
       await noted;
-      return await this.#settled(answer);
+      if (isMarked(answer)) return await this.#settled(answer);
+      const result = resultOfHttp(destination, entry, { ...answer, text: answer.text.slice(0, ANSWER_KEPT) });
+      return result.kind === 'no-link' ? result : { ...result, moved: this.#moved };
     } finally {
       await noted;
     }
@@ -175,12 +200,16 @@ class Upload {
       String(body.bytes),
     ];
     const answer = await this.#ask(entry.method, entry.url, headers);
-    if (outcomeOf(answer.status) !== 'delivered') return resultOf(answer);
+    const doubt = this.#doubt(answer);
+    if (doubt) return doubt;
+    if (outcomeOf(answer.status) !== 'delivered') return answeredBy(answer);
     const begun = this.#begun(answer.headers);
+    if (!begun && !isMarked(answer) && headerOf(answer.headers, 'location') === undefined)
+      return suspicious(answer, `the answer (${answer.status}) has no upload in it; a captive portal?`);
     if (!begun) {
       const where = headerOf(answer.headers, 'location') ?? '(not said)';
       const words = `the upload is at ${where}, which is not at the upstream of this destination`;
-      return { ...resultOf(answer), outcome: 'dead', words };
+      return { ...answeredBy(answer), outcome: 'dead', words };
     }
     await this.#note(begun);
     return this.#append(begun, 0, appendLimit(headerOf(answer.headers, 'upload-limit')));
@@ -203,14 +232,21 @@ class Upload {
   async #goOn(begun: IetfBegun): Promise<Result | undefined> {
     const { entry, body } = this.#attempt;
     const answer = await this.#ask('HEAD', this.#at(begun.upload), without(entry.headers, OF_THE_WHOLE));
+    const doubt = this.#doubt(answer);
+    if (doubt) return doubt;
     if (answer.status === 404 || answer.status === 410) return undefined;
-    if (outcomeOf(answer.status) !== 'delivered') return resultOf(answer);
-    if (isComplete(answer)) return resultOf(answer);
+    if (outcomeOf(answer.status) !== 'delivered') return answeredBy(answer);
+    if (isComplete(answer)) return answeredBy(answer);
+    if (!isMarked(answer))
+      return suspicious(
+        answer,
+        `the answer (${answer.status}) says nothing of the upload; a captive portal?`,
+      );
     const offset = integerOf(headerOf(answer.headers, 'upload-offset'));
     if (offset === undefined || offset > body.bytes) {
       await this.#note(undefined);
       const words = `the upload has an offset of ${offset ?? '(not said)'}, the entry ${body.bytes} bytes: it begins anew`;
-      return { ...resultOf(answer), outcome: 'retry', words };
+      return { ...answeredBy(answer), outcome: 'retry', words };
     }
     return this.#append(begun, offset, appendLimit(headerOf(answer.headers, 'upload-limit')));
   }
@@ -230,15 +266,22 @@ class Upload {
         PARTIAL,
       ];
       const answer = await this.#ask('PATCH', this.#at(begun.upload), [...kept, ...headers], { start, end });
+      const doubt = this.#doubt(answer);
+      if (doubt) return doubt;
       const taken = outcomeOf(answer.status) === 'delivered';
       if (!taken || last) return this.#settled(answer, true);
       start = end;
     }
   }
 
+  #doubt(answer: WholeAnswer): Result | undefined {
+    const reason = doubtOf(this.#attempt.destination, answer);
+    return reason === undefined ? undefined : suspicious(answer, reason);
+  }
+
   /** `appended`: the answer is the upload's own, where it does not say that all of it was there. */
   async #settled(answer: WholeAnswer, appended = false): Promise<Result> {
-    const result = resultOf(answer, this.#moved);
+    const result = answeredBy(answer, this.#moved);
     if (isComplete(answer)) {
       // It is all there, and what the destination made of it is the answer: going on would not change it.
       if (result.outcome !== 'delivered') await this.#note(undefined);
@@ -246,7 +289,8 @@ class Upload {
     }
     const tooLong = answer.status === 413 && headerOf(answer.headers, 'upload-limit') !== undefined;
     const disagrees = appended && [404, 409, 410, 423].includes(answer.status);
-    const open = appended && result.outcome === 'delivered';
+    const isOpen = /^\s*\?0/.test(headerOf(answer.headers, 'upload-complete') ?? '');
+    const open = (appended || isOpen) && result.outcome === 'delivered';
     return tooLong || disagrees || open ? { ...result, outcome: 'retry' } : result;
   }
 }
@@ -263,6 +307,8 @@ export async function abortIetf(
     ...{ id, url: `http://${destination.name}${upload}`, destination: destination.name, method: 'DELETE' },
     ...{ headers: VERSION, orderKey: '', class: 0, receivedAt: 0 },
   };
-  const { status } = await ask(egress, destination, head, { signal });
-  return { gone: outcomeOf(status) !== 'retry', status };
+  const answer = await ask(egress, destination, head, { signal });
+  const { status } = answer;
+  // A portal's answer takes nothing back.
+  return { gone: doubtOf(destination, answer) === undefined && outcomeOf(status) !== 'retry', status };
 }

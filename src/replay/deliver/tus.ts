@@ -16,6 +16,7 @@ import { ask, WayLost, type WholeAnswer } from './ask.ts';
 import type { Result, Strategy } from './deliver.ts';
 import { beginOnce, OutgoingBody } from './outgoing-body.ts';
 import { type Place, placeOf } from './place.ts';
+import { isHtmlPage, isHtmlType, portalSign, suspicious } from './portal.ts';
 import { uploadPath } from './upload-place.ts';
 
 const VERSION = ['tus-resumable', '1.0.0'];
@@ -40,20 +41,52 @@ function metadataOf(headers: readonly string[]): string[] {
   return ['upload-metadata', `filetype ${Buffer.from(type).toString('base64')}`];
 }
 
-const resultOf = ({ status, headers, text }: WholeAnswer, moved: number): Result => ({
+const answeredBy = (
+  { status, headers, text }: WholeAnswer,
+  moved: number,
+): Result & { kind: 'answered' } => ({
   ...{ kind: 'answered', outcome: outcomeOf(status), status, words: text.slice(0, 4096), moved },
-  retryAfter: retryAfterMs(headerOf(headers, 'retry-after'), Date.now()),
+  retryAfter: retryAfterMs(headers),
 });
 
+/** A server that speaks tus says its version in each answer, also in refusals. */
+const isMarked = ({ headers }: WholeAnswer): boolean =>
+  headerOf(headers, 'tus-resumable') !== undefined || headerOf(headers, 'tus-version') !== undefined;
+
+/** The result of an answer that is not the one that the protocol wants. A 2xx is none of a tus server's: nothing is delivered by it. */
+function refusedBy(destination: Destination, answer: WholeAnswer, moved: number): Result {
+  const { status } = answer;
+  const page = status < 500 && !isMarked(answer) && (isHtmlPage(answer) || isHtmlType(answer.headers));
+  const doubt =
+    portalSign(destination, answer) ??
+    (status < 300 || page
+      ? `the answer does not look like that of a tus server: ${status}${page ? ' with text/html' : ''}; a captive portal?`
+      : undefined);
+  return doubt === undefined ? answeredBy(answer, moved) : suspicious(answer, doubt);
+}
+
 /** 403 is for servers that have it expired (tus, Expiration). */
-const isGone = ({ status }: WholeAnswer): boolean => [403, 404, 410].includes(status);
+const isGone = (answer: WholeAnswer): boolean =>
+  [403, 404, 410].includes(answer.status) && (isMarked(answer) || !isHtmlType(answer.headers));
+
+/** Upload-Offset, bytes; undefined: it is missing, no number, or beyond the body. */
+const offsetIn = ({ headers }: WholeAnswer, bytes: number): number | undefined => {
+  const said = headerOf(headers, 'upload-offset')?.trim() ?? '';
+  return /^\d{1,15}$/.test(said) && Number(said) <= bytes ? Number(said) : undefined;
+};
 
 export const deliverByTus: Strategy = async (attempt) => {
-  const { store, entry, body, destination, goodput, signal, egress } = attempt;
+  const { store, entry, body, destination, goodput, signal, egress, expect = false } = attempt;
   const kept = entry.headers.filter((_, at) => !OF_THE_BODY.test(entry.headers[at - (at % 2)]!));
   const to = (method: string, url: string, headers: string[], outgoing?: OutgoingBody, bytes = 0) => {
     const head: EntryHead = { ...entry, method, url, headers: [...kept, ...VERSION, ...headers] };
-    return ask(egress, destination, head, { signal }, outgoing && { bytes, pieces: outgoing.pieces() });
+    return ask(
+      egress,
+      destination,
+      head,
+      { signal, expect },
+      outgoing && { bytes, pieces: outgoing.pieces() },
+    );
   };
   const at = (path: string): string => `http://${destination.name}${path}`;
   let moved = 0;
@@ -64,10 +97,14 @@ export const deliverByTus: Strategy = async (attempt) => {
     let offset = 0;
     if (begun) {
       const answer = await to('HEAD', at(begun.upload), []);
-      const said = headerOf(answer.headers, 'upload-offset');
+      const there = answer.status < 300 ? offsetIn(answer, body.bytes) : undefined;
       if (isGone(answer)) begun = undefined;
-      else if (outcomeOf(answer.status) !== 'delivered' || said === undefined) return resultOf(answer, 0);
-      offset = Number(said);
+      else if (answer.status < 300 && there === undefined && isMarked(answer)) {
+        await store.setProgress(entry.id, undefined);
+        const words = `the upload has no offset within the ${body.bytes} bytes of the entry: it starts again`;
+        return { ...answeredBy(answer, 0), outcome: 'retry', words };
+      } else if (there === undefined) return settled(refusedBy(destination, answer, 0));
+      offset = there ?? 0;
     }
     if (!begun) {
       const answer = await to('POST', entry.url, [
@@ -75,8 +112,10 @@ export const deliverByTus: Strategy = async (attempt) => {
         String(body.bytes),
         ...metadataOf(entry.headers),
       ]);
-      if (answer.status !== 201) return resultOf(answer, 0);
+      if (answer.status !== 201) return refusedBy(destination, answer, 0);
       const upload = uploadPath(destination, entry.url, headerOf(answer.headers, 'location'));
+      const isAnothers = !isMarked(answer) && headerOf(answer.headers, 'location') === undefined;
+      if (isAnothers) return refusedBy(destination, answer, 0);
       if (upload === undefined) return nowhere(answer);
       begun = { kind: 'tus', ...placeOf(destination), url: entry.url, upload };
       await store.setProgress(entry.id, begun);
@@ -89,12 +128,12 @@ export const deliverByTus: Strategy = async (attempt) => {
       const headers = ['upload-offset', String(offset), 'content-type', 'application/offset+octet-stream'];
       const answer = await to('PATCH', at(begun.upload), headers, outgoing, body.bytes - offset);
       moved = outgoing.moved;
-      const reached = Number(headerOf(answer.headers, 'upload-offset') ?? body.bytes);
-      if (answer.status >= 300 || reached === body.bytes) {
-        if (answer.status < 300) goodput.note(moved, performance.now() - since);
-        return settled(resultOf(answer, moved));
-      }
-      return { ...resultOf(answer, moved), outcome: 'retry' } as Result;
+      const reached = offsetIn(answer, body.bytes);
+      if (answer.status >= 300 || reached === undefined)
+        return settled(refusedBy(destination, answer, moved));
+      if (reached < body.bytes) return { ...answeredBy(answer, moved), outcome: 'retry' };
+      goodput.note(moved, performance.now() - since);
+      return answeredBy(answer, moved);
     } catch (error) {
       moved = outgoing.moved;
       throw outgoing.damage ?? error;
@@ -112,7 +151,7 @@ const settled = (result: Result): Result =>
     : result;
 
 const nowhere = (answer: WholeAnswer): Result => ({
-  ...(resultOf(answer, 0) as Result & { kind: 'answered' }),
+  ...answeredBy(answer, 0),
   outcome: 'dead',
   words: `the upload is at ${headerOf(answer.headers, 'location') ?? '(not said)'}, which is not at the upstream of this destination`,
 });
@@ -129,6 +168,10 @@ export async function abortTus(
     ...{ id, url: `http://${destination.name}${upload}`, destination: destination.name, method: 'DELETE' },
     ...{ headers: VERSION, orderKey: '', class: 0, receivedAt: 0 },
   };
-  const { status } = await ask(egress, destination, head, { signal });
-  return { gone: outcomeOf(status) !== 'retry', status };
+  const answer = await ask(egress, destination, head, { signal });
+  const { status } = answer;
+  // A portal's answer takes nothing back.
+  const isTheirs =
+    isMarked(answer) || (portalSign(destination, answer) === undefined && !isHtmlType(answer.headers));
+  return { gone: isTheirs && outcomeOf(status) !== 'retry', status };
 }

@@ -6,6 +6,7 @@ import type { Destination } from '../../../policy/policy.ts';
 import type { EntryHead } from '../../../store/store.ts';
 import type { Place } from '../place.ts';
 import { S3Calls } from './calls.ts';
+import { negativeDoubt, positiveDoubt } from './plausible.ts';
 
 /** The place is the entry's destination, or the one that S3 named for the bucket's region. */
 export interface Begun extends Place {
@@ -43,6 +44,11 @@ export async function abortUpload(
     ...{ headers: [], orderKey: '', class: 0, receivedAt: 0 },
   };
   const calls = new S3Calls(egress, destination, object, { signal });
-  const { status } = await calls.call({ method: 'DELETE', query: { uploadId }, headers });
-  return { gone: status < 500 && status !== 429 && status !== 408, status };
+  const call = { method: 'DELETE', query: { uploadId }, headers };
+  const answer = await calls.call(call);
+  const { status, error } = answer;
+  // A portal's answer takes nothing back: the parts would stay at S3, and be paid for.
+  const doubt =
+    status < 300 ? positiveDoubt({ ...call, url }, answer) : negativeDoubt(answer, error !== undefined);
+  return { gone: doubt === undefined && status < 500 && status !== 429 && status !== 408, status };
 }

@@ -23,14 +23,16 @@ import { WayLost } from '../ask.ts';
 import type { Result, Strategy, Try } from '../deliver.ts';
 import { beginOnce, OutgoingBody } from '../outgoing-body.ts';
 import { destinationAt, placeOf } from '../place.ts';
+import { suspicious } from '../portal.ts';
 import { abortUpload, type Begun, isBegun } from './begun.ts';
-import { resultOf, type S3Answer, S3Calls } from './calls.ts';
+import { answeredBy, refusedBy, type S3Answer, S3Calls } from './calls.ts';
 import { base64Of, combine } from './crc32c.ts';
 import { abortHeaders, completeHeaders, createHeaders, partHeaders } from './headers.ts';
 import { isGone, listParts } from './list-parts.ts';
 import { delivered } from './object-answer.ts';
 import { outcomeOfS3, statusOf } from './outcome.ts';
 import { growingPartSize, isOutgrown, type PartRange, partSizeFor, partsAtOnce, partsOf } from './plan.ts';
+import { negativeDoubt, positiveDoubt, unquotedEtag } from './plausible.ts';
 import { type Expected, etagOfParts, recognise } from './recognise.ts';
 import { redirectIn, targetOf, wordsOf } from './redirect.ts';
 import { completedIn, completeXml, uploadIdIn } from './xml.ts';
@@ -59,7 +61,7 @@ class UploadOutgrown extends Error {}
 class UploadGone extends Error {}
 
 const again = (answer: S3Answer, words: string, moved: number): Result => ({
-  ...resultOf(answer, moved),
+  ...answeredBy(answer, moved),
   outcome: 'retry',
   words,
 });
@@ -73,9 +75,12 @@ class Upload {
   /** Body bytes that S3 has taken in this try. */
   #moved = 0;
   #restarts = 0;
+  /** Until S3 has taken a part in this try. */
+  #expect: boolean;
 
   constructor(attempt: Try) {
     this.#attempt = attempt;
+    this.#expect = attempt.expect ?? false;
     this.#begin = beginOnce(attempt);
     this.#calls = this.#callsTo(attempt.destination);
   }
@@ -128,18 +133,14 @@ class Upload {
     const redirect = redirectIn(answer.status, answer.headers, answer.error);
     if (redirect) {
       const target = targetOf(redirect, this.#attempt.destination, this.#attempt.destinations);
-      if (!target) throw new Ended({ ...resultOf(answer), words: wordsOf(redirect) });
+      if (!target) throw new Ended({ ...refusedBy(answer), words: wordsOf(redirect) });
       this.#calls = this.#callsTo(target);
       answer = await create([...kept, ...sums]);
     }
     // A server that does not know these checksums may refuse them.
     if (answer.status === 400 || answer.status === 501) answer = await create(kept);
     const uploadId = answer.status === 200 ? uploadIdIn(answer.text) : undefined;
-    if (uploadId === undefined) {
-      if (answer.status === 200)
-        throw new Ended(again(answer, 'the answer to CreateMultipartUpload has no upload id', this.#moved));
-      throw this.#ended(answer);
-    }
+    if (uploadId === undefined) throw this.#ended(answer);
     const { bytes, length } = body;
     const partSize =
       length === undefined ? growingPartSize(bytes, goodput.rate) : partSizeFor(length, goodput.rate);
@@ -288,6 +289,7 @@ class Upload {
             : ['content-md5', Buffer.from(md5, 'hex').toString('base64')]),
         ],
         body: { bytes, pieces: followedBy(outgoing.pieces(), out) },
+        expect: this.#expect,
       });
     } catch (error) {
       if (outgoing.damage) throw outgoing.damage;
@@ -295,10 +297,12 @@ class Upload {
       throw error;
     }
     if (isGone(answer)) throw new UploadGone();
-    const etag = (headerOf(answer.headers, 'etag') ?? '').replace(/^"|"$/g, '');
-    if (answer.status !== 200) throw this.#ended(answer);
-    if (etag === '')
-      throw new Ended(again(answer, `part ${part.number} was taken without an ETag`, this.#moved));
+    if (answer.status !== 200 || answer.error) throw this.#ended(answer);
+    const call = { method: 'PUT', url: `?partNumber=${part.number}`, headers: [] };
+    const doubt = positiveDoubt(call, answer, begun.crc32c ? undefined : md5);
+    if (doubt !== undefined) throw new Ended(suspicious(answer, doubt));
+    const etag = unquotedEtag(answer.headers);
+    this.#expect = false;
     this.#moved += bytes;
     goodput.note(bytes, performance.now() - began, beside());
     begun.parts[part.number] = [etag, begun.crc32c ? crc : md5];
@@ -332,13 +336,16 @@ class Upload {
     });
     const answer = { ...said, status: statusOf(said.status, said.error) };
     if (isGone(answer)) throw new UploadGone();
+    const doubt = negativeDoubt(answer, answer.error !== undefined);
+    if (doubt !== undefined) throw new Ended(suspicious(answer, doubt));
     if (answer.status === 412) return this.#refused(answer, expected);
     if (answer.status === 400 && outcomeOfS3(400, answer.error) === 'dead' && begun.restarts < RESTARTS)
       throw new UploadSpoiled();
     if (answer.error?.code === 'ConditionalRequestConflict') return this.#conflict(begun, answer);
     if (answer.status !== 200) throw this.#ended(answer);
-    const completed = answer.whole ? completedIn(answer.text) : undefined;
-    if (!completed) throw new WayLost('the answer to CompleteMultipartUpload broke off');
+    if (!answer.whole) throw new WayLost('the answer to CompleteMultipartUpload broke off');
+    const completed = completedIn(answer.text);
+    if (!completed) throw this.#ended(answer);
     if (
       expected.crc32c !== undefined &&
       completed.crc32c !== undefined &&
@@ -368,7 +375,7 @@ class Upload {
     const { egress, entry, signal } = this.#attempt;
     if (begun.conflicted) await abortUpload(egress, this.#calls.destination, entry.id, begun, signal);
     await this.#note(begun.conflicted ? undefined : { ...begun, conflicted: true });
-    return resultOf(answer, this.#moved);
+    return refusedBy(answer, this.#moved);
   }
 
   /** If-None-Match, If-Match: our own object may be what stands in the way. */
@@ -376,7 +383,7 @@ class Upload {
     const found = await recognise(this.#calls, this.#attempt, expected);
     if (found === 'ours') return delivered(this.#moved, expected.etag);
     if (typeof found !== 'string') throw this.#ended(found);
-    return resultOf(answer, this.#moved);
+    return refusedBy(answer, this.#moved);
   }
 
   // gone
@@ -402,7 +409,7 @@ class Upload {
   }
 
   #ended(answer: S3Answer): Ended {
-    return new Ended(resultOf(answer, this.#moved));
+    return new Ended(refusedBy(answer, this.#moved));
   }
 }
 

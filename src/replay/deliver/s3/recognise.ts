@@ -3,9 +3,11 @@
 
 import { createHash } from 'node:crypto';
 import { headerOf } from '../../../wire/headers.ts';
+import { WayLost } from '../ask.ts';
 import type { Try } from '../deliver.ts';
 import type { S3Answer, S3Calls } from './calls.ts';
 import { ENTRY_METADATA, partHeaders } from './headers.ts';
+import { isPageHead } from './plausible.ts';
 
 export interface Expected {
   /** CRC32C of the body, base64. */
@@ -25,7 +27,8 @@ export function etagOfParts(etags: readonly string[]): string | undefined {
 
 const MD5 = /^[0-9a-f]{32}$/;
 
-/** `unreadable`: our credentials may write and not look. An answer: S3 cannot say now. Rejects with WayLost. */
+/** `unreadable`: our credentials may write and not look. An answer: S3 cannot say now. Rejects with WayLost, also where the answer is
+ *  none of S3's. */
 export async function recognise(
   calls: S3Calls,
   { entry, body }: Try,
@@ -35,6 +38,11 @@ export async function recognise(
     method: 'HEAD',
     headers: [...partHeaders(entry.headers), 'x-amz-checksum-mode', 'ENABLED'],
   });
+  // An answer to HEAD has no body to judge. Taken for S3's, it would let an upload that is whole begin again.
+  if (answer.status >= 400 && isPageHead(answer.headers))
+    throw new WayLost(
+      `the answer does not look like S3's: ${answer.status} with text/html; a captive portal?`,
+    );
   if (answer.status === 404) return 'none';
   if (answer.status === 403) return 'unreadable';
   if (answer.status !== 200) return answer;

@@ -26,14 +26,21 @@ export interface S3Error {
   endpoint: string | undefined;
 }
 
+const errorOf = (element: XmlElement): S3Error => ({
+  code: textIn(element, 'Code') ?? '',
+  message: textIn(element, 'Message') ?? '',
+  endpoint: textIn(element, 'Endpoint'),
+});
+
 export function errorIn(text: string): S3Error | undefined {
   const document = root(text);
-  if (document?.name !== 'Error') return undefined;
-  return {
-    code: textIn(document, 'Code') ?? '',
-    message: textIn(document, 'Message') ?? '',
-    endpoint: textIn(document, 'Endpoint'),
-  };
+  return document?.name === 'Error' ? errorOf(document) : undefined;
+}
+
+/** Of DeleteObjects: the keys that it refused. */
+export function deleteErrorsIn(text: string): S3Error[] {
+  const document = root(text);
+  return document ? children(document, 'Error').map(errorOf) : [];
 }
 
 /** Of CreateMultipartUpload. The document's own name differs between servers. */
