@@ -69,7 +69,7 @@ export async function cutThrough(cut: CutThrough): Promise<Kept | undefined> {
     if (!(await endsWithin(way, patience))) {
       const made = await pour('late').catch(unlessFull);
       if (made && !way.now) {
-        behind = { result: way.result(), abort: () => way.abort() };
+        behind = { result: way.result(), abort: () => way.abort(), sent: () => way.moved };
         void way.sent.then(() => spool.close());
         return { writer: made, behind };
       }

@@ -21,6 +21,8 @@ export interface Through {
   readonly now: Sent | undefined;
   /** The same, for who knows the app no more. Reads the answer to its end. */
   result(): Promise<Result>;
+  /** Bytes of the body that have left. */
+  readonly moved: number;
   /** A piece that the spool has. Resolves when the next may come; undefined: at once. */
   push(piece: Buffer): Promise<void> | undefined;
   /** The body has come to its end. */
@@ -56,6 +58,9 @@ export function inOneRequest(options: ThroughOptions): Through {
     get now() {
       return upload.now;
     },
+    get moved() {
+      return trail?.sent ?? 0;
+    },
     result: async () => {
       const sent = await upload.sent;
       return 'broken' in sent
@@ -79,8 +84,12 @@ export function inParts(options: ThroughOptions, deliverNow: Replay['deliverNow'
   const { destination, head, expected, trailers, spool, behind } = options;
   const body = new GrowingBody(spool, expected);
   const end = new AbortController();
-  const moved = (bytes: number): void => body.took(bytes);
-  const result = deliverNow(destination, head, body, { signal: end.signal, moved }).catch(
+  let moved = 0;
+  const count = (bytes: number): void => {
+    moved += bytes;
+    body.took(bytes);
+  };
+  const result = deliverNow(destination, head, body, { signal: end.signal, moved: count }).catch(
     (error: Error): Result => ({ kind: 'no-link', words: error.message, moved: 0 }),
   );
   const sent = result.then(sentOf);
@@ -93,6 +102,9 @@ export function inParts(options: ThroughOptions, deliverNow: Replay['deliverNow'
     sent,
     get now() {
       return now;
+    },
+    get moved() {
+      return moved;
     },
     result: () => result,
     push: () => {

@@ -13,15 +13,17 @@ import { messageOf } from '../telemetry/error.ts';
 import { pauseMs } from './backoff.ts';
 import type { Body } from './deliver/body.ts';
 import type { Result } from './deliver/deliver.ts';
-import type { OwnTry } from './sender.ts';
+import type { AttemptResult, OwnTry } from './sender.ts';
 
 /** An upload that was begun elsewhere. */
 export interface UnderWay {
   /** Never rejects. */
-  result: Promise<Result>;
+  result: Promise<AttemptResult>;
   abort: () => void;
   /** When the last piece of its body left, ms of performance.now(); without it nobody sees whether it moves. */
   movedAt?: () => number;
+  /** Bytes of its body that have left so far; without it they are counted already. */
+  sent?: () => number;
 }
 
 export interface Growing {
@@ -35,7 +37,7 @@ export interface Growing {
 export interface Way {
   /** Whether link and policy let it go now. */
   mayGo(): boolean;
-  send(own: OwnTry): Promise<Result>;
+  send(own: OwnTry): Promise<AttemptResult>;
   /** It was not reached; all of the destination pauses. */
   lost(result: Result & { kind: 'no-link' }): void;
   /** It was reached. */
@@ -55,7 +57,7 @@ export class Follower {
   readonly #way: Way;
   #state: State = 'waiting';
   #own: OwnTry | undefined;
-  #result: Promise<Result> | undefined;
+  #result: Promise<AttemptResult> | undefined;
   #refusals = 0;
   #notBefore = 0;
 
@@ -87,14 +89,15 @@ export class Follower {
     this.#own = own;
     this.#result = this.#way
       .send(own)
-      .catch((error): Result => ({ kind: 'no-link', words: messageOf(error), moved: 0 }));
+      .catch((error): AttemptResult => ({ kind: 'no-link', words: messageOf(error), moved: 0 }));
     const result = await this.#result;
     if (this.#state === 'sending') this.#settle(own, result);
     this.#way.idle(own);
   }
 
-  #settle(own: OwnTry, result: Result): void {
+  #settle(own: OwnTry, result: AttemptResult): void {
     this.#state = 'waiting';
+    if (result.kind === 'interrupted') return;
     if (result.kind === 'no-link') {
       if (!own.end.signal.aborted) this.#way.lost(result);
       return;

@@ -46,8 +46,7 @@ export class Followers {
       mayGo: () => way.isOpen() && allowed(),
       send: (own) => {
         way.tries.set(head.id, own);
-        // Nobody knows before how much of a budget it will need.
-        return way.sender.send(head, body, own, () => allowed() || own.end.abort());
+        return way.sender.send(head, body, own);
       },
       lost: (result) => way.lost(head.id, result),
       reached: () => way.reached(),

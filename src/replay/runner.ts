@@ -13,7 +13,7 @@ import type { Follower, Growing, UnderWay } from './follow.ts';
 import { Followers } from './followers.ts';
 import { Lane } from './lane.ts';
 import type { ReplayOptions } from './options.ts';
-import { type OwnTry, Sender } from './sender.ts';
+import { type AttemptResult, type OwnTry, Sender } from './sender.ts';
 import { isStalled, STALLED_MS } from './stalled.ts';
 import type { WayOut } from './way-out.ts';
 import type { LaneView, LinkWord } from './why.ts';
@@ -85,6 +85,7 @@ export class Runner {
 
   policy(destination: Destination): void {
     this.#destination = destination;
+    this.#sender.recheck();
     this.#pump();
   }
 
@@ -148,8 +149,9 @@ export class Runner {
     this.stored();
   }
 
-  /** What could not be sent may be sent now. */
+  /** What could not be sent may be sent now, and what is being sent may not any more. */
   wake(): void {
+    this.#sender.recheck();
     this.#pump();
   }
 
@@ -280,7 +282,7 @@ export class Runner {
         return movedAt();
       },
     };
-    const running = this.#see(entry, own, () => upload.result).finally(() => {
+    const running = this.#see(entry, own, () => this.#sender.watch(entry, upload, own)).finally(() => {
       this.#running.delete(running);
       this.#pump();
     });
@@ -303,11 +305,16 @@ export class Runner {
     return follower;
   }
 
-  async #see(entry: Entry, own: OwnTry, send: () => Promise<Result>): Promise<void> {
+  async #see(entry: Entry, own: OwnTry, send: () => Promise<AttemptResult>): Promise<void> {
     const { store, log } = this.#options;
     this.#tries.set(entry.id, own);
     try {
       const result = await send();
+      if (result.kind === 'interrupted') {
+        // The destination is not to blame, but it may have heard of the entry.
+        this.#lane.stays((await store.failed(entry.id, result.reason)) ?? entry, 0);
+        return;
+      }
       if (own.end.signal.aborted && result.kind === 'no-link') {
         if (own.restarted) this.#lane.stays(entry, 0);
         return;

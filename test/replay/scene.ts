@@ -46,6 +46,9 @@ export interface ReplayScene {
   /** Everything that came to the egress listener, in the order of their beginnings. */
   asked: Asked[];
   nature: LinkNature;
+  budget: Budget;
+  /** Whether the destination was reached, as often as that was reported. */
+  outcomes: { destination: string; reached: boolean }[];
   /** Answers one request; the body is read, or not, by it. Default: reads it and says 200. */
   answer: (asked: Asked, request: IncomingMessage, response: ServerResponse) => Promise<void> | void;
   /** Resolves when it is true; asked at each request, each piece and each answer, and each event of the store. */
@@ -100,7 +103,7 @@ export const startReplay = async (t: Test, ...destinations: Destination[]): Prom
       ...{ store: scene.store, egress, log, budget, hurried },
       nature: () => scene.nature,
       maySend: () => true,
-      onOutcome: () => {},
+      onOutcome: (destination, reached) => void scene.outcomes.push({ destination, reached }),
       onLeft: () => {},
       count: () => {},
     });
@@ -115,6 +118,8 @@ export const startReplay = async (t: Test, ...destinations: Destination[]): Prom
   const scene = {
     asked: [],
     nature: NOBODY,
+    budget,
+    outcomes: [],
     answer: async (asked, request, response) => {
       await read(asked, request, passed);
       response.end();
