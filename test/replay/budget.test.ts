@@ -70,27 +70,30 @@ t.test('what was sent is counted by day and month, and is there after a restart'
   await budget.close();
 });
 
-t.test('a reservation moves with the link, and each byte counts for the link that it leaves over', async (t) => {
-  const budget = new Budget(join(testdir(t), 'usage.json'), log);
-  const days = () => [budget.used('wifi').day, budget.used('lte').day];
-  const reservation = budget.reserve('wifi', 1_000);
-  reservation.spend(400);
-  reservation.switchTo('lte');
-  t.same(days(), [400, 600]);
-  reservation.spend(100);
-  t.same(days(), [400, 600]);
-  reservation.switchTo(undefined);
-  t.same(days(), [400, 100], 'nobody knows the link');
-  reservation.spend(50);
-  reservation.switchTo('wifi');
-  t.same(days(), [850, 100]);
-  reservation.spend(600);
-  t.same(days(), [1_000, 100], 'more than was reserved counts too');
-  reservation.release();
-  reservation.release();
-  t.same(days(), [1_000, 100]);
-  await budget.close();
-});
+t.test(
+  'a reservation moves with the link, and each byte counts for the link that it leaves over',
+  async (t) => {
+    const budget = new Budget(join(testdir(t), 'usage.json'), log);
+    const days = () => [budget.used('wifi').day, budget.used('lte').day];
+    const reservation = budget.reserve('wifi', 1_000);
+    reservation.spend(400);
+    reservation.switchTo('lte');
+    t.same(days(), [400, 600]);
+    reservation.spend(100);
+    t.same(days(), [400, 600]);
+    reservation.switchTo(undefined);
+    t.same(days(), [400, 100], 'nobody knows the link');
+    reservation.spend(50);
+    reservation.switchTo('wifi');
+    t.same(days(), [850, 100]);
+    reservation.spend(600);
+    t.same(days(), [1_000, 100], 'more than was reserved counts too');
+    reservation.release();
+    reservation.release();
+    t.same(days(), [1_000, 100]);
+    await budget.close();
+  },
+);
 
 t.test('a clock that was never set neither loses what is used nor gives it twice', async (t) => {
   const file = join(testdir(t), 'usage.json');

@@ -53,6 +53,8 @@ export interface ReplayScene {
   answer: (asked: Asked, request: IncomingMessage, response: ServerResponse) => Promise<void> | void;
   /** Resolves when it is true; asked at each request, each piece and each answer, and each event of the store. */
   until(enough: () => boolean | undefined, timeout?: number): Promise<void>;
+  /** Something else happened that `until` may wait for. */
+  passed(): void;
   policy(...destinations: Destination[]): void;
   /** Ends it and begins again on what is on the disk. */
   again(): Promise<void>;
@@ -120,6 +122,7 @@ export const startReplay = async (t: Test, ...destinations: Destination[]): Prom
     nature: NOBODY,
     budget,
     outcomes: [],
+    passed: () => void passed(),
     answer: async (asked, request, response) => {
       await read(asked, request, passed);
       response.end();
