@@ -30,7 +30,7 @@ const toS3 = (replay: Partial<Destination['replay']>): Destination => {
 
 /** Replay over Wi-Fi, to a server that reads only so far of all bodies together. */
 const slowScene = async (t: Test, ...destinations: Destination[]) => {
-  const scene = await startReplay(t, ...destinations.map((one) => ({ ...one, store: { ...one.store } })));
+  const scene = await startReplay(t, ...destinations);
   let [limit, got] = [0, 0];
   let wake = Promise.withResolvers<void>();
   const takes = async (asked: Asked, request: IncomingMessage): Promise<void> => {
