@@ -8,9 +8,10 @@ const dir = process.env.LAYBY_SOAK_DIR;
 
 if (dir !== undefined)
   setInterval(() => {
-    const { heapUsed, external, arrayBuffers } = process.memoryUsage();
+    const { heapTotal, heapUsed, external, arrayBuffers } = process.memoryUsage();
+    const text = JSON.stringify({ heapTotal, heapUsed, external, arrayBuffers });
     try {
-      writeFileSync(join(dir, `${process.pid}.json`), JSON.stringify({ heapUsed, external, arrayBuffers }));
+      writeFileSync(join(dir, `${process.pid}.json`), text);
     } catch {
       // The soak is over, and its directory gone.
     }

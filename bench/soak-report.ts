@@ -4,6 +4,7 @@
 export interface PartMemory {
   rssAnon: number;
   /** Of Node's processes. */
+  heapTotal?: number;
   heapUsed?: number;
   external?: number;
   arrayBuffers?: number;
@@ -14,6 +15,8 @@ export interface Minute {
   /** Since the start. */
   requests: number;
   stored: number;
+  /** Entries in the queue at the end of the minute. */
+  waiting: number;
   parts: Record<string, PartMemory>;
 }
 
@@ -28,7 +31,9 @@ const COLUMNS = [
   'minute',
   'requests',
   'stored',
+  'waiting',
   'queue RssAnon',
+  'heapTotal',
   'heapUsed',
   'external',
   'arrayBuffers',
@@ -42,11 +47,12 @@ const row = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
 /** Figures of memory are MB. */
 export const MINUTE_HEADER = `${row(COLUMNS)}\n${row(COLUMNS.map(() => '--:'))}`;
 
-export function minuteRow({ minute, requests, stored, parts }: Minute): string {
+export function minuteRow({ minute, requests, stored, waiting, parts }: Minute): string {
   const { queue, 'control-plane': plane, envoy } = parts;
   return row([
-    ...[String(minute), String(requests), String(stored)],
-    ...[mb(queue?.rssAnon), mb(queue?.heapUsed), mb(queue?.external), mb(queue?.arrayBuffers)],
+    ...[minute, requests, stored, waiting].map(String),
+    ...[mb(queue?.rssAnon), mb(queue?.heapTotal), mb(queue?.heapUsed)],
+    ...[mb(queue?.external), mb(queue?.arrayBuffers)],
     ...[mb(plane?.rssAnon), mb(plane?.heapUsed), mb(envoy?.rssAnon)],
   ]);
 }

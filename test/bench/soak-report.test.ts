@@ -9,6 +9,7 @@ const minutes = (mb: (minute: number) => number): Minute[] =>
     minute: at + 1,
     requests: (at + 1) * 5_000,
     stored: (at + 1) * 3_000,
+    waiting: 7,
     parts: { queue: { rssAnon: mb(at + 1) * 1e6, heapUsed: 25e6 } },
   }));
 
@@ -53,5 +54,5 @@ t.test(
 );
 
 t.test('a minute is a line of the table, in MB', async (t) => {
-  t.equal(minuteRow(minutes(() => 100)[0]!), '| 1 | 5000 | 3000 | 100.0 | 25.0 |  |  |  |  |  |');
+  t.equal(minuteRow(minutes(() => 100)[0]!), '| 1 | 5000 | 3000 | 7 | 100.0 |  | 25.0 |  |  |  |  |  |');
 });
