@@ -45,6 +45,8 @@ export interface Running {
 export interface Mesh extends Running {
   /** Where the sidecar reaches the queue. */
   queue: Address;
+  /** The admin listener. */
+  admin: Address;
 }
 
 /** Programs that run; none may be left when this process ends. */
@@ -120,7 +122,7 @@ export async function startLayby(dir: string, envoy: string, options: LaybyOptio
     });
     if ((await cut.ended).code !== 0) throw new Error('layby link down failed');
   }
-  return { pid, outbound, queue: makeRunDir(data).queue, lost, stop };
+  return { pid, outbound, admin, queue: makeRunDir(data).queue, lost, stop };
 }
 
 /** The resources as static ones: no control plane takes part, and the hold is in force from the start. */

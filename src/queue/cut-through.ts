@@ -77,7 +77,7 @@ export async function cutThrough(cut: CutThrough): Promise<Kept | undefined> {
       const made = await pour('late').catch(unlessFull);
       signal.throwIfAborted();
       if (made && !upload.now) {
-        background = { result: upload.result(), abort };
+        background = { result: upload.result(), abort, sent: () => upload.moved };
         void upload.sent.then(() => spool.close());
         return { writer: made, background };
       }

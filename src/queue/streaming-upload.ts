@@ -21,6 +21,8 @@ export interface StreamingUpload {
   readonly now: UpstreamResult | undefined;
   /** Like `sent`, for callers that outlive the client. Consumes the response body. */
   result(): Promise<Result>;
+  /** Bytes of the body that have left, where that is counted. */
+  readonly moved: number;
   /** A chunk that the spool has. Resolves when the next may come; undefined: at once. */
   push(chunk: Buffer): Promise<void> | undefined;
   /** The body has come to its end. */
@@ -56,6 +58,9 @@ export function singleUpload(options: StreamingUploadOptions): StreamingUpload {
     sent: upstream.sent,
     get now() {
       return upstream.now;
+    },
+    get moved() {
+      return moved();
     },
     result: async () => {
       const sent = await upstream.sent;
@@ -122,8 +127,12 @@ export function multipartUpload(
   const { destination, head, expected, trailers, spool, background } = options;
   const body = new StreamingBody(spool, expected);
   const end = new AbortController();
-  const moved = (bytes: number): void => body.consumed(bytes);
-  const result = deliverNow(destination, head, body, { signal: end.signal, moved }).catch(
+  let moved = 0;
+  const count = (bytes: number): void => {
+    moved += bytes;
+    body.consumed(bytes);
+  };
+  const result = deliverNow(destination, head, body, { signal: end.signal, moved: count }).catch(
     (error: Error): Result => ({ kind: 'no-link', words: error.message, moved: 0 }),
   );
   const sent = result.then(resultFor);
@@ -136,6 +145,9 @@ export function multipartUpload(
     sent,
     get now() {
       return now;
+    },
+    get moved() {
+      return moved;
     },
     result: () => result,
     push: () => {

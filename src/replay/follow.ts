@@ -14,14 +14,17 @@ import { pauseMs } from './backoff.ts';
 import type { Body } from './deliver/body.ts';
 import type { Result } from './deliver/deliver.ts';
 import type { Lease } from './delivery-ledger.ts';
+import type { AttemptResult } from './sender.ts';
 
 /** An upload that was begun elsewhere. */
 export interface UnderWay {
   /** Where replay has granted one: it goes on with the upload. */
   lease?: Lease;
   /** Never rejects. */
-  result: Promise<Result>;
+  result: Promise<AttemptResult>;
   abort: () => void;
+  /** Bytes of its body that have left so far; without it they are counted already. */
+  sent?: () => number;
 }
 
 export interface Growing {
@@ -36,7 +39,7 @@ export interface Way {
   /** Whether link and policy let it go now. */
   mayGo(): boolean;
   claim(): Lease;
-  send(lease: Lease): Promise<Result>;
+  send(lease: Lease): Promise<AttemptResult>;
   /** It was not reached; all of the destination pauses. */
   lost(result: Result & { kind: 'no-link' }): void;
   /** It was reached. */
@@ -59,7 +62,7 @@ export class Follower {
   #state: State = 'waiting';
   /** Held while an attempt is in flight, and while its answer waits for the entry. */
   #lease: Lease | undefined;
-  #result: Promise<Result> | undefined;
+  #result: Promise<AttemptResult> | undefined;
   #refusals = 0;
   #notBefore = 0;
 
@@ -90,7 +93,7 @@ export class Follower {
     this.#lease = lease;
     this.#result = this.#way
       .send(lease)
-      .catch((error): Result => ({ kind: 'no-link', words: messageOf(error), moved: 0 }));
+      .catch((error): AttemptResult => ({ kind: 'no-link', words: messageOf(error), moved: 0 }));
     const result = await this.#result;
     if (this.#state === 'sending') this.#settle(lease, result);
     if ((this.#state as State) !== 'answered') this.#release(lease);
@@ -103,8 +106,9 @@ export class Follower {
     this.#way.release(lease);
   }
 
-  #settle(lease: Lease, result: Result): void {
+  #settle(lease: Lease, result: AttemptResult): void {
     this.#state = 'waiting';
+    if (result.kind === 'interrupted') return;
     if (result.kind === 'no-link') {
       if (!lease.end.signal.aborted) this.#way.lost(result);
       return;

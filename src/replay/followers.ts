@@ -51,8 +51,7 @@ export class Followers {
         way.leases.add(lease);
         return lease;
       },
-      // Nobody knows before how much of a budget it will need.
-      send: (lease) => way.sender.send(head, body, lease, () => allowed() || lease.end.abort()),
+      send: (lease) => way.sender.send(head, body, lease),
       lost: (result) => way.lost(head.id, result),
       reached: () => way.reached(),
       pauseMax: () => way.pauseMax(),

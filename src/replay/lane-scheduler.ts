@@ -16,7 +16,7 @@ import { LinkPause } from './link-pause.ts';
 import type { ReplayOptions } from './options.ts';
 import { Refusals } from './refusals.ts';
 import { RetryBudget } from './retry-budget.ts';
-import { Sender } from './sender.ts';
+import { type AttemptResult, Sender } from './sender.ts';
 import { type Settled, settleAttempt } from './settle-attempt.ts';
 import { isStalled, STALLED_MS } from './stalled.ts';
 import type { WayOut } from './way-out.ts';
@@ -98,7 +98,7 @@ export class LaneScheduler {
     if (credentialsOf(destination) !== credentialsOf(this.#destination))
       for (const id of this.#refusals.credentialsChanged()) this.#ledger.hurry(id);
     this.#destination = destination;
-    this.wake();
+    this.recheck();
   }
 
   link(link: LinkWord): void {
@@ -144,6 +144,12 @@ export class LaneScheduler {
   /** What the way to the destination has carried lately. */
   get goodput(): Goodput {
     return this.#sender.goodput;
+  }
+
+  /** Link, clock or policy have changed: what could not be sent may be sent now, and what is being sent may not any more. */
+  recheck(): void {
+    this.#sender.recheck();
+    this.wake();
   }
 
   #woken = false;
@@ -309,7 +315,7 @@ export class LaneScheduler {
     if (!upload.lease) lease.movedAt = Number.POSITIVE_INFINITY;
     const attempt = this.#attempt(lease, { refusals: 0 }, async () => ({
       entry,
-      result: await upload.result,
+      result: await this.#sender.watch(entry, upload, lease),
     }));
     this.#run(attempt);
     await attempt;
@@ -325,9 +331,9 @@ export class LaneScheduler {
   async #attempt(
     lease: Lease,
     { refusals }: Pick<Candidate, 'refusals'>,
-    send: () => Promise<{ entry: Entry; result: Result } | undefined>,
+    send: () => Promise<{ entry: Entry; result: AttemptResult } | undefined>,
   ): Promise<void> {
-    const { onLeft, onAttemptEnded, log } = this.#options;
+    const { store, onLeft, onAttemptEnded, log } = this.#options;
     const { id, began } = lease;
     const isAborted = () => lease.end.signal.aborted;
     let returned: Settled = { notBefore: 0 };
@@ -335,7 +341,10 @@ export class LaneScheduler {
     try {
       const sent = await send();
       if (!sent) returned = { notBefore: performance.now() + NOT_ITS_TURN_MS };
-      if (sent && (!isAborted() || sent.result.kind !== 'no-link'))
+      else if (sent.result.kind === 'interrupted')
+        // The destination is not to blame, but it may have heard of the entry.
+        returned = { notBefore: 0, entry: await store.failed(id, sent.result.reason) };
+      else if (!isAborted() || sent.result.kind !== 'no-link')
         returned = await settleAttempt(sent.entry, sent.result, {
           ...{ ...this.#options, destination: this.#destination, budget: this.#budget, pause: this.#pause },
           ...{ ledger: this.#ledger, refusals: this.#refusals, refused: refusals },

@@ -173,7 +173,7 @@ export class Replay {
 
   /** The link is of another kind. */
   look(): void {
-    for (const scheduler of this.#schedulers.values()) scheduler.wake();
+    for (const scheduler of this.#schedulers.values()) scheduler.recheck();
   }
 
   /** What an entry waits for; undefined where the policy names no such destination, or nothing is sent yet. */

@@ -11,6 +11,9 @@ import { TokenBucket } from './token-bucket.ts';
 /** Without a rate, bytes. */
 const PIECE = 64 * 1024;
 
+/** Node fires timers that are longer at once, ms. */
+const LONGEST_TIMER = 2 ** 31 - 1;
+
 export class WayOut {
   readonly #share = new Share();
   readonly #bucket: TokenBucket | undefined;
@@ -29,11 +32,12 @@ export class WayOut {
       rate === undefined ? undefined : new TokenBucket(rate, performance.now(), { shared: true });
   }
 
-  /** For one try, until `end`. `own`: the bucket of its destination; `moved`: called with each piece that leaves. */
+  /** For one try, until `end`. `own`: the bucket of its destination; `moved`: called with each piece that leaves, which waits for
+   *  its promise. */
   pace(
     entryClass: number,
     own: () => TokenBucket | undefined,
-    moved: (bytes: number) => void,
+    moved: (bytes: number) => Promise<void> | undefined,
   ): Pace & { end: () => void } {
     const cls = Math.min(Math.max(0, entryClass), WEIGHTS.length - 1);
     const buckets = () =>
@@ -59,8 +63,9 @@ export class WayOut {
           const ms = Math.max(0, ...buckets().map((bucket) => bucket.take(bytes, now)));
           this.#share.took(cls, bytes, now);
           this.moved += bytes;
-          moved(bytes);
-          return ms > 0 ? sleep(ms, undefined, { signal }) : undefined;
+          const counted = moved(bytes);
+          const paced = ms > 0 ? sleep(Math.min(ms, LONGEST_TIMER), undefined, { signal }) : undefined;
+          return counted && paced ? Promise.all([counted, paced]).then(() => {}) : (counted ?? paced);
         };
         return yielded > 0 ? wait(yielded, signal).then(leave) : leave();
       },

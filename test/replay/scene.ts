@@ -43,16 +43,22 @@ export interface Asked {
 
 export interface ReplayScene {
   store: Store;
+  ledgers: DeliveryLedgers;
   replay: Replay;
   /** Everything that came to the egress listener, in the order of their beginnings. */
   asked: Asked[];
   nature: LinkNature;
+  budget: Budget;
+  /** Whether the destination was reached, as often as that was reported. */
+  outcomes: { destination: string; reached: boolean }[];
   /** Answers one request; the body is read, or not, by it. Default: reads it and says 200. */
   answer: (asked: Asked, request: IncomingMessage, response: ServerResponse) => Promise<void> | void;
   /** Whether a request that asks by Expect hears 100; default: yes. */
   wants: (asked: Asked) => boolean;
   /** Resolves when it is true; asked at each request, each piece and each answer, and each event of the store. */
   until(enough: () => boolean | undefined, timeout?: number): Promise<void>;
+  /** Something else happened that `until` may wait for. */
+  passed(): void;
   policy(...destinations: Destination[]): void;
   /** Ends it and begins again on what is on the disk. */
   again(): Promise<void>;
@@ -101,6 +107,7 @@ export const startReplay = async (t: Test, ...destinations: Destination[]): Prom
   const begin = async (): Promise<void> => {
     hurried = new Hurried(join(dir, 'send-now'), log);
     const ledgers = new DeliveryLedgers((destination) => scene.replay?.wake(destination));
+    scene.ledgers = ledgers;
     scene.store = await openStore(join(dir, 'store'), {
       quota: QUOTA,
       isInFlight: (id) => ledgers.isInFlight(id),
@@ -110,8 +117,8 @@ export const startReplay = async (t: Test, ...destinations: Destination[]): Prom
     scene.replay = new Replay({
       ...{ store: scene.store, egress, log, budget, hurried, ledgers },
       nature: () => scene.nature,
-      onOutcome: () => {},
       maySend: () => true,
+      onOutcome: (destination, reached) => void scene.outcomes.push({ destination, reached }),
       onLeft: () => {},
       count: () => {},
     });
@@ -127,6 +134,9 @@ export const startReplay = async (t: Test, ...destinations: Destination[]): Prom
     asked: [],
     nature: NOBODY,
     wants: () => true,
+    budget,
+    outcomes: [],
+    passed: () => void passed(),
     answer: async (asked, request, response) => {
       await read(asked, request, passed);
       response.end();

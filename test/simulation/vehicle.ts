@@ -622,7 +622,7 @@ export class Vehicle {
 }
 
 const NO_BUDGET = {
-  begin: () => ({ moved: () => {}, end: () => {} }),
+  reserve: () => ({ remaining: 0, switchTo: () => {}, spend: () => undefined, release: () => {} }),
   used: () => ({ day: 0, month: 0 }),
   close: async () => {},
 } as unknown as Budget;
