@@ -122,8 +122,8 @@ export class Room {
     let lacking = await this.#store.makeRoom(whole());
     // What is evicted gives disk back only when enough of its surroundings is gone too, so each round asks for more.
     for (let more = 1; lacking > 0; more *= 2) {
-      const evicted = await this.#evict(arrival, lacking * more, 'the store is full');
       arrival.signal?.throwIfAborted();
+      const evicted = await this.#evict(arrival, lacking * more, 'the store is full');
       if (evicted === 0) break; // the store refuses in its own words
       lacking = await this.#store.makeRoom(whole());
     }
