@@ -94,7 +94,13 @@ export class QueueCore {
     this.expiry = new Expiry(store, log);
     this.intake = new Intake({
       ...{ store, ledgers, egress, spools, log },
-      ...{ backlog: this.backlog, replay: this.replay, former: this.former, room: new Room(store), commits: new OneByOne() },
+      ...{
+        backlog: this.backlog,
+        replay: this.replay,
+        former: this.former,
+        room: new Room(store),
+        commits: new OneByOne(),
+      },
       policy: () => this.#policy,
       // Before anything is known an operator may have said no: what comes is stored.
       linkUp: (destination) => this.#links.get(destination)?.up ?? false,

@@ -272,8 +272,7 @@ export class DeliveryLedger {
   /** Entries that may be sent at `now` (ms), the oldest first. They may be granted on the way. */
   *candidates(now: number): Generator<Candidate> {
     if (this.#returning > 0) return;
-    for (const slot of this.#heads())
-      if (slot.notBefore <= now && this.gate.maySend(slot.key)) yield slot;
+    for (const slot of this.#heads()) if (slot.notBefore <= now && this.gate.maySend(slot.key)) yield slot;
   }
 
   /** The earliest time (ms) at which one more may be sent; undefined: only the end of something else can change that. */

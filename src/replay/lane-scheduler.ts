@@ -238,7 +238,8 @@ export class LaneScheduler {
         const entry = candidate.entry ?? (await this.#options.store.get(candidate.id));
         if (!entry) throw new LaybyError('LAYBY_ENTRY_UNKNOWN', `Entry ${candidate.id} is not in the store`);
         // It was not known before whose turn it is, and others may have used the budget while it was read.
-        if (!candidate.entry && !(this.#isAllowed(candidate) && this.#options.maySend(entry))) return undefined;
+        if (!candidate.entry && !(this.#isAllowed(candidate) && this.#options.maySend(entry)))
+          return undefined;
         lease.tried = entry.attempts > 0;
         const result = await this.#sender.send(entry, storedBody(this.#options.store, entry), lease);
         return { entry, result };

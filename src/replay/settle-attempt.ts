@@ -84,12 +84,7 @@ export async function settleAttempt(entry: Entry, result: Result, settling: Sett
 const saidBy = (status: number, words: string): string => `${status}${words ? `: ${words}` : ''}`;
 
 /** It waits for its next attempt; a pause that was ended meanwhile has ended. */
-async function wait(
-  { id }: Entry,
-  ms: number,
-  said: string,
-  { store, ledger }: Settling,
-): Promise<Returned> {
+async function wait({ id }: Entry, ms: number, said: string, { store, ledger }: Settling): Promise<Returned> {
   const { wakes } = ledger;
   const entry = await store.failed(id, said);
   return { notBefore: wakes === ledger.wakes ? performance.now() + ms : 0, entry };
