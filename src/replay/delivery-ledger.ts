@@ -144,18 +144,18 @@ export class DeliveryLedger {
   /** How many more entries are wanted from behind the cursor; 0: none, or a walk is under way. `now`: ms. */
   wanted(now: number): number {
     if (this.#listing || !this.#more) return 0;
-    if (this.#slots.length < WINDOW) return this.#worth(WINDOW - this.#slots.length);
-    let sendable = this.#inFlight.entries;
-    for (const { notBefore } of this.#heads()) if (notBefore <= now && ++sendable >= WINDOW) return 0;
+    // One that was refused may be sent, and may have to wait for all that: see retry-budget.ts.
+    let sendable = 0;
+    for (const { notBefore, refusals } of this.#heads())
+      if (refusals === 0 && notBefore <= now && ++sendable === WINDOW) break;
+    const { entries: inFlight } = this.#inFlight;
     if (this.#slots.length >= KNOWN) {
-      if (sendable > 0 || this.#inFlight.entries > 0) return 0;
+      if (sendable > 0 || inFlight > 0) return 0;
       this.#forget();
     }
-    return this.#worth(Math.min(WINDOW - sendable, KNOWN - this.#slots.length));
-  }
-
-  #worth(wanted: number): number {
-    return wanted >= BATCH || this.#slots.length - this.#inFlight.entries < BATCH ? wanted : 0;
+    const missing = WINDOW - Math.min(this.#slots.length, sendable + inFlight);
+    const wanted = Math.min(missing, KNOWN - this.#slots.length);
+    return wanted >= BATCH || sendable < BATCH ? Math.max(0, wanted) : 0;
   }
 
   // The walk along the lane.

@@ -1,5 +1,5 @@
 // The entries that an operator wants sent now, over whatever link there is: a file of lines, `+ID` and `-ID`, which outlives restarts.
-// What that means for an entry is the runner's.
+// What that means for an entry is the lane scheduler's.
 
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { appendFile } from 'node:fs/promises';

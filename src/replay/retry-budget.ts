@@ -1,7 +1,7 @@
 // How often a destination that answers, but refuses, is asked: less and less, and at once again when it takes something. Pure.
 //
 // Two windows, each a number of requests in flight:
-//   all      of all requests. Halved by each round of refusals in which nothing was taken; whole again when something is taken.
+//   all      of all requests. Halved by each round of refusals in which nothing was taken, down to four; whole again when something is taken.
 //   retries  of requests for entries that were refused before. Halved by each round of refusals, doubled by each round that is taken. Below
 //            one, a single entry is tried after a pause that grows: up to a second while the destination takes others, up to the
 //            policy's `retry.max` while it takes nothing.
@@ -12,7 +12,10 @@ import { pauseMs } from './backoff.ts';
 
 /** Retries in flight, at the start and at most. */
 const RETRIES = { first: 8, most: 64 };
-/** The window of all is not halved more often than so: 64 small entries become one. */
+/** The window of all is not halved further. */
+const LEAST = 4;
+/** Rounds of refusals after which a success means that the destination has recovered. */
+const RECOVERED_AFTER = 3;
 const HALVINGS = 6;
 /** Refusals in a row after which also entries that were never asked for are tried one after a pause, of so long at most, ms. */
 const FRESH = { refusals: 512, pauseMs: 1_000 };
@@ -46,7 +49,7 @@ export class RetryBudget {
 
   /** How many requests may be in flight, of `whole` that could be. */
   concurrency(whole: number): number {
-    return Math.max(1, whole >> this.#halvings);
+    return Math.max(Math.min(whole, LEAST), whole >> this.#halvings);
   }
 
   /** Nothing was taken lately, and something refused. */
@@ -83,7 +86,7 @@ export class RetryBudget {
   /** The destination took it, or refused it for good: it works. Returns whether it had been refusing everything. `now`: ms. */
   taken({ isRetry }: Asking, now: number): boolean {
     this.#takenAt = now;
-    const recovered = this.#halvings >= HALVINGS / 2;
+    const recovered = this.#halvings >= RECOVERED_AFTER;
     this.#refusals = 0;
     this.#halvings = 0;
     this.#freshAt = 0;

@@ -1,5 +1,5 @@
 // Attempts on the way to one destination: at the pace of their class and rates, counted for the budget of the link, and only as long as
-// the policy allows them over this link. When an attempt is due, and what follows from it, is the runner's.
+// the policy allows them over this link. When an attempt is due, and what follows from it, is the lane scheduler's.
 
 import type { Egress } from '../egress/egress.ts';
 import { forEntry } from '../policy/in-force.ts';

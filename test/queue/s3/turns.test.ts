@@ -1,4 +1,4 @@
-// What is stored by S3's own ways takes its turn like everything else (turns.ts): while it is being stored, nothing of its object goes
+// What is stored by S3's own ways takes its turn like everything else (order-gate.ts): while it is being stored, nothing of its object goes
 // straight on.
 
 import t, { type Test } from 'tap';
