@@ -2,9 +2,7 @@
 // on a route, and routes to an upstream are one for all rules.
 
 import type { Readable } from 'node:stream';
-
-/** Beyond it a timer of Node.js fires at once, ms. */
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
+import { timerMs } from '../platform/timer.ts';
 
 export class Deadline {
   readonly #late = new AbortController();
@@ -27,7 +25,7 @@ export class Deadline {
   begin(): void {
     clearTimeout(this.#timer);
     const words = `no answer within ${this.#ms / 1000} s`;
-    this.#timer = setTimeout(() => this.#late.abort(new Error(words)), Math.min(this.#ms, LONGEST_TIMER_MS));
+    this.#timer = setTimeout(() => this.#late.abort(new Error(words)), timerMs(this.#ms));
   }
 
   /** The time begins when these were all taken. */

@@ -2,6 +2,7 @@
 // bytes; any answer counts, whatever its status.
 
 import { request } from 'undici';
+import { timerMs } from '../platform/timer.ts';
 import type { Word } from './state.ts';
 
 /** Longer than this is no answer, ms. */
@@ -51,7 +52,7 @@ export function watchProbe({ url, every, onChange }: ProbeOptions): () => void {
     failures = took === undefined ? failures + 1 : 0;
     if (word !== undefined && word !== last) onChange(word);
     last = word ?? last;
-    timer = setTimeout(() => void look(), every);
+    timer = setTimeout(() => void look(), timerMs(every));
   };
   void look();
   return () => {

@@ -10,6 +10,7 @@
 // counted from the end of the body: before that nobody makes the app wait.
 
 import { setTimeout as sleep } from 'node:timers/promises';
+import { timerMs } from '../platform/timer.ts';
 import type { UnderWay } from '../replay/follow.ts';
 import { LaybyError } from '../telemetry/error.ts';
 import type { Arrival } from './arrival.ts';
@@ -113,7 +114,7 @@ const unlessFull = (error: unknown): undefined => {
 async function endsWithin({ sent }: StreamingUpload, patience: number | undefined): Promise<boolean> {
   if (patience === undefined) return true;
   const enough = new AbortController();
-  const over = sleep(patience, false, { signal: enough.signal }).catch(() => false);
+  const over = sleep(timerMs(patience), false, { signal: enough.signal }).catch(() => false);
   const ended = await Promise.race([sent.then(() => true), over]);
   enough.abort();
   return ended;

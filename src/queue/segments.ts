@@ -6,6 +6,7 @@
 //   open ── the app goes away ─────────────► committed, marked as torn; nobody is owed a receipt
 
 import { v5 as uuidv5 } from 'uuid';
+import { timerMs } from '../platform/timer.ts';
 import type { Segmenting } from '../policy/policy.ts';
 import type { Entry, EntryHead, EntryWriter } from '../store/store.ts';
 import { SEGMENT_HEADER, STREAM_END_HEADER, STREAM_HEADER } from '../wire/names.ts';
@@ -115,7 +116,7 @@ class Stream {
       }).catch((failure) => {
         this.#failure = failure;
       });
-    }, this.#segmenting.time);
+    }, timerMs(this.#segmenting.time));
     return this.#writer;
   }
 

@@ -102,6 +102,8 @@ export class DeliveryLedger {
   #cursor = 0;
   /** There may be some behind the cursor. */
   #more = true;
+  /** Nothing was taken away since enough was known: asking again costs nothing. */
+  #enough = false;
   #listing: Listing | undefined;
   /** Entries that came back and are still being read: until then nobody knows whom they block. */
   #returning = 0;
@@ -143,7 +145,7 @@ export class DeliveryLedger {
 
   /** How many more entries are wanted from behind the cursor; 0: none, or a walk is under way. `now`: ms. */
   wanted(now: number): number {
-    if (this.#listing || !this.#more) return 0;
+    if (this.#listing || !this.#more || this.#enough) return 0;
     // One that was refused may be sent, and may have to wait for all that: see retry-budget.ts.
     let sendable = 0;
     for (const { notBefore, refusals } of this.#heads())
@@ -155,7 +157,8 @@ export class DeliveryLedger {
     }
     const missing = WINDOW - Math.min(this.#slots.length, sendable + inFlight);
     const wanted = Math.min(missing, KNOWN - this.#slots.length);
-    return wanted >= BATCH || sendable < BATCH ? Math.max(0, wanted) : 0;
+    this.#enough = wanted < BATCH && sendable >= BATCH;
+    return this.#enough ? 0 : Math.max(0, wanted);
   }
 
   // The walk along the lane.
@@ -328,6 +331,7 @@ export class DeliveryLedger {
 
   #lease(slot: Slot): void {
     if (slot.leased) return;
+    this.#enough = false;
     slot.leased = true;
     this.#inFlight.entries += 1;
     this.#inFlight.bytes += slot.bytes;
@@ -348,6 +352,7 @@ export class DeliveryLedger {
       this.#unlease(slot);
       if (returned === 'left') this.#remove(slot);
       else {
+        this.#enough = false;
         slot.notBefore = returned.notBefore;
         if (returned.refusals !== undefined) slot.refusals = returned.refusals;
         this.#setEntry(slot, returned.entry);
@@ -428,6 +433,7 @@ export class DeliveryLedger {
   }
 
   #remove(slot: Slot): void {
+    this.#enough = false;
     this.#setEntry(slot, undefined);
     this.#byId.delete(slot.id);
     const at = this.#slots.indexOf(slot);

@@ -2,6 +2,7 @@
 // what an answer means outcome.ts's, and what follows from it settle-attempt.ts's.
 
 import { setTimeout as sleep } from 'node:timers/promises';
+import { timerMs } from '../platform/timer.ts';
 import type { Destination } from '../policy/policy.ts';
 import type { Entry } from '../store/store.ts';
 import { LaybyError } from '../telemetry/error.ts';
@@ -190,7 +191,7 @@ export class LaneScheduler {
   }
 
   #later(at: number, now: number): void {
-    if (Number.isFinite(at)) this.#timer = setTimeout(() => this.#pump(), Math.max(1, at - now));
+    if (Number.isFinite(at)) this.#timer = setTimeout(() => this.#pump(), timerMs(Math.max(1, at - now)));
   }
 
   /** Begins what may begin. Returns when the retry budget lets more begin, ms; Infinity: time alone does not. */

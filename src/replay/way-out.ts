@@ -2,6 +2,7 @@
 // share.ts and token-bucket.ts.
 
 import { setTimeout as sleep } from 'node:timers/promises';
+import { timerMs } from '../platform/timer.ts';
 import type { LinkKind } from '../policy/policy.ts';
 import type { Pace } from './deliver/deliver.ts';
 import { LinkBuckets } from './link-rates.ts';
@@ -10,9 +11,6 @@ import { TokenBucket } from './token-bucket.ts';
 
 /** Without a rate, bytes. */
 const PIECE = 64 * 1024;
-
-/** Node fires timers that are longer at once, ms. */
-const LONGEST_TIMER = 2 ** 31 - 1;
 
 export class WayOut {
   readonly #share = new Share();
@@ -44,7 +42,7 @@ export class WayOut {
       [this.#bucket, this.links.of(this.#kind()), own()].filter((bucket) => bucket !== undefined);
     const wait = async (ms: number, signal: AbortSignal): Promise<void> => {
       for (let left = ms; left > 0; left = this.#share.wait(cls, performance.now()))
-        await sleep(left, undefined, { signal });
+        await sleep(timerMs(left), undefined, { signal });
     };
     this.#tries[cls]! += 1;
     return {
@@ -64,7 +62,7 @@ export class WayOut {
           this.#share.took(cls, bytes, now);
           this.moved += bytes;
           const counted = moved(bytes);
-          const paced = ms > 0 ? sleep(Math.min(ms, LONGEST_TIMER), undefined, { signal }) : undefined;
+          const paced = ms > 0 ? sleep(timerMs(ms), undefined, { signal }) : undefined;
           return counted && paced ? Promise.all([counted, paced]).then(() => {}) : (counted ?? paced);
         };
         return yielded > 0 ? wait(yielded, signal).then(leave) : leave();

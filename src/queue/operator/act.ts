@@ -58,9 +58,9 @@ export const drop = (store: Store): Act => ({
   run: ({ id }, detail) => store.drop(id, 'dropped', detail),
 });
 
-/** Over whatever link there is. */
+/** Over whatever link there is; one that is being sent goes on, and is tried again at once if that fails. */
 export const send = (replay: Replay): Act => ({
-  fits: ({ state }) => state === 'stored',
+  fits: ({ state }) => state === 'stored' || state === 'sending',
   run: (entry) => replay.hurry(entry),
 });
 
