@@ -88,8 +88,8 @@ export const MUTANTS: readonly Mutant[] = [
     changes: [
       {
         file: 'src/replay/settle-attempt.ts',
-        text: "      return 'unrecorded';\n",
-        by: '      throw error;\n',
+        text: "    return 'unrecorded';\n",
+        by: '    throw error;\n',
       },
     ],
   },

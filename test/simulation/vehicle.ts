@@ -183,8 +183,8 @@ export class Vehicle {
   #lastGood: Policy | undefined;
   #laneNames: readonly string[] = [];
   #ids = 0;
-  /** How often a lane was read. */
-  listings = 0;
+  /** A lane is read. */
+  onListing: () => void = () => {};
 
   constructor({ simulation, network, policy, faults }: VehicleOptions) {
     this.simulation = simulation;
@@ -222,7 +222,7 @@ export class Vehicle {
     this.#store = store;
     const list = store.list.bind(store);
     store.list = (of) => {
-      if (of?.destination !== undefined) this.listings += 1;
+      if (of?.destination !== undefined) this.onListing();
       return list(of);
     };
     ledgers.follow(store);

@@ -99,6 +99,16 @@ class Workload {
       ...{ simulation, network: this.#network, policy: policyOf(this.#all) },
       faults,
     });
+    let listings = 0;
+    this.#vehicle.onListing = () => {
+      listings += 1;
+      // Law 8: what is done is bounded by what happens.
+      const happened = this.#told.length + this.#network.attempts.length + this.#restarts;
+      if (listings <= LISTINGS.least + LISTINGS.times * happened) return;
+      const error = new Error(`law 8: lanes were read ${listings} times, while ${happened} things happened`);
+      simulation.fail(error);
+      throw error; // or it would go on in this event for ever
+    };
     for (const { name } of this.#all) {
       this.#moods.set(name, simulation.oneOf(MOODS));
       this.#network.behaves(name, () => this.#behaviour(name));
@@ -354,10 +364,7 @@ class Workload {
     const states = new Map<string, string>();
     for await (const entry of vehicle.store.list()) states.set(entry.id, entry.state);
     const problems = checkLaws(this.#told, this.#network.deliveries, states);
-    // Law 8: what is done is bounded by what happens.
-    const happened = this.#told.length + this.#network.attempts.length + this.#restarts;
-    if (vehicle.listings > LISTINGS.least + LISTINGS.times * happened)
-      problems.push(`law 8: lanes were read ${vehicle.listings} times, while ${happened} things happened`);
+
     if (problems.length > 0) throw new Error(problems.join('\n'));
   }
 
