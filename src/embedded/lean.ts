@@ -7,7 +7,7 @@
  *  flight that saves 25. A young generation of 2 MiB would save 8 more, and cost a fifth of the CPU of each small receipt.
  *
  *  glibc raises its mmap threshold to the size of each large block that is freed, up to 32 MiB. LevelDB's batches and blocks then lie between
- *  small ones that live for long, and the queue grew for an hour, by 45 MB in 24,000 requests. A fixed threshold that is no larger than a
+ *  small ones that live for long, and the queue had 45 MB more after 24,000 requests. A fixed threshold that is no larger than a
  *  chunk of a body keeps them apart, and costs a quarter of the CPU of large bodies (docs/performance.md). */
 export const LEAN = {
   flags: ['--max-semi-space-size=8', '--max-old-space-size=256'],
