@@ -2,7 +2,7 @@
 // measure such a process start it the same way.
 
 /** V8's young generation and glibc's arenas each keep tens of MiB that are free already: with 32 bodies of 64 MiB side by side
- *  the queue grew by 97 MiB so, and by 148 without (test/e2e/memory.test.ts). V8 lets garbage double the old generation before it
+ *  the queue grew by 97 MiB so, by 148 without, and by 52 with the thresholds below (test/e2e/memory.test.ts). V8 lets garbage double the old generation before it
  *  looks, or quadruple it where the heap may have GiB; none of these processes needs a quarter of 256 MiB, and with 256 bodies in
  *  flight that saves 25. A young generation of 2 MiB would save 8 more, and cost a fifth of the CPU of each small receipt.
  *
