@@ -22,8 +22,8 @@ export interface Minute {
 
 /** This part of the run fills caches, pools and the heap's generations, and is not judged. */
 const WARM_UP = 1 / 3;
-/** A part whose memory grows by more than this between the end of the warm-up and the end does grow. */
-const FLAT = 0.05;
+/** A part grows whose memory is higher at the end than after the warm-up by more than this share, or so many bytes where that is more. */
+const FLAT = { share: 0.05, bytes: 4e6 };
 
 const mb = (bytes: number | undefined): string => (bytes === undefined ? '' : (bytes / 1e6).toFixed(1));
 
@@ -76,7 +76,7 @@ export function verdictOf(part: string, minutes: readonly Minute[]): { flat: boo
   const slope = slopeOf(points);
   const span = points.at(-1)![0] - points[0]![0];
   const mean = points.reduce((sum, [, bytes]) => sum + bytes, 0) / points.length;
-  const flat = slope * span <= mean * FLAT;
+  const flat = slope * span <= Math.max(mean * FLAT.share, FLAT.bytes);
   const each = `${slope.toFixed(1)} bytes a request`;
   const words = `${part}: ${flat ? 'flat' : 'GROWS'}: ${mb(slope * span)} MB over ${span} requests, ${each}, at ${mb(mean)} MB`;
   return { flat, words };

@@ -2,12 +2,12 @@
 // measure such a process start it the same way.
 
 /** V8's young generation and glibc's arenas each keep tens of MiB that are free already: with 32 bodies of 64 MiB side by side
- *  the queue grew by 97 MiB so, and by 148 without (test/e2e/memory.test.ts). V8 lets garbage double the old generation before it
+ *  the queue grew by 97 MiB so, by 148 without, and by 52 with the thresholds below (test/e2e/memory.test.ts). V8 lets garbage double the old generation before it
  *  looks, or quadruple it where the heap may have GiB; none of these processes needs a quarter of 256 MiB, and with 256 bodies in
  *  flight that saves 25. A young generation of 2 MiB would save 8 more, and cost a fifth of the CPU of each small receipt.
  *
  *  glibc raises its mmap threshold to the size of each large block that is freed, up to 32 MiB. LevelDB's batches and blocks then lie between
- *  small ones that live for long, and the queue grew for an hour, by 45 MB in 24,000 requests. A fixed threshold that is no larger than a
+ *  small ones that live for long, and the queue had 45 MB more after 24,000 requests. A fixed threshold that is no larger than a
  *  chunk of a body keeps them apart, and costs a quarter of the CPU of large bodies (docs/performance.md). */
 export const LEAN = {
   flags: ['--max-semi-space-size=8', '--max-old-space-size=256'],
