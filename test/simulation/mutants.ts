@@ -83,14 +83,4 @@ export const MUTANTS: readonly Mutant[] = [
       },
     ],
   },
-  {
-    fault: 'what the disk did not take yet is sent again',
-    changes: [
-      {
-        file: 'src/replay/settle-attempt.ts',
-        text: "    return 'unrecorded';\n",
-        by: '    throw error;\n',
-      },
-    ],
-  },
 ];
