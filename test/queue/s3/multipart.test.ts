@@ -66,7 +66,11 @@ t.test('one that begins here arrives as one object, with the headers of its begi
   t.equal(answer.status, 200, answer.text);
   t.equal(xml(answer, 'ETag'), escaped(etagOf(PARTS)));
   t.equal(xml(answer, 'Key'), 'k');
-  t.match(await stored(s3), [{ method: 'PUT', state: /^(stored|sending)$/, bytes: WHOLE.length }], 'one entry is left');
+  t.match(
+    await stored(s3),
+    [{ method: 'PUT', state: /^(stored|sending)$/, bytes: WHOLE.length }],
+    'one entry is left',
+  );
   const again = await complete(s3, upload, named);
   t.equal(xml(again, 'ETag'), escaped(etagOf(PARTS)), 'asked again, the same answer');
   t.equal(again.headers['layby-entry'], answer.headers['layby-entry'], 'and no second object');
