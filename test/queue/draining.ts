@@ -9,7 +9,8 @@ import { scene } from './scene.ts';
 export const drainingScene = async (t: Test, destination: Destination, below = '') => {
   // Before the directory is asked for, or it would go first.
   t.teardown(() => at.stop());
-  const at = await scene(testdir(t), [destination]);
+  // Nothing is sent before the link is there, or one of the two could hang in the place of the other.
+  const at = await scene(testdir(t), [destination], { remembered: null });
   const steps = new Map<string, { begun: PromiseWithResolvers<void>; answer: PromiseWithResolvers<void> }>();
   const stepOf = (path: string) => {
     const step = steps.get(path) ?? { begun: Promise.withResolvers(), answer: Promise.withResolvers() };
@@ -26,6 +27,7 @@ export const drainingScene = async (t: Test, destination: Destination, below = '
   await at.call('PUT', `${below}/slow`, Buffer.from('old'), { 'layby-host': destination.hosts[0]! });
   stepOf(`${below}/slow`);
   at.link.up = true;
+  await at.remember();
   await stepOf(`${below}/slow`).begun.promise;
   await at.until(() => at.arrived.has(`${below}/first`));
   while ((await at.admin('/v1/queue/status')).text.includes('"failing":true'));

@@ -17,7 +17,9 @@ const KEY = randomBytes(32);
 const OTHER = randomBytes(32);
 const SMALL = { generationBytes: 1024 * 1024 };
 
-t.test('an encrypted store is a store', async (t) => conformance(t, (dir) => openStore(dir, { key: KEY })));
+t.test('an encrypted store is a store', async (t) =>
+  conformance(t, (dir, isInFlight) => openStore(dir, { key: KEY, isInFlight })),
+);
 
 const filesWith = async (dir: string, text: string): Promise<string[]> => {
   const found: string[] = [];
