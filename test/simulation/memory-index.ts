@@ -86,8 +86,11 @@ export class MemoryIndex {
   count(slot: Slot): void {
     this.#slots.set(slot.id, slot);
     const lane = this.#lanes.get(slot.destination) ?? new Map<number, Slot>();
-    this.#lanes.set(slot.destination, lane);
+    const isOlder = !lane.has(slot.seq) && slot.seq < (lane.size > 0 ? Math.max(...lane.keys()) : 0);
     lane.set(slot.seq, slot);
+    // One that moved here comes between the others.
+    const sorted = isOlder ? new Map([...lane].sort(([one], [other]) => one - other)) : lane;
+    this.#lanes.set(slot.destination, sorted);
     const sum = awaited(slot);
     if (sum === undefined) return;
     const key = rowOf(slot.destination, sum);
@@ -114,10 +117,12 @@ export class MemoryIndex {
 
   put(slot: Slot, before?: Slot): void {
     if (before) this.#uncount(before);
+    if (before && before.destination !== slot.destination)
+      this.#lanes.get(before.destination)?.delete(before.seq);
     if (before && before.at.counter !== slot.at.counter) this.#pending.garbage.push(before.at.counter);
     this.count(slot);
     this.#pending.slots.set(slot.id, slot);
-    if (before && awaited(slot) === awaited(before)) return;
+    if (before?.destination === slot.destination && awaited(slot) === awaited(before)) return;
     this.#touch(slot, slot);
     if (before) this.#touch(slot, before);
   }
