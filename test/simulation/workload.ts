@@ -13,7 +13,7 @@ import { Simulation } from './scheduler.ts';
 import { type Outcome, Vehicle } from './vehicle.ts';
 
 /** Of a busy time, ms of virtual time. */
-const BUSY_MS = 25_000;
+const BUSY_MS = 12_000;
 /** Everything that waits is delivered within so long, once nothing fails any more, ms: pauses are 30 s at most. */
 const QUIET_MS = 600_000;
 
@@ -63,7 +63,7 @@ const policyOf = (all: Destination[]): Policy => ({
 
 export async function runSeed(
   seed: number,
-  { calls = 60, trace = 200 }: SeedOptions = {},
+  { calls = 24, trace = 200 }: SeedOptions = {},
 ): Promise<SeedResult> {
   const simulation = new Simulation({ seed, trace, endless: { events: 60_000, withinMs: 1_000 } });
   simulation.install();
@@ -185,14 +185,14 @@ class Workload {
     while (left.calls > 0) {
       left.calls -= 1;
       await simulation.delay('app thinks', 1, simulation.oneOf([20, 500, 5_000]));
-      if (simulation.fault(0.08)) await this.#burst(resource);
+      if (simulation.fault(0.06)) await this.#burst(resource);
       else await this.#call(resource);
     }
   }
 
   /** Many at once: a lane of some length. */
   async #burst(resource: { name: string; host: string; path: string }): Promise<void> {
-    const calls = Array.from({ length: this.#simulation.between(5, 40) }, async (_, n) => {
+    const calls = Array.from({ length: this.#simulation.between(5, 30) }, async (_, n) => {
       await this.#simulation.delay('burst', 0, 200);
       await this.#call({ ...resource, path: n % 3 === 0 ? resource.path : `${resource.path}-${n}` });
     });
