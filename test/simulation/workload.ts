@@ -81,6 +81,8 @@ class Workload {
   readonly #vehicle: Vehicle;
   readonly #all: Destination[];
   readonly #told: Told[] = [];
+  /** Ids of entries that the operator may have dropped. */
+  readonly #dropped = new Set<string>();
   #quiet = false;
   #restarts = 0;
   #version = 0;
@@ -336,7 +338,8 @@ class Workload {
         if (told && retried) told.retriedAt = performance.now();
       } else if (what === 'send' && entry.state === 'stored') await queue.core.replay.hurry(entry);
       else if (what === 'drop') {
-        if (told) told.dropped = true;
+        // Also of one whose receipt is still on its way.
+        this.#dropped.add(id);
         await store.drop(id, 'dropped', 'by hand');
       }
     };
@@ -363,6 +366,7 @@ class Workload {
     }
     const states = new Map<string, string>();
     for await (const entry of vehicle.store.list()) states.set(entry.id, entry.state);
+    for (const one of this.#told) if (one.id !== undefined && this.#dropped.has(one.id)) one.dropped = true;
     const problems = checkLaws(this.#told, this.#network.deliveries, states);
 
     if (problems.length > 0) throw new Error(problems.join('\n'));
