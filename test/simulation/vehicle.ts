@@ -303,6 +303,8 @@ export class Vehicle {
     }
     if (!queue.alive) return;
     this.#endQueue(queue);
+    // Its sockets close with it.
+    this.network.cut(undefined, 'the queue ended');
     this.#disk = this.store.disk;
   }
 

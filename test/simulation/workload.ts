@@ -83,6 +83,8 @@ class Workload {
   readonly #told: Told[] = [];
   /** Ids of entries that the operator may have dropped. */
   readonly #dropped = new Set<string>();
+  /** When he was told that a dead letter waits again, by id; Infinity: he has not been told. */
+  readonly #retried = new Map<string, number>();
   #quiet = false;
   #restarts = 0;
   #version = 0;
@@ -329,13 +331,12 @@ class Workload {
   ): Promise<void> {
     const simulation = this.#simulation;
     const { id } = entry;
-    const told = this.#told.find((one) => one.id === id);
     const act = async (): Promise<void> => {
       if (what === 'retry' && entry.state === 'dead') {
         // Until he is told nobody knows when it happens.
-        if (told) told.retriedAt = Number.POSITIVE_INFINITY;
+        this.#retried.set(id, Number.POSITIVE_INFINITY);
         const retried = await queue.core.backlog.holding(entry.destination, () => store.retry(id, 'by hand'));
-        if (told && retried) told.retriedAt = performance.now();
+        if (retried) this.#retried.set(id, performance.now());
       } else if (what === 'send' && entry.state === 'stored') await queue.core.replay.hurry(entry);
       else if (what === 'drop') {
         // Also of one whose receipt is still on its way.
@@ -366,7 +367,12 @@ class Workload {
     }
     const states = new Map<string, string>();
     for await (const entry of vehicle.store.list()) states.set(entry.id, entry.state);
-    for (const one of this.#told) if (one.id !== undefined && this.#dropped.has(one.id)) one.dropped = true;
+    for (const one of this.#told) {
+      if (one.id === undefined) continue;
+      if (this.#dropped.has(one.id)) one.dropped = true;
+      const retriedAt = this.#retried.get(one.id);
+      if (retriedAt !== undefined) one.retriedAt = retriedAt;
+    }
     const problems = checkLaws(this.#told, this.#network.deliveries, states);
 
     if (problems.length > 0) throw new Error(problems.join('\n'));
