@@ -87,6 +87,8 @@ export interface Listing {
   readonly after: number;
   /** An older entry came back meanwhile: what the walk has not seen may be behind it. */
   stale: boolean;
+  /** Entries that left meanwhile: the walk may have read them before. */
+  readonly left: Set<string>;
 }
 
 export class DeliveryLedger {
@@ -166,7 +168,7 @@ export class DeliveryLedger {
   /** Begins a walk; only one at a time. */
   list(): Listing {
     this.#more = false;
-    this.#listing = { after: this.#cursor, stale: false };
+    this.#listing = { after: this.#cursor, stale: false, left: new Set() };
     return this.#listing;
   }
 
@@ -174,7 +176,7 @@ export class DeliveryLedger {
   accept(listing: Listing, entry: Entry): boolean {
     if (listing.stale) return false;
     this.#cursor = entry.seq;
-    if (!this.#byId.has(entry.id) && !this.#isSkipped(entry)) this.#insert(this.#slotOf(entry));
+    if (!listing.left.has(entry.id) && !this.#byId.has(entry.id) && !this.#isSkipped(entry)) this.#insert(this.#slotOf(entry));
     return this.#slots.length < KNOWN;
   }
 
@@ -347,6 +349,7 @@ export class DeliveryLedger {
   /** The delivery has ended, and the entry waits, or has left; of a claim that became no entry: it has left. */
   release({ id }: Lease, returned: Returned | 'left'): void {
     if (!this.#leases.delete(id)) throw new Error(`entry ${id} is not leased`);
+    if (returned === 'left') this.#listing?.left.add(id);
     const slot = this.#byId.get(id);
     if (slot) {
       this.#unlease(slot);
@@ -369,6 +372,7 @@ export class DeliveryLedger {
 
   /** The entry left by a rule or by an operator: a delivery in flight is aborted. */
   left(id: string): void {
+    this.#listing?.left.add(id);
     const slot = this.#byId.get(id);
     if (slot) {
       this.#unlease(slot);
