@@ -176,7 +176,8 @@ export class DeliveryLedger {
   accept(listing: Listing, entry: Entry): boolean {
     if (listing.stale) return false;
     this.#cursor = entry.seq;
-    if (!listing.left.has(entry.id) && !this.#byId.has(entry.id) && !this.#isSkipped(entry)) this.#insert(this.#slotOf(entry));
+    if (!listing.left.has(entry.id) && !this.#byId.has(entry.id) && !this.#isSkipped(entry))
+      this.#insert(this.#slotOf(entry));
     return this.#slots.length < KNOWN;
   }
 
