@@ -216,3 +216,22 @@ t.test('an entry that leaves while it is delivered ends its delivery', async (t)
   t.same(seqs(), [2]);
   t.throws(() => ledger.release(lease, 'left'), /not leased/);
 });
+
+t.test(
+  'an entry that left while the lane was read does not come back by what the walk had read before',
+  async (t) => {
+    const { ledger, lane, list, grant, seqs } = scene(entry(1, 'a'), entry(2, 'b'));
+    const [delivered, dropped] = [grant(1), grant(2)];
+    ledger.begin();
+    const listing = ledger.list();
+    ledger.release(delivered, 'left');
+    ledger.left('id-2');
+    for (const each of lane) t.ok(ledger.accept(listing, each) || listing.stale);
+    ledger.listed(listing, true);
+    t.same(seqs(), []);
+    ledger.release(dropped, 'left');
+    lane.splice(0);
+    list();
+    t.same(seqs(), []);
+  },
+);
