@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import type { OrphanedView } from '../control-plane/orphaned.ts';
 import { inWords, type Network } from '../link/network.ts';
 import { type ErrorView, LaybyError } from '../telemetry/error.ts';
 import type { Overrides } from '../wire/link-memory.ts';
@@ -37,16 +38,7 @@ interface StatusView {
     why: string;
     link: { state: string; by: string; sources: { source: string; says: string; since: number }[] };
   }[];
-  orphaned: {
-    name: string;
-    entries: number;
-    dead: number;
-    staged: number;
-    quarantined: number;
-    bytes: number;
-    oldest: string | null;
-    servedBy: string[];
-  }[];
+  orphaned: OrphanedView[];
   unresolved: { name: string; why: string }[];
   sidecars: SidecarView[];
 }

@@ -38,10 +38,11 @@ export function queueMetrics(store: Store, orphans: Orphans): QueueMetrics {
     registers,
   });
   store.on('event', ({ destination, kind }) => events.inc({ destination, event: kind }));
-  const gauge = (
+  const gauge = <Value extends string>(
     name: string,
     help: string,
-    value: 'entries' | 'bytes' | 'held' | 'dead' | 'staged' | 'quarantined',
+    counts: () => Iterable<readonly [string, Readonly<Record<Value, number>>]>,
+    value: Value,
   ) =>
     new Gauge({
       name,
@@ -50,37 +51,29 @@ export function queueMetrics(store: Store, orphans: Orphans): QueueMetrics {
       registers,
       collect() {
         this.reset();
-        for (const [destination, totals] of store.totals()) this.set({ destination }, totals[value]);
+        for (const [destination, numbers] of counts()) this.set({ destination }, numbers[value]);
       },
     });
-  gauge('layby_entries', 'entries that wait', 'entries');
-  gauge('layby_entries_bytes', 'body bytes of the entries that wait', 'bytes');
+  const totals = () => store.totals();
+  gauge('layby_entries', 'entries that wait', totals, 'entries');
+  gauge('layby_entries_bytes', 'body bytes of the entries that wait', totals, 'bytes');
   gauge(
     'layby_entries_held_bytes',
     'bytes of bodies and records of all entries: what a quota counts',
+    totals,
     'held',
   );
-  gauge('layby_dead_letters', 'entries that were refused for good', 'dead');
-  gauge('layby_staged', 'parts of uploads that have not come to their end', 'staged');
-  gauge('layby_quarantined', 'entries that are damaged on the disk', 'quarantined');
-  for (const [name, help, value] of [
-    [
-      'layby_orphaned_entries',
-      'entries, in any state, of destinations that the policy does not name',
-      'entries',
-    ],
-    ['layby_orphaned_bytes', 'bytes of their bodies and records', 'bytes'],
-  ] as const)
-    new Gauge({
-      name,
-      help,
-      labelNames: ['destination'],
-      registers,
-      collect() {
-        this.reset();
-        for (const [destination, counts] of orphans.counts()) this.set({ destination }, counts[value]);
-      },
-    });
+  gauge('layby_dead_letters', 'entries that were refused for good', totals, 'dead');
+  gauge('layby_staged', 'parts of uploads that have not come to their end', totals, 'staged');
+  gauge('layby_quarantined', 'entries that are damaged on the disk', totals, 'quarantined');
+  const orphaned = () => orphans.counts();
+  gauge(
+    'layby_orphaned_entries',
+    'entries, in any state, of destinations that the policy does not name',
+    orphaned,
+    'entries',
+  );
+  gauge('layby_orphaned_bytes', 'bytes of their bodies and records', orphaned, 'bytes');
   new Gauge({
     name: 'layby_store_damage',
     help: 'what was found damaged or missing in the store since it was opened; above 0 is an alarm',

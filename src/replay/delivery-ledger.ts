@@ -181,7 +181,7 @@ export class DeliveryLedger {
     return this.#slots.length < KNOWN;
   }
 
-  /** `complete`: the lane has no more. `now`: ms. */
+  /** `complete`: the lane has no more. */
   listed(listing: Listing, complete: boolean): void {
     this.#listing = undefined;
     if (!complete || listing.stale) this.#more = true;
@@ -231,7 +231,7 @@ export class DeliveryLedger {
     }
   }
 
-  // Entries that nothing of can be sent, too many to be remembered.
+  // Entries of which nothing can be sent now, where they are too many to be remembered.
 
   #forget(): void {
     this.#skipped ??= new Uint8Array(SKIPPED_BITS / 8);

@@ -15,7 +15,6 @@ import { type DrainReport, drain } from './drain.ts';
 import type { Follower, Growing, UnderWay } from './follow.ts';
 import { LaneScheduler, type LaneSchedulerOptions } from './lane-scheduler.ts';
 import type { ReplayOptions } from './options.ts';
-
 import { TakeBack } from './take-back.ts';
 import { WayOut } from './way-out.ts';
 import type { LaneView, LinkWord } from './why.ts';

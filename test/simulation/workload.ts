@@ -88,7 +88,6 @@ class Workload {
   #quiet = false;
   #restarts = 0;
   #version = 0;
-  #running = 0;
 
   constructor(simulation: Simulation, calls: number) {
     this.#simulation = simulation;
@@ -240,11 +239,9 @@ class Workload {
     const end = performance.now() + BUSY_MS;
     while (performance.now() < end) {
       await simulation.delay('trouble', 1, simulation.oneOf([50, 1_000, 3_000]));
-      this.#running += 1;
       const act = simulation.oneOf(TROUBLES);
       simulation.note(`== ${act}`);
       await this.#act(act);
-      this.#running -= 1;
     }
   }
 
