@@ -6,9 +6,14 @@ import { isHeld, type LinkState } from '../link/state.ts';
 import type { Destination, Policy } from '../policy/policy.ts';
 import { strandedBy } from '../policy/stranded.ts';
 import type { Logger } from '../telemetry/log.ts';
-import type { EdgeState, Lane, NetworkMessage, QueueReport } from '../wire/edge-service.ts';
+import {
+  type EdgeState,
+  type Lane,
+  type NetworkMessage,
+  type QueueReport,
+  storedIn,
+} from '../wire/edge-service.ts';
 import { type HoldInputs, type HoldState, holdState, whyHeld } from './hold.ts';
-import { storedIn } from './orphaned.ts';
 import type { DiscoveryServer } from './server/discovery.ts';
 import type { Snapshots } from './snapshots.ts';
 

@@ -1,7 +1,7 @@
 // What the status says of entries that a change of policy has cut off from their destination. Pure.
 
 import type { Policy } from '../policy/policy.ts';
-import type { Lane } from '../wire/edge-service.ts';
+import { type Lane, storedIn } from '../wire/edge-service.ts';
 
 /** A destination that the policy does not name, and that has entries stored. */
 export interface OrphanedView {
@@ -18,10 +18,6 @@ export interface OrphanedView {
   /** Destinations that serve hosts of these entries now. */
   servedBy: string[];
 }
-
-/** Entries in whatever state. */
-export const storedIn = ({ entries, dead, staged, quarantined }: Lane): number =>
-  entries + dead + staged + quarantined;
 
 export function orphanedIn(policy: Policy | undefined, lanes: readonly Lane[]): OrphanedView[] {
   if (!policy) return [];

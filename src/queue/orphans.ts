@@ -2,12 +2,9 @@
 // anew after a start, and counted in the metrics; `layby status` has them from the lanes that the queue reports.
 
 import type { Policy } from '../policy/policy.ts';
-import type { Store, Totals } from '../store/store.ts';
+import type { Store } from '../store/store.ts';
 import type { Logger } from '../telemetry/log.ts';
-
-/** Entries of whatever state. */
-const countOf = ({ entries, dead, staged, quarantined }: Totals): number =>
-  entries + dead + staged + quarantined;
+import { storedIn } from '../wire/edge-service.ts';
 
 export class Orphans {
   readonly #store: Store;
@@ -40,7 +37,7 @@ export class Orphans {
   counts(): Map<string, { entries: number; bytes: number }> {
     const counts = new Map<string, { entries: number; bytes: number }>();
     for (const [destination, totals] of this.#named ? this.#store.totals() : []) {
-      const entries = countOf(totals);
+      const entries = storedIn(totals);
       if (entries > 0 && !this.#named!.has(destination))
         counts.set(destination, { entries, bytes: totals.held });
     }

@@ -22,6 +22,15 @@ export interface Lane {
   former: string[];
 }
 
+/** Entries in whatever state. */
+export const storedIn = ({
+  entries,
+  dead,
+  staged,
+  quarantined,
+}: Pick<Lane, 'entries' | 'dead' | 'staged' | 'quarantined'>): number =>
+  entries + dead + staged + quarantined;
+
 /** layby.v1.DestinationState */
 export interface DestinationState {
   destination: string;

@@ -6,7 +6,7 @@
 //   …
 //   const after = store.crash();                   // the old store never answers any more
 
-import type { HeadChange } from '../../src/store/leveldb/edit.ts';
+import { editChange, type HeadChange, moveChange } from '../../src/store/leveldb/edit.ts';
 import type { EntryIndex } from '../../src/store/leveldb/entry-index.ts';
 import type { Generations } from '../../src/store/leveldb/generations.ts';
 import { storeClosed } from '../../src/store/leveldb/level-errors.ts';
@@ -390,17 +390,12 @@ export class MemoryStore implements Store, WriterHost {
     return changed !== undefined;
   }
 
-  edit(id: string, { restart = false, ...head }: EntryEdit, detail: string): Promise<boolean> {
-    const may = (slot: Slot) => slot.state === 'dead' || this.#catalog.stateOf(slot) === 'stored';
-    return this.#changeHead(id, { may, head, restart, event: { kind: 'edited', detail } });
+  edit(id: string, edit: EntryEdit, detail: string): Promise<boolean> {
+    return this.#changeHead(id, editChange(this.#catalog, edit, detail));
   }
 
-  move(id: string, { from, ...head }: EntryMove, detail: string): Promise<boolean> {
-    const may = (slot: Slot) =>
-      slot.destination === from &&
-      head.destination !== from &&
-      (slot.state === 'dead' || slot.state === 'staged' || this.#catalog.stateOf(slot) === 'stored');
-    return this.#changeHead(id, { may, head, restart: true, event: { kind: 'moved', detail } });
+  move(id: string, move: EntryMove, detail: string): Promise<boolean> {
+    return this.#changeHead(id, moveChange(this.#catalog, move, detail));
   }
 
   async #changeHead(id: string, change: HeadChange): Promise<boolean> {

@@ -2,7 +2,7 @@
 // behind its record, moves with it. The new record counts once the index points at it, so a crash leaves the entry as it was
 // before or as it is afterwards. Where the index is lost, the record with the most editions counts (recovery.ts).
 
-import type { EntryHead, StoreEventKind } from '../store.ts';
+import type { EntryEdit, EntryHead, EntryMove, StoreEventKind } from '../store.ts';
 import type { Catalog, Change } from './catalog.ts';
 import type { EntryRecord } from './entry-record.ts';
 import type { GroupCommit } from './group-commit.ts';
@@ -17,6 +17,25 @@ export interface HeadChange {
   restart: boolean;
   event: { kind: StoreEventKind; detail: string };
 }
+
+/** See Store.edit. */
+export const editChange = (
+  catalog: Catalog,
+  { restart = false, ...head }: EntryEdit,
+  detail: string,
+): HeadChange => ({
+  may: (slot) => slot.state === 'dead' || catalog.stateOf(slot) === 'stored',
+  ...{ head, restart, event: { kind: 'edited', detail } },
+});
+
+/** See Store.move. */
+export const moveChange = (catalog: Catalog, { from, ...head }: EntryMove, detail: string): HeadChange => ({
+  may: (slot) =>
+    slot.destination === from &&
+    head.destination !== from &&
+    (slot.state === 'dead' || slot.state === 'staged' || catalog.stateOf(slot) === 'stored'),
+  ...{ head, restart: true, event: { kind: 'moved', detail } },
+});
 
 /** Under which id the progress of a delivery is kept that was given up by this edition of an entry. */
 const abandonedId = (id: string, edition: number): string => `${id}~${edition}`;

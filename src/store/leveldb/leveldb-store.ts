@@ -28,7 +28,7 @@ import { BodyDamaged, readBody, readRecords } from './body-reader.ts';
 import type { Catalog } from './catalog.ts';
 import { compose, stagedIn } from './compose.ts';
 import { directoryBytes } from './directory.ts';
-import { changeHead, type HeadChange } from './edit.ts';
+import { changeHead, editChange, type HeadChange, moveChange } from './edit.ts';
 import type { EntryRecord } from './entry-record.ts';
 import type { Generations } from './generations.ts';
 import type { GroupCommit, Placed } from './group-commit.ts';
@@ -361,17 +361,12 @@ export class LevelStore implements Store, WriterHost {
     return changed !== undefined;
   }
 
-  edit(id: string, { restart = false, ...head }: EntryEdit, detail: string): Promise<boolean> {
-    const may = (slot: Slot) => slot.state === 'dead' || this.#catalog.stateOf(slot) === 'stored';
-    return this.#changeHead(id, { may, head, restart, event: { kind: 'edited', detail } });
+  edit(id: string, edit: EntryEdit, detail: string): Promise<boolean> {
+    return this.#changeHead(id, editChange(this.#catalog, edit, detail));
   }
 
-  move(id: string, { from, ...head }: EntryMove, detail: string): Promise<boolean> {
-    const may = (slot: Slot) =>
-      slot.destination === from &&
-      head.destination !== from &&
-      (slot.state === 'dead' || slot.state === 'staged' || this.#catalog.stateOf(slot) === 'stored');
-    return this.#changeHead(id, { may, head, restart: true, event: { kind: 'moved', detail } });
+  move(id: string, move: EntryMove, detail: string): Promise<boolean> {
+    return this.#changeHead(id, moveChange(this.#catalog, move, detail));
   }
 
   #changeHead(id: string, change: HeadChange): Promise<boolean> {
