@@ -62,7 +62,7 @@ t.test('a dead letter is shown with the answer, edited, retried, and arrives as 
 t.test(
   'drop says what it drops, wants --yes, and is in the trail and the counters with who and why',
   async (t) => {
-    const use = await makeScene(t);
+    const use = await makeScene(t, undefined, { held: true });
     const old = await use.store('/old/1', 'x');
     const other = await use.store('/new/1', 'x', 'telemetry');
     const told = await use.run('drop', old);

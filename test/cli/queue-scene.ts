@@ -3,7 +3,8 @@
 import type { Test } from 'tap';
 import { serveAdmin } from '../../src/control-plane/admin.ts';
 import { formatAddress } from '../../src/wire/address.ts';
-import { destinationOf, scene } from '../queue/scene.ts';
+import { NO_OVERRIDES } from '../../src/wire/link-memory.ts';
+import { destinationOf, scene, UNKNOWABLE } from '../queue/scene.ts';
 import { testdir } from '../rig/testdir.ts';
 import { layby } from './layby-process.ts';
 
@@ -12,8 +13,13 @@ const DESTINATIONS = [
   destinationOf('telemetry', { order: 'key' }),
 ];
 
-export const makeScene = async (t: Test, destinations = DESTINATIONS) => {
-  const use = await scene(testdir(t), destinations);
+/** `held`: as after `layby link down`, nothing is tried until `release`. Else the queue tries now and then what it has, and a waiting entry
+ *  is `sending` for that moment. */
+export const makeScene = async (t: Test, destinations = DESTINATIONS, { held = false } = {}) => {
+  const remembered = { ...NO_OVERRIDES, network: UNKNOWABLE };
+  const use = await scene(testdir(t), destinations, {
+    remembered: held ? { ...remembered, all: 'down' } : remembered,
+  });
   const { server, address } = await serveAdmin(
     { host: '127.0.0.1', port: 0 },
     {
@@ -47,6 +53,10 @@ export const makeScene = async (t: Test, destinations = DESTINATIONS) => {
     store: async (path: string, body: Buffer | string, host = 'dashcam', headers = {}) => {
       const answer = await use.put(path, Buffer.from(body), `${host}.example`, headers);
       return String(answer.headers['layby-entry']);
+    },
+    release: async () => {
+      await use.remember();
+      await use.restart();
     },
     /** What waits is refused for good. */
     refuse: async (status = 422) => {

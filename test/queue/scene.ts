@@ -65,7 +65,7 @@ const answerOfS3 = (
   return /[?&]delete\b/.test(url) ? { body: '<DeleteResult></DeleteResult>' } : {};
 };
 
-const UNKNOWABLE = { kind: '', interface: '', metered: false, roaming: false };
+export const UNKNOWABLE = { kind: '', interface: '', metered: false, roaming: false };
 
 /** `dir`: where the store goes. `remembered`: what a control plane left; default: there is no override, and the kind of link cannot be
  *  known; null: nothing, so that replay waits. */
