@@ -1,5 +1,6 @@
-// A spool on the disk: a file without a name, so that a crash leaves nothing, and without a sync, since nobody has a receipt for it. Through the store each MB would cost several times the CPU, and twice the flash, to be
-// thrown away when the destination answers. Most spools are gone before the kernel has written them anywhere.
+// A spool on the disk: a file without a name, so that a crash leaves nothing, and without a sync, since nobody has a receipt for it. Through
+// the store each MB would cost several times the CPU, and twice the flash, to be thrown away when the destination answers. Most spools
+// are gone before the kernel has written them anywhere.
 
 import { type Cipheriv, createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
@@ -17,7 +18,6 @@ const GATHERED = 4 * 1024 * 1024;
 /** The disk is asked anew after so much, bytes. */
 const LOOK_AFTER = 16 * 1024 * 1024;
 const CIPHER = 'aes-256-ctr';
-
 const CIPHER_BLOCK = 16;
 
 /** Counter mode: the initial value and so many blocks, as one large number. */
