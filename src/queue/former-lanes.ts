@@ -8,8 +8,6 @@
 //
 // Which hosts a former lane has entries for is read from the entries, once. Until that is known it may be any host.
 
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
 import type { Policy } from '../policy/policy.ts';
 import { authorityOf, destinationServing, hostIn } from '../policy/serves.ts';
 import { hostsLost } from '../policy/stranded.ts';
@@ -17,6 +15,7 @@ import { resourceOf } from '../store/resource.ts';
 import type { Entry, Store, StoreEvent } from '../store/store.ts';
 import { messageOf } from '../telemetry/error.ts';
 import type { Logger } from '../telemetry/log.ts';
+import type { LaneNames } from './lane-names.ts';
 
 /** Hosts of one lane that are told apart; with more it may have entries for any host. */
 const HOSTS = 1_000;
@@ -38,23 +37,6 @@ interface Former {
   version: number;
   timer: NodeJS.Timeout | undefined;
 }
-
-/** Names of lanes that outlive a restart. */
-export interface LaneNames {
-  load(): string[];
-  /** Throws what the file system says. */
-  save(names: readonly string[]): void;
-}
-
-/** In a small file; one that is missing or damaged has none. */
-export const laneNamesIn = (file: string): LaneNames => ({
-  load: () => namesIn(file),
-  save: (names) => {
-    mkdirSync(dirname(file), { recursive: true });
-    writeFileSync(`${file}.tmp`, JSON.stringify(names), { flush: true });
-    renameSync(`${file}.tmp`, file);
-  },
-});
 
 export interface FormerLanesOptions {
   store: Store;
@@ -82,7 +64,8 @@ export class FormerLanes {
 
   constructor(options: FormerLanesOptions) {
     this.#options = options;
-    this.#lost = new Set(options.names.load());
+    // Where that is not known, any lane may have lost one: what it has is read, and tells.
+    this.#lost = new Set(options.names.load() ?? options.store.totals().keys());
     options.store.on('event', this.#event);
   }
 
@@ -351,12 +334,3 @@ const changed = (former: Former): void => {
   former.version += 1;
   former.oldest.clear();
 };
-
-function namesIn(file: string): string[] {
-  try {
-    const names: unknown = JSON.parse(readFileSync(file, 'utf8'));
-    return Array.isArray(names) ? names.filter((name) => typeof name === 'string') : [];
-  } catch {
-    return [];
-  }
-}

@@ -18,7 +18,7 @@ import { linkMemoryFile, pendingLanesFile, sharedDirOf } from '../wire/shared-di
 import { queueAdmin } from './admin.ts';
 import { edgeTransport } from './control.ts';
 import { DiskSpools } from './disk-spool.ts';
-import { laneNamesIn } from './former-lanes.ts';
+import { laneNamesIn } from './lane-names.ts';
 import { queueMetrics } from './metrics.ts';
 import { Orphans } from './orphans.ts';
 import { QueueCore } from './queue-core.ts';

@@ -1,6 +1,8 @@
 // Law 3 over a change of policy: what is stored for the destination that served a host before goes before what comes for the one that serves
 // it now. On a real queue, with a destination in the place of the egress listener.
 
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { Destination } from '../../src/policy/policy.ts';
 import { testdir } from '../rig/testdir.ts';
@@ -20,8 +22,8 @@ interface LaneView {
   entries: number;
 }
 
-const begin = async (t: Test, before: Destination[]) => {
-  const use = await scene(testdir(t), before);
+const begin = async (t: Test, before: Destination[], dir = testdir(t)) => {
+  const use = await scene(dir, before);
   t.teardown(() => use.stop());
   const lane = async (name: string): Promise<LaneView | undefined> =>
     (JSON.parse((await use.admin('/v1/queue/status')).text).lanes as LaneView[]).find(
@@ -103,6 +105,32 @@ t.test('order strict waits for all that is older, and order none for nothing', a
   await use.until(() => use.sent.length === 3);
   t.same(use.bodies(), ['/a two', '/a one', '/b two']);
 });
+
+t.test(
+  'a damaged file of the lanes that have lost a host costs a look at the entries, and no order',
+  async (t) => {
+    const camera = named('camera', ['cam.example']);
+    const before = [named('api', ['api.example', 'cam.example'])];
+    const dir = testdir(t);
+    const use = await begin(t, before, dir);
+    await use.put('/a', 'one');
+    await use.repolicy([named('api', ['api.example']), camera]);
+    const file = join(dir, 'former-lanes.json');
+    t.match(readFileSync(file, 'utf8'), /"api"/);
+    for (const damage of ['', '[]', readFileSync(file, 'utf8').replace('"api"', '"apj"')]) {
+      writeFileSync(file, damage);
+      await use.restart();
+      await use.behind('camera', ['api']);
+    }
+    use.link.refuses = (incoming) => incoming.headers['layby-destination'] === 'api';
+    use.link.up = true;
+    t.equal((await use.put('/a', 'two')).status, 307);
+    t.equal((await use.put('/b', 'free')).status, 200, 'what is stored has been read');
+    use.link.refuses = () => false;
+    await use.until(() => use.sent.length === 3);
+    t.same(use.bodies(), ['/b free', '/a one', '/a two']);
+  },
+);
 
 t.test('a host that goes to another destination keeps its order, also after a restart', async (t) => {
   const camera = named('camera', ['cam.example']);
