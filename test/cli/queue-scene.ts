@@ -13,8 +13,8 @@ const DESTINATIONS = [
   destinationOf('telemetry', { order: 'key' }),
 ];
 
-/** `held`: as after `layby link down`, nothing is tried until `release`. Else the queue tries now and then what it has, and a waiting entry
- *  is `sending` for that moment. */
+/** `held`: as after `layby link down`, nothing is tried. Else the queue tries now and then what it has, and a waiting entry is `sending` for
+ *  that moment. */
 export const makeScene = async (t: Test, destinations = DESTINATIONS, { held = false } = {}) => {
   const remembered = { ...NO_OVERRIDES, network: UNKNOWABLE };
   const use = await scene(testdir(t), destinations, {
@@ -53,10 +53,6 @@ export const makeScene = async (t: Test, destinations = DESTINATIONS, { held = f
     store: async (path: string, body: Buffer | string, host = 'dashcam', headers = {}) => {
       const answer = await use.put(path, Buffer.from(body), `${host}.example`, headers);
       return String(answer.headers['layby-entry']);
-    },
-    release: async () => {
-      await use.remember();
-      await use.restart();
     },
     /** What waits is refused for good. */
     refuse: async (status = 422) => {

@@ -1,5 +1,5 @@
-// What an operator may change of a dead letter, or of an entry that waits: its URL, to a host of the same destination (law 4), and its headers, those that
-// belong to the request from end to end. The body never.
+// What an operator may change of a dead letter, or of an entry that waits: its URL, to a host of the same destination (law 4), and its
+// headers, those that belong to the request from end to end. The body never.
 
 import { validateHeaderName, validateHeaderValue } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
