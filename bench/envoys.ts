@@ -110,7 +110,12 @@ for (let round = 1; round <= rounds; round += 1) {
   const acks = new Map((await status()).sidecars.map(({ id, types }) => [id, types.runtime!.acks]));
   const state = round % 2 === 1 ? 'down' : 'auto';
   const from = performance.now();
-  const { body } = await pool.request({ path: '/v1/link', method: 'POST', body: JSON.stringify({ state }) });
+  const { body } = await pool.request({
+    path: '/v1/link',
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ state }),
+  });
   await body.dump();
   await until(({ sidecars }) => sidecars.every(({ id, types }) => types.runtime!.acks > acks.get(id)!));
   figures['link event']!.push(performance.now() - from);

@@ -26,6 +26,8 @@ export interface Case {
   subjects: Subject[];
   /** One measurement is long enough to stand alone: no rounds, no warm-up. */
   once?: boolean;
+  /** The subjects wait for something else than this machine: they are measured at the same time. */
+  together?: boolean;
 }
 
 /** One line of the JSON. */
@@ -101,15 +103,21 @@ const medianOf = (sorted: number[]): number => {
 };
 
 /** Each round goes through all subjects; one that is not counted comes first, to warm up. */
-async function measureCase(bench: string, { case: name, subjects, once }: Case, plan: Plan): Promise<Row[]> {
+async function measureCase(
+  bench: string,
+  { case: name, subjects, once, together }: Case,
+  plan: Plan,
+): Promise<Row[]> {
   const values = subjects.map((): number[] => []);
   const rounds = once ? 1 : plan.rounds;
   for (let round = once ? 1 : 0; round <= rounds; round++) {
     process.stderr.write(`\r${name}: ${round === 0 ? 'warm-up' : `round ${round} of ${rounds}`}   `);
-    for (const [i, { measure }] of subjects.entries()) {
+    const one = async ({ measure }: Subject, i: number): Promise<void> => {
       const value = await measure(round === 0 ? Math.min(500, plan.duration) : plan.duration);
       if (round > 0) values[i]!.push(value);
-    }
+    };
+    if (together) await Promise.all(subjects.map(one));
+    else for (const [i, subject] of subjects.entries()) await one(subject, i);
   }
   process.stderr.write('\r\x1b[K');
   return subjects.map(({ subject, label, way, metric, unit, ratioTo = [] }, i) => {

@@ -1,6 +1,7 @@
 // `npm run bench:kubernetes`: from `kubectl apply` to the last of many real Envoys having it in force, as they say themselves; how long a
-// thousand objects take to be listed and judged; and what the control plane, the program that users run, takes of memory.
-//   --envoys N  --objects N  --rounds N
+// thousand objects take to be listed and judged; what the control plane, the program that users run, takes of memory; and what an edit costs a
+// fleet of control planes.
+//   --envoys N  --objects N  --rounds N  --planes 1,10,100,400  --only-planes
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -22,6 +23,7 @@ import { startCluster } from '../test/rig/kubernetes/cluster.ts';
 import { installCrds } from '../test/rig/kubernetes/crds.ts';
 import { endsWithTheRig } from '../test/rig/lifetime.ts';
 import { machine } from './machine.ts';
+import { measurePlanes } from './planes.ts';
 import { allUpToDate, startSidecars } from './sidecars.ts';
 
 const { values } = parseArgs({
@@ -29,6 +31,8 @@ const { values } = parseArgs({
     envoys: { type: 'string', default: '20' },
     objects: { type: 'string', default: '1000' },
     rounds: { type: 'string', default: '7' },
+    planes: { type: 'string', default: '1,10,100,400' },
+    'only-planes': { type: 'boolean', default: false },
   },
 });
 const [envoys = 0, objects = 0, rounds = 0] = [values.envoys, values.objects, values.rounds].map(Number);
@@ -40,6 +44,14 @@ const admin = { unix: at('admin.sock') };
 
 const cluster = await startCluster({ dir: at('cluster') });
 await installCrds(cluster);
+const planes = () => measurePlanes(cluster, dir, values.planes.split(',').filter(Boolean).map(Number));
+if (values['only-planes']) {
+  console.log(await machine(undefined, {}));
+  await planes();
+  await cluster.close();
+  await rm(dir, { recursive: true });
+  process.exit(0);
+}
 const API = '/apis/layby.dev/v1alpha1/namespaces/default/destinations';
 
 const document = (name: string, port: number) => ({
@@ -141,6 +153,8 @@ for (let round = 0; round < rounds; round += 1) {
       inForce: () => undefined,
       refusal: () => undefined,
       standings: () => () => ({ sidecars: 0, programmed: 0 }),
+      backlog: () => undefined,
+      queueAnswers: () => true,
       onPolicy: ({ destinations }) => {
         judged.push(performance.now() - began);
         if (destinations.length !== objects + 1) throw new Error(`${destinations.length} destinations`);
@@ -156,7 +170,6 @@ for (let round = 0; round < rounds; round += 1) {
   });
 }
 row(`${objects} objects listed and judged, ms`, judged);
-await cluster.kubectl(['wait', '--for=condition=Programmed', 'destinations', '--all', '--timeout=120s']);
 await sleep(5_000);
 row(`memory (RSS) with ${objects} objects and ${envoys} sidecars, MiB`, [rss()]);
 
@@ -165,5 +178,7 @@ for (const child of children) {
   child.kill('SIGKILL');
   if (child.exitCode === null) await once(child, 'exit');
 }
+await cluster.kubectl(['delete', 'destinations', '--all']);
+await planes();
 await cluster.close();
 await rm(dir, { recursive: true });

@@ -7,7 +7,7 @@ import { noGo } from '../test/rig/go.ts';
 import { noDelay } from '../test/rig/namespaces.ts';
 import { type Case, planFromArguments, runBench, type Subject } from './harness.ts';
 import { type Measured, measure, type Way } from './replay/road.ts';
-import { SENDERS } from './replay/senders.ts';
+import { RESUMING, SENDERS } from './replay/senders.ts';
 import { Scratch } from './scratch.ts';
 
 const MIB = 1024 * 1024;
@@ -22,7 +22,9 @@ const full = plan.flags.has('full');
 const largeBytes = Number(plan.options.mib ?? (full ? 256 : 64)) * MIB;
 const small = Number(plan.options.small ?? (full ? 2_000 : 600));
 const holedBytes = Math.min(largeBytes, 64 * MIB);
-const senders = SENDERS.filter(([label]) => label.includes(plan.options.senders ?? ''));
+const isWanted = ([label]: (typeof SENDERS)[number]): boolean => label.includes(plan.options.senders ?? '');
+const senders = SENDERS.filter(isWanted);
+const resuming = RESUMING.filter(isWanted);
 
 const scratch = await Scratch.make(plan.dir);
 let runs = 0;
@@ -34,8 +36,14 @@ const METRICS: Readonly<Record<keyof Measured, [metric: string, unit: string]>> 
 };
 
 /** A run of a sender gives all of its rows. */
-function subjects(way: Way, count: number, bytes: number, metrics: readonly (keyof Measured)[]): Subject[] {
-  return senders.flatMap(([label, sender]) => {
+function subjects(
+  way: Way,
+  count: number,
+  bytes: number,
+  metrics: readonly (keyof Measured)[],
+  from = senders,
+): Subject[] {
+  return from.flatMap(([label, sender]) => {
     let running: Promise<Measured> | undefined;
     const once = async (): Promise<Measured> => {
       const dir = join(scratch.dir, `run-${++runs}`);
@@ -73,7 +81,34 @@ const holed = (words: string, way: Omit<Way, 'mbit' | 'delay'>): Case => ({
   subjects: subjects({ mbit: 8, delay: DELAY, ...way }, 1, holedBytes, ['wire']),
 });
 
+/** The rates that IoT plans throttle to. Links that are so narrow take no time of this machine: all senders go at the same time. Bodies above
+ *  1 MiB, or they would not be sent as resumable uploads. */
+const NARROW_BYTES = 1.0625 * MIB;
+const narrow = (kbit: number): Case => ({
+  case: `${mib(NARROW_BYTES)} at ${kbit} kbit/s`,
+  ...{ once: true, together: true },
+  subjects: subjects({ mbit: kbit / 1000 }, 1, NARROW_BYTES, ['wire', 'goodput'], [...senders, ...resuming]),
+});
+/** Two parts, of which S3 wants at least 5 MiB. */
+const PARTS_BYTES = 6 * MIB;
+const inParts: Case = {
+  case: `${mib(PARTS_BYTES)} at 64 kbit/s, in parts`,
+  ...{ once: true, together: true },
+  subjects: subjects({ mbit: 0.064 }, 1, PARTS_BYTES, ['wire', 'goodput']),
+};
+
+/** As over a satellite: a connection takes three round trips, with TLS. */
+const FAR_BYTES = 4 * MIB;
+const far = (delay: number): Case => ({
+  case: `${mib(FAR_BYTES)} by TLS over ${2 * delay} ms of round trip, 8 Mbit/s`,
+  once: true,
+  subjects: subjects({ mbit: 8, delay, tls: true }, 1, FAR_BYTES, ['goodput', 'wire']),
+});
+
 const cases: Case[] = [
+  ...[375, 500].map(far),
+  ...[16, 32, 64].map(narrow),
+  inParts,
   ...drained(40),
   ...(full ? drained(5) : []),
   holed('3 s blackhole every 10 s', { flap: { up: 7_000, down: 3_000 } }),

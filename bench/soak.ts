@@ -169,7 +169,14 @@ async function minute(number: number): Promise<Minute> {
 const admin = poolTo(layby.admin);
 async function setLink(state: 'down' | 'auto'): Promise<void> {
   const body = JSON.stringify({ state });
-  await (await admin.request({ method: 'POST', path: '/v1/link', body })).body.dump();
+  await (
+    await admin.request({
+      method: 'POST',
+      path: '/v1/link',
+      headers: { 'content-type': 'application/json' },
+      body,
+    })
+  ).body.dump();
 }
 
 async function waiting(): Promise<number> {

@@ -46,5 +46,11 @@ if (major > NEEDS[0] || (major === NEEDS[0] && minor >= NEEDS[1])) {
   });
   // A terminal sends Ctrl-C to both; what comes by kill is passed on.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
-  child.on('exit', (code, signal) => process.exit(code ?? (signal ? 1 : 0)));
+  child.on('exit', (code, signal) => {
+    // It says itself why it ends, where it can.
+    if (signal) console.error(`layby: ended by ${signal}`);
+    process.exit(code ?? 1);
+  });
+  // A terminal that has gone takes no words.
+  process.stderr.on('error', () => {});
 }

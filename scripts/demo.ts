@@ -187,10 +187,10 @@ async function story({ mesh, sidecar, admin, envoyAdmin, signal }: Stage): Promi
 }
 
 const interrupted = new AbortController();
-void untilSignal().then(() => interrupted.abort());
 const dir = mkdtempSync(join(tmpdir(), 'layby-demo-'));
 const logFile = join(dir, 'demo.log');
 const log = openSync(logFile, 'a');
+void untilSignal(logger('demo', log)).then(() => interrupted.abort());
 process.once('exit', () => rmSync(dir, { recursive: true, force: true }));
 let mesh: Mesh | undefined;
 try {

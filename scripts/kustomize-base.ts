@@ -20,7 +20,6 @@ const chart = await helm([
     '--kube-version',
     '1.36',
   ],
-  ...['--set', 'webhooks.certificate=cert-manager,edge.adminTokenSecret=layby-admin'],
 ]);
 const text = `# Made of the chart by scripts/kustomize-base.ts: change that.\n${chart.replace(OF_HELM, '')}`;
 const file = at('kustomize/base/layby.yaml');

@@ -17,6 +17,8 @@ const LEAST_PATIENCE_MS = 5 * 60_000;
 
 export interface Way {
   mbit: number;
+  /** To a server with a certificate. */
+  tls?: boolean;
   /** From end to end, ms; twice that is a round trip. */
   delay?: number;
   /** ms with and without the way, over and over. */
@@ -40,13 +42,12 @@ async function sentBy({ road }: Place): Promise<number> {
   return (JSON.parse(said) as { stats64: { tx: { bytes: number } } }[])[0]!.stats64.tx.bytes;
 }
 
-/** Whether the server has so many objects, whole, before it is `late`, ms. A sender that was killed may leave a torn one under its name. */
-async function untilThere({ dir }: Place, objects: number, bytes: number, late: number): Promise<boolean> {
-  const bucket = join(dir, 's3', BUCKET);
+/** Whether so many objects are in the directory, whole, before it is `late`, ms. A sender that was killed may leave a torn one under its name. */
+async function untilThere(where: string, objects: number, bytes: number, late: number): Promise<boolean> {
   const there = async () => {
-    const names = (await readdir(bucket)).filter((name) => name.endsWith('.bin'));
+    const names = (await readdir(where)).filter((name) => !name.startsWith('.') && !name.endsWith('.json'));
     if (names.length < objects) return false;
-    const sizes = await Promise.all(names.map(async (name) => (await stat(join(bucket, name))).size));
+    const sizes = await Promise.all(names.map(async (name) => (await stat(join(where, name))).size));
     return sizes.every((size) => size === bytes);
   };
   while (!(await there())) {
@@ -87,9 +88,9 @@ export async function measure(
   count: number,
   bytes: number,
 ): Promise<Measured> {
-  const { mbit, delay = 0, flap, killEvery } = way;
+  const { mbit, delay = 0, flap, killEvery, tls = false } = way;
   const road = await makeRoad({ delay });
-  const s3 = await startS3({ server: 'versitygw', dir: join(dir, 's3'), buckets: [BUCKET], road });
+  const s3 = await startS3({ server: 'versitygw', dir: join(dir, 's3'), buckets: [BUCKET], road, tls });
   const place = { road, s3, dir };
   const cut = blackhole(road);
   const over = new AbortController();
@@ -111,7 +112,7 @@ export async function measure(
     await one.go();
     const ideal = (count * bytes) / (mbit * 125);
     const late = began + Math.max(LEAST_PATIENCE_MS, PATIENCE * ideal);
-    const there = await untilThere(place, count, bytes, late);
+    const there = await untilThere(one.arrives ?? join(dir, 's3', BUCKET), count, bytes, late);
     const ms = performance.now() - began;
     const sent = (await sentBy(place)) - before;
     over.abort();

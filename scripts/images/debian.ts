@@ -24,13 +24,18 @@ const LEFT_OUT = [
 const output = (command: string, args: readonly string[], cwd?: string): string =>
   execFileSync(command, args, { encoding: 'utf8', ...(cwd && { cwd }), maxBuffer: 64 * 1024 * 1024 });
 
-/** Unpacks the packages into `root`. `scratch`: where their files are kept meanwhile. Needs Debian's apt-get and dpkg-deb. */
-export function unpackDebian(names: readonly string[], root: string, scratch: string): DebianPackage[] {
+/** Unpacks the packages into `root`. `scratch`: where their files are kept meanwhile; `options`: of apt-get. Needs Debian's apt-get and
+ *  dpkg-deb. */
+export function unpackDebian(
+  names: readonly string[],
+  root: string,
+  scratch: string,
+  options: readonly string[],
+): DebianPackage[] {
   rmSync(scratch, { recursive: true, force: true });
   mkdirSync(scratch, { recursive: true });
   mkdirSync(root, { recursive: true });
-  // As root apt would hand over to a user who cannot write there.
-  output('apt-get', ['-qq', '-o', 'APT::Sandbox::User=root', 'download', ...names], scratch);
+  output('apt-get', ['-qq', ...options, 'download', ...names], scratch);
   const packages = readdirSync(scratch)
     .sort()
     .map((file) => {

@@ -9,8 +9,8 @@ import { join } from 'node:path';
 export interface Image {
   /** `name:tag` */
   reference: string;
-  /** Directories whose files are a layer each, the lowest first. */
-  layers: readonly string[];
+  /** For each kind of processor, directories whose files are a layer each, the lowest first. */
+  variants: readonly { architecture: string; layers: readonly string[] }[];
   config: {
     Entrypoint?: readonly string[];
     User: string;
@@ -29,19 +29,23 @@ interface Descriptor {
   mediaType: string;
   digest: string;
   size: number;
+  platform?: { architecture: string; os: 'linux' };
 }
 
-/** Writes `file`; `scratch` is used and removed. Needs GNU tar and gzip. */
-export function writeImage({ reference, layers, config }: Image, file: string, scratch: string): void {
+/** Writes `file`; `scratch` is used and removed. Needs GNU tar and gzip. For several kinds of processor it is one image index; Docker's own
+ *  format has but one of them, the first. */
+export function writeImage({ reference, variants, config }: Image, file: string, scratch: string): void {
   rmSync(scratch, { recursive: true, force: true });
   const blobs = join(scratch, 'blobs', 'sha256');
   mkdirSync(blobs, { recursive: true });
-  const blob = (mediaType: string, bytes: Uint8Array): Descriptor => {
+  const json = (value: object): Uint8Array => Buffer.from(JSON.stringify(value));
+  const blob = (mediaType: string, value: object): Descriptor => {
+    const bytes = json(value);
     const digest = sha256(bytes);
     writeFileSync(join(blobs, digest), bytes);
     return { mediaType, digest: `sha256:${digest}`, size: bytes.length };
   };
-  const made = layers.map((directory) => {
+  const layerOf = (directory: string) => {
     const tar = join(scratch, 'layer.tar');
     execFileSync('tar', [...SAME_TAR, '-cf', tar, '-C', directory, '.']);
     const diffId = `sha256:${execFileSync('sha256sum', [tar], { encoding: 'utf8' }).slice(0, 64)}`;
@@ -52,38 +56,45 @@ export function writeImage({ reference, layers, config }: Image, file: string, s
     renameSync(packed, join(blobs, digest));
     const mediaType = 'application/vnd.oci.image.layer.v1.tar+gzip';
     return { diffId, layer: { mediaType, digest: `sha256:${digest}`, size } };
-  });
-  const json = (value: object): Uint8Array => Buffer.from(JSON.stringify(value));
-  const configuration = blob(
-    'application/vnd.oci.image.config.v1+json',
-    json({
-      architecture: 'amd64',
+  };
+  const made = variants.map(({ architecture, layers }) => {
+    const parts = layers.map(layerOf);
+    const configuration = blob('application/vnd.oci.image.config.v1+json', {
+      architecture,
       os: 'linux',
       created: '1970-01-01T00:00:00Z',
       config,
-      rootfs: { type: 'layers', diff_ids: made.map(({ diffId }) => diffId) },
-      history: made.map(() => ({ created: '1970-01-01T00:00:00Z', created_by: 'scripts/build-images.ts' })),
-    }),
-  );
-  const manifest = blob(
-    'application/vnd.oci.image.manifest.v1+json',
-    json({
-      schemaVersion: 2,
-      mediaType: 'application/vnd.oci.image.manifest.v1+json',
-      config: configuration,
-      layers: made.map(({ layer }) => layer),
-    }),
-  );
+      rootfs: { type: 'layers', diff_ids: parts.map(({ diffId }) => diffId) },
+      history: parts.map(() => ({
+        created: '1970-01-01T00:00:00Z',
+        created_by: 'scripts/build-images.ts',
+      })),
+    });
+    const mediaType = 'application/vnd.oci.image.manifest.v1+json';
+    const inOrder = parts.map(({ layer }) => layer);
+    const manifest: Descriptor = {
+      ...blob(mediaType, { schemaVersion: 2, mediaType, config: configuration, layers: inOrder }),
+      platform: { architecture, os: 'linux' },
+    };
+    return { configuration, layers: inOrder, manifest };
+  });
+  const [first] = made;
+  if (!first) throw new Error(`${reference} has no variant`);
   const annotations = {
     'org.opencontainers.image.ref.name': reference.split(':')[1]!,
     'io.containerd.image.name': `docker.io/library/${reference}`,
   };
   const path = ({ digest }: Descriptor): string => `blobs/sha256/${digest.slice('sha256:'.length)}`;
   const write = (name: string, value: object) => writeFileSync(join(scratch, name), json(value));
+  const mediaType = 'application/vnd.oci.image.index.v1+json';
+  const top =
+    made.length === 1
+      ? first.manifest
+      : blob(mediaType, { schemaVersion: 2, mediaType, manifests: made.map(({ manifest }) => manifest) });
   write('oci-layout', { imageLayoutVersion: '1.0.0' });
-  write('index.json', { schemaVersion: 2, manifests: [{ ...manifest, annotations }] });
+  write('index.json', { schemaVersion: 2, manifests: [{ ...top, annotations }] });
   write('manifest.json', [
-    { Config: path(configuration), RepoTags: [reference], Layers: made.map(({ layer }) => path(layer)) },
+    { Config: path(first.configuration), RepoTags: [reference], Layers: first.layers.map(path) },
   ]);
   execFileSync('tar', [
     ...SAME_TAR,

@@ -3,10 +3,12 @@
 import { readFile } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
+import { timerMs } from '../platform/timer.ts';
 import { LaybyError, messageOf } from '../telemetry/error.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { type Address, formatAddress } from '../wire/address.ts';
 import { listen } from '../wire/http.ts';
+import { answering, readJson, sendJson, targetOf } from '../wire/http-server.ts';
 
 /** Twice what etcd takes of one object, for the old one beside the new, and what is around them, bytes. */
 const BODY_BYTES = 4 * 1024 * 1024;
@@ -34,39 +36,60 @@ export interface Verdict {
 
 export type Reviewer = (request: AdmissionRequest) => Verdict | Promise<Verdict>;
 
-export interface AdmissionOptions {
-  listen: Address;
+/** A certificate and its key, PEM. */
+export interface Pair {
+  cert: string;
+  key: string;
+}
+
+interface PairFiles {
   /** PEM files; they may be replaced at any time. */
   certificate: string;
   key: string;
-  /** By path. `/healthz` is answered beside them. */
+}
+
+interface Listening {
+  listen: Address;
+  /** By path. `/healthz` and `/readyz` are answered beside them. */
   reviewers: Record<string, Reviewer>;
+  /** Why it is not ready, for `/readyz`; undefined: it is. */
+  notReady?: () => string | undefined;
   log: Logger;
   /** Between two looks at the certificate's files, ms. */
   look?: number;
 }
 
+export interface AdmissionOptions extends Listening, PairFiles {}
+
+type Options = AdmissionOptions | (Listening & { pair: Pair });
+
 export interface Admission {
   address: Address;
+  /** For the connections from now on. */
+  replace(pair: Pair): void;
   close(): void;
 }
 
 /** Errors: LAYBY_IDENTITY_INVALID where the certificate cannot be used, LAYBY_ADDRESS_IN_USE. */
-export async function serveAdmission(options: AdmissionOptions): Promise<Admission> {
+export async function serveAdmission(options: Options): Promise<Admission> {
   const { log } = options;
-  const files = await readPair(options);
+  const files = 'pair' in options ? undefined : options;
+  const first = 'pair' in options ? options.pair : await readPair(options);
   let server: Server;
   try {
-    server = createServer(files);
+    server = createServer(first);
   } catch (cause) {
-    throw unusable(options, cause);
+    throw unusable(files?.certificate ?? 'memory', cause);
   }
-  server.on('request', (request, response) => {
-    answer(options, request, response).catch((err) => {
-      log.error({ err }, 'an admission review failed');
-      response.writeHead(500).end();
-    });
-  });
+  server.on(
+    'request',
+    answering(
+      (request, response) => answer(options, request, response),
+      (err, { code }) => {
+        if (code === 'LAYBY_INTERNAL') log.error({ err }, 'admission review failed');
+      },
+    ),
+  );
   try {
     await listen(server, options.listen);
   } catch (cause) {
@@ -76,13 +99,14 @@ export async function serveAdmission(options: AdmissionOptions): Promise<Admissi
       { remedy: 'end what uses it, or choose another address for the webhook', cause },
     );
   }
-  const stopWatching = watchPair(options, files, server);
+  const stopWatching = files ? watchPair({ ...options, ...files }, first, server) : () => {};
   const address = server.address();
   return {
     address:
       address !== null && typeof address === 'object'
         ? { host: address.address, port: address.port }
         : options.listen,
+    replace: (pair) => server.setSecureContext(pair),
     close() {
       stopWatching();
       server.closeAllConnections();
@@ -91,12 +115,7 @@ export async function serveAdmission(options: AdmissionOptions): Promise<Admissi
   };
 }
 
-interface Pair {
-  cert: string;
-  key: string;
-}
-
-const unusable = ({ certificate }: AdmissionOptions, cause: unknown): LaybyError =>
+const unusable = (certificate: string, cause: unknown): LaybyError =>
   new LaybyError(
     'LAYBY_IDENTITY_INVALID',
     `the certificate in ${certificate} cannot be used: ${messageOf(cause)}`,
@@ -106,7 +125,7 @@ const unusable = ({ certificate }: AdmissionOptions, cause: unknown): LaybyError
     },
   );
 
-async function readPair(options: AdmissionOptions): Promise<Pair> {
+async function readPair(options: PairFiles): Promise<Pair> {
   try {
     const [cert, key] = await Promise.all([
       readFile(options.certificate, 'utf8'),
@@ -114,76 +133,80 @@ async function readPair(options: AdmissionOptions): Promise<Pair> {
     ]);
     return { cert, key };
   } catch (cause) {
-    throw unusable(options, cause);
+    throw unusable(options.certificate, cause);
   }
 }
 
 /** By looking: a Secret's files are links that change under a watch. */
 function watchPair(options: AdmissionOptions, first: Pair, server: Server): () => void {
   let inUse = first;
-  const timer = setInterval(async () => {
-    try {
-      const pair = await readPair(options);
-      if (pair.cert === inUse.cert && pair.key === inUse.key) return;
-      server.setSecureContext(pair);
-      inUse = pair;
-      options.log.info('a new certificate is in use');
-    } catch (err) {
-      // One file may be newer than the other for a moment.
-      options.log.warn({ err }, 'the certificate cannot be read anew; the one before stays');
-    }
-  }, options.look ?? FILES_LOOK).unref();
+  const timer = setInterval(
+    async () => {
+      try {
+        const pair = await readPair(options);
+        if (pair.cert === inUse.cert && pair.key === inUse.key) return;
+        server.setSecureContext(pair);
+        inUse = pair;
+        options.log.info('a new certificate is in use');
+      } catch (err) {
+        // One file may be newer than the other for a moment.
+        options.log.warn({ err }, 'the certificate cannot be read anew; the one before stays');
+      }
+    },
+    timerMs(options.look ?? FILES_LOOK),
+  ).unref();
   return () => clearInterval(timer);
 }
 
 async function answer(
-  { reviewers, log }: AdmissionOptions,
+  { reviewers, notReady, log }: Listening,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  const { pathname } = new URL(request.url ?? '/', 'https://webhook');
-  if (pathname === '/healthz') return void response.end('ok\n');
-  const reviewer = Object.hasOwn(reviewers, pathname) ? reviewers[pathname] : undefined;
-  if (!reviewer || request.method !== 'POST') return void response.writeHead(404).end();
-  const body = await bodyOf(request);
-  if (body === undefined) return void response.writeHead(413, { connection: 'close' }).end();
-  const asked = requestIn(body);
+  const { path } = targetOf(request);
+  if (path === '/healthz') return void response.end('ok\n');
+  if (path === '/readyz') {
+    const why = notReady?.();
+    response.statusCode = why === undefined ? 200 : 503;
+    return void response.end(`${why ?? 'ready'}\n`);
+  }
+  const reviewer = Object.hasOwn(reviewers, path) ? reviewers[path] : undefined;
+  if (!reviewer || request.method !== 'POST')
+    throw new LaybyError('LAYBY_NOT_FOUND', `nothing answers ${request.method} ${path}`, {
+      remedy: `POST an AdmissionReview to ${Object.keys(reviewers).join(' or ')}`,
+    });
+  const asked = requestIn(await readJson(request, BODY_BYTES));
   if (!asked)
-    return void response.writeHead(400).end('no admission.k8s.io/v1 AdmissionReview with a request\n');
+    throw new LaybyError(
+      'LAYBY_REQUEST_INVALID',
+      'no AdmissionReview of admission.k8s.io/v1 with a request',
+      { remedy: 'write admissionReviewVersions: [v1] in the webhook configuration' },
+    );
   const verdict = await reviewer(asked);
   if (verdict.refused) log.warn({ namespace: asked.namespace, why: verdict.refused }, 'refused');
-  response.writeHead(200, { 'content-type': 'application/json' }).end(
-    JSON.stringify({
-      apiVersion: 'admission.k8s.io/v1',
-      kind: 'AdmissionReview',
-      response: responseTo(asked, verdict),
-    }),
-  );
+  sendJson(response, 200, {
+    apiVersion: 'admission.k8s.io/v1',
+    kind: 'AdmissionReview',
+    response: responseTo(asked, verdict),
+  });
 }
 
-async function bodyOf(request: IncomingMessage): Promise<string | undefined> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    bytes += chunk.length;
-    if (bytes > BODY_BYTES) return undefined;
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
+interface AdmissionReview {
+  kind?: unknown;
+  apiVersion?: unknown;
+  request?: Partial<AdmissionRequest> | null;
 }
 
-function requestIn(body: string): AdmissionRequest | undefined {
-  try {
-    const review = JSON.parse(body) as {
-      kind?: string;
-      apiVersion?: string;
-      request?: AdmissionRequest;
-    } | null;
-    if (review?.kind !== 'AdmissionReview' || review.apiVersion !== 'admission.k8s.io/v1') return undefined;
-    return typeof review.request?.uid === 'string' ? review.request : undefined;
-  } catch {
-    return undefined;
-  }
+/** undefined where it is none, or would not have the types that reviewers trust. */
+function requestIn(body: unknown): AdmissionRequest | undefined {
+  const { kind, apiVersion, request } = (body ?? {}) as AdmissionReview;
+  if (kind !== 'AdmissionReview' || apiVersion !== 'admission.k8s.io/v1') return undefined;
+  if (typeof request?.uid !== 'string') return undefined;
+  const { kind: of = { kind: '' }, namespace, object, oldObject } = request as Partial<AdmissionRequest>;
+  const objects = [of, object ?? {}, oldObject ?? {}];
+  if (objects.some((value) => typeof value !== 'object' || value === null)) return undefined;
+  if (namespace !== undefined && typeof namespace !== 'string') return undefined;
+  return { ...(request as AdmissionRequest), kind: of };
 }
 
 const responseTo = ({ uid }: AdmissionRequest, { refused, patch = [], warnings = [] }: Verdict): object => ({

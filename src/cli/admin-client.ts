@@ -22,6 +22,22 @@ export const adminTokenOption = () =>
     'a token that requests to the admin listener must bear; needed where other machines can reach it',
   ).env('LAYBY_ADMIN_TOKEN_FILE');
 
+const HOST_NAME = /^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?$/i;
+
+/** Of what listens. Errors: LAYBY_ADDRESS_INVALID. */
+export const adminHostOption = () =>
+  new Option(
+    '--admin-host <name>',
+    'another name that the admin listener is called by, without port; may be repeated',
+  )
+    .default([], 'its address, and localhost')
+    .argParser((name: string, before: string[]) => {
+      if (HOST_NAME.test(name)) return [...before, name];
+      throw new LaybyError('LAYBY_ADDRESS_INVALID', `--admin-host "${name}" is not a host name`, {
+        remedy: 'write a name without port, like layby.vehicle.example',
+      });
+    });
+
 /** What stands in a token file. Errors: LAYBY_ADMIN_TOKEN_UNREADABLE. */
 export function readToken(file: string): string {
   let token = '';
@@ -73,7 +89,11 @@ async function send(
   }: { method: 'GET' | 'POST'; body?: string; tokenFile?: string },
 ): Promise<Answer> {
   const address = parseAddress(admin, '--admin');
-  const headers = tokenFile ? { authorization: `Bearer ${readToken(tokenFile)}` } : {};
+  const headers = {
+    // Also without a body: the listener takes nothing else that changes something.
+    ...(options.method === 'POST' && { 'content-type': 'application/json' }),
+    ...(tokenFile && { authorization: `Bearer ${readToken(tokenFile)}` }),
+  };
   try {
     // What goes over a million entries takes its time before it answers.
     return await poolTo(address, { connections: 1 }).request({

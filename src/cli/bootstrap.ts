@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Command } from 'commander';
@@ -15,9 +16,11 @@ interface Options {
   inbound?: string;
   queue?: string;
   queueNode: string;
-  admin: string;
+  admin?: string;
   ready?: string;
+  health?: string;
   out?: string;
+  adminTokenOut?: string;
   identity?: string;
   ownCertificates?: true;
   trustDomain: string;
@@ -38,9 +41,17 @@ export const bootstrapCommand = () =>
     .option('--inbound <host:port>', 'where other machines reach the queue over TLS; only beside the queue')
     .option('--queue <host:port>', 'where that is, on another machine')
     .option('--queue-node <node>', 'the node id of the sidecar there', 'local')
-    .option('--admin <host:port>', "Envoy's own admin listener", '127.0.0.1:15000')
+    .option(
+      '--admin <address>',
+      "Envoy's own admin listener, unix:PATH or HOST:PORT; left out: none. Any web page of the machine reaches HOST:PORT",
+    )
     .option('--ready <host:port>', 'where it answers GET /ready with 200 once it has its configuration')
+    .option('--health <host:port>', 'where its workers answer GET /healthz with 200')
     .option('--out <file>', 'write it there instead of printing it')
+    .option(
+      '--admin-token-out <file>',
+      'make a token for the admin listener of the control plane there, once',
+    )
     .addOption(labelOption())
     .option(
       '--identity <source>',
@@ -72,7 +83,8 @@ function certificatesOf(
 
 async function print(node: string, options: Options): Promise<void> {
   const { bootstrap } = await import('../embedded/bootstrap.ts');
-  const { identity, outbound, outboundTls, egress, inbound, queue, queueNode, ready, trustedCa } = options;
+  const { identity, outbound, outboundTls, egress, inbound, queue, queueNode, ready, health, trustedCa } =
+    options;
   if (options.ownCertificates && !identity) {
     throw new LaybyError('LAYBY_IDENTITY_INVALID', '--own-certificates says nothing without --identity', {
       remedy: 'name the directory with its certificate, key and roots with --identity DIR',
@@ -84,12 +96,13 @@ async function print(node: string, options: Options): Promise<void> {
     node,
     labels: options.label,
     xds: parseAddress(options.xds, '--xds'),
-    admin: parseAddress(options.admin, '--admin'),
+    ...(options.admin && { admin: parseAddress(options.admin, '--admin') }),
     ...(outbound && { outbound: parseAddress(outbound, '--outbound') }),
     ...(outboundTls && { outboundTls: parseAddress(outboundTls, '--outbound-tls') }),
     ...(egress && { egress: parseAddress(egress, '--egress') }),
     ...(inbound && { inbound: parseAddress(inbound, '--inbound') }),
     ...(ready && { ready: parseAddress(ready, '--ready') }),
+    ...(health && { health: parseAddress(health, '--health') }),
     ...(queue && {
       queue: { address: parseAddress(queue, '--queue'), id: sidecarId(trustDomain, queueNode) },
     }),
@@ -100,4 +113,13 @@ async function print(node: string, options: Options): Promise<void> {
   const text = JSON.stringify(made, undefined, 2);
   if (options.out) await writeFile(options.out, `${text}\n`);
   else console.log(text);
+  if (options.adminTokenOut) await makeToken(options.adminTokenOut);
+}
+
+/** One that is there stays. */
+async function makeToken(path: string): Promise<void> {
+  const token = randomBytes(24).toString('base64url');
+  await writeFile(path, `${token}\n`, { flag: 'wx', mode: 0o600 }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EEXIST') throw error;
+  });
 }

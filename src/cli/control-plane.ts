@@ -5,7 +5,7 @@ import { parseDuration } from '../policy/units.ts';
 import { LaybyError } from '../telemetry/error.ts';
 import { logger } from '../telemetry/log.ts';
 import { parseAddress } from '../wire/address.ts';
-import { adminTokenOption, DEFAULT_ADMIN, readToken } from './admin-client.ts';
+import { adminHostOption, adminTokenOption, DEFAULT_ADMIN, readToken } from './admin-client.ts';
 import { linkProbeEveryOption, linkProbeOption, probeUrl } from './link-probe.ts';
 import { end, untilSignal } from './until-signal.ts';
 
@@ -15,6 +15,7 @@ interface RunOptions {
   kubeconfig?: string;
   kubernetesNamespace?: string;
   kubernetesNode: string;
+  kubernetesReportNamespace?: string;
   webhook?: string;
   webhookCertificate?: string;
   webhookKey?: string;
@@ -28,6 +29,9 @@ interface RunOptions {
   tlsRoots?: string;
   admin: string;
   adminTokenFile?: string;
+  adminHost: string[];
+  health?: string;
+  healthMetrics?: true;
   queue: string;
   queueAdmin: string;
   expectSidecars: string;
@@ -48,7 +52,11 @@ export const controlPlaneCommand = () =>
     )
     .option('--kubeconfig <file>', "how the API server is reached (default: by the pod's service account)")
     .option('--kubernetes-namespace <name>', 'only what is in this namespace (default: all)')
-    .option('--kubernetes-node <name>', 'what it calls itself in the status of objects', hostname())
+    .option('--kubernetes-node <name>', 'the node that it reports of to the cluster', hostname())
+    .option(
+      '--kubernetes-report-namespace <name>',
+      "where it writes that report (default: the pod's own namespace, or else default)",
+    )
     .option('--webhook <host:port>', 'where the API server asks whether an object is right, over TLS')
     .option('--webhook-certificate <file>', 'for --webhook (PEM)')
     .option('--webhook-key <file>', 'its key (PEM)')
@@ -68,13 +76,20 @@ export const controlPlaneCommand = () =>
     .option('--tls-roots <file>', 'whom it trusts (PEM)')
     .option('--admin <address>', 'the admin listener, HOST:PORT or unix:PATH', DEFAULT_ADMIN)
     .addOption(adminTokenOption())
+    .addOption(adminHostOption())
+    .option(
+      '--health <host:port>',
+      'where GET /healthz and /readyz say whether it works, without the token (default: only at --admin)',
+    )
+    .option('--health-metrics', 'GET /metrics there too')
     .requiredOption('--queue <address>', 'where sidecars reach the queue')
     .requiredOption('--queue-admin <address>', "the queue's own admin listener")
     .option('--expect-sidecars <n>', 'sidecars without which it is not ready', '0')
     .addOption(linkProbeOption())
     .addOption(linkProbeEveryOption())
     .action(async (options: RunOptions) => {
-      const signal = untilSignal();
+      const log = logger('control-plane');
+      const signal = untilSignal(log);
       // Not before it is needed: other commands shall not wait for gRPC and protobuf to be loaded.
       const { startControlPlane } = await import('../control-plane/control-plane.ts');
       const controlPlane = await startControlPlane({
@@ -87,6 +102,10 @@ export const controlPlaneCommand = () =>
         ...tlsOf(options),
         trustDomain: checkTrustDomain(options.trustDomain),
         admin: parseAddress(options.admin, '--admin'),
+        adminHosts: options.adminHost,
+        ...(options.health && {
+          health: { address: parseAddress(options.health, '--health'), metrics: !!options.healthMetrics },
+        }),
         ...(options.adminTokenFile && { adminToken: readToken(options.adminTokenFile) }),
         queue: parseAddress(options.queue, '--queue'),
         queueAdmin: parseAddress(options.queueAdmin, '--queue-admin'),
@@ -94,10 +113,10 @@ export const controlPlaneCommand = () =>
         ...(options.linkProbe && {
           probe: { url: probeUrl(options.linkProbe), every: parseDuration(options.linkProbeEvery) },
         }),
-        log: logger('control-plane'),
+        log,
       });
       await signal;
-      await end(() => controlPlane.close());
+      await end(log, () => controlPlane.close());
     });
 
 function kubernetesOf({ policySource, policy, kubeconfig, ...options }: RunOptions) {
@@ -108,7 +127,8 @@ function kubernetesOf({ policySource, policy, kubeconfig, ...options }: RunOptio
     });
   }
   const { kubernetesNamespace: namespace, kubernetesNode: node } = options;
-  return { kubernetes: { kubeconfig, namespace, node }, ...webhookOf(options) };
+  const { kubernetesReportNamespace: reportNamespace } = options;
+  return { kubernetes: { kubeconfig, namespace, node, reportNamespace }, ...webhookOf(options) };
 }
 
 function webhookOf({ webhook, webhookCertificate, webhookKey }: Partial<RunOptions>) {

@@ -1,9 +1,11 @@
 // The command line. One file a command, no logic in any of them.
 
-import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
+import { laybyVersion } from '../platform/layby-version.ts';
+import { ownerOnlyUmask } from '../platform/owner-only.ts';
 import { LaybyError, messageOf } from '../telemetry/error.ts';
 import { bootstrapCommand } from './bootstrap.ts';
+import { clusterCommand } from './cluster.ts';
 import { controlPlaneCommand } from './control-plane.ts';
 import { drainCommand } from './drain.ts';
 import { identityCommand } from './identity.ts';
@@ -14,17 +16,16 @@ import { queueCommand } from './queue.ts';
 import { statusCommand } from './status.ts';
 import { storeCommand } from './store.ts';
 import { upCommand } from './up.ts';
-import { webhookCommand } from './webhook.ts';
 import { whyCommand } from './why.ts';
-
-const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
-  version: string;
-};
 
 const program = new Command('layby')
   .description('A service mesh for machines that lose signal')
-  .version(version)
+  .version(laybyVersion)
   .enablePositionalOptions()
+  .hook('preAction', (_program, command) => {
+    // The bootstrap of an Envoy has no secrets, and that Envoy may run as another user.
+    if (command.name() !== 'bootstrap') ownerOnlyUmask();
+  })
   .addCommand(upCommand())
   .addCommand(policyCommand())
   .addCommand(linkCommand())
@@ -37,7 +38,7 @@ const program = new Command('layby')
   .addCommand(identityCommand())
   .addCommand(bootstrapCommand())
   .addCommand(injectCommand())
-  .addCommand(webhookCommand());
+  .addCommand(clusterCommand());
 
 /** What commander says of a wrong command line, as one line with a remedy, like every other error. */
 function oneLine(command: Command, path: string): void {

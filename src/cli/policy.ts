@@ -1,7 +1,7 @@
 // The commands of `layby policy`. What they do is in a file each, and loaded when one is run: other commands shall not wait for it.
 
 import { Command, Option } from 'commander';
-import { adminOption } from './admin-client.ts';
+import { adminOption, ask } from './admin-client.ts';
 import { labelOption } from './label-option.ts';
 import type { CheckOptions } from './policy-check.ts';
 import type { DiffOptions } from './policy-diff.ts';
@@ -20,7 +20,8 @@ export const policyCommand = () =>
     .addCommand(checkCommand())
     .addCommand(diffCommand())
     .addCommand(explainCommand())
-    .addCommand(dumpCommand());
+    .addCommand(dumpCommand())
+    .addCommand(acceptDeletionsCommand());
 
 const checkCommand = () =>
   new Command('check')
@@ -79,4 +80,15 @@ const dumpCommand = () =>
     .action(async (node: string, options: DumpOptions) => {
       const { dump } = await import('./policy-dump.ts');
       await dump(node, options);
+    });
+
+const acceptDeletionsCommand = () =>
+  new Command('accept-deletions')
+    .description('let go of what the cluster has deleted at once and the control plane still holds in force')
+    .option('--json', 'for programs')
+    .addOption(adminOption())
+    .action(async ({ admin, json }: { admin: string; json?: boolean }) => {
+      const answer = await ask<{ accepted: string[] }>(admin, 'POST', '/v1/policy/accept-deletions');
+      if (json) console.log(JSON.stringify(answer, undefined, 2));
+      else for (const key of answer.accepted) console.log(`no longer in force: ${key}`);
     });

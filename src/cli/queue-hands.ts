@@ -2,12 +2,14 @@
 
 import { Command } from 'commander';
 import { LaybyError } from '../telemetry/error.ts';
+import { oneLine } from '../telemetry/one-line.ts';
 import { adminOption, ask } from './admin-client.ts';
 import {
   type ActOptions,
   act,
   type EntryView,
   operatorName,
+  secretsOption,
   withFilter,
   withFilterOfOne,
 } from './selection.ts';
@@ -26,7 +28,7 @@ export const showCommand = () =>
   new Command('show')
     .description('all that is known of an entry, and what the destination answered')
     .argument('<id>')
-    .option('--secrets', 'also the values of headers like Authorization and Cookie')
+    .addOption(secretsOption())
     .option('--json', 'for programs')
     .addOption(adminOption())
     .action(show);
@@ -147,6 +149,8 @@ async function show(
   else print(entry);
 }
 
+const line = (value: string | number): string => oneLine(String(value), Number.POSITIVE_INFINITY);
+
 function print(entry: WholeView): void {
   const lines: [string, string | number | null | undefined][] = [
     ['id', entry.id],
@@ -163,13 +167,14 @@ function print(entry: WholeView): void {
     ['sha256', entry.sha256],
   ];
   for (const [name, value] of lines)
-    if (value !== null && value !== undefined) console.log(`${name.padEnd(12)} ${value}`);
-  console.log(`\n${entry.method} ${entry.url}`);
-  for (const [name, value] of [...entry.headers, ...entry.trailers]) console.log(`${name}: ${value}`);
+    if (value !== null && value !== undefined) console.log(`${name.padEnd(12)} ${line(value)}`);
+  console.log(`\n${line(entry.method)} ${line(entry.url)}`);
+  for (const [name, value] of [...entry.headers, ...entry.trailers]) console.log(`${name}: ${line(value)}`);
   const { answer } = entry;
   if (!answer) return;
   console.log(`\nthe destination answered ${answer.status}`);
-  for (const [name, value] of answer.headers) console.log(`${name}: ${value}`);
-  if (answer.body) console.log(`\n${answer.body}`);
+  for (const [name, value] of answer.headers) console.log(`${name}: ${line(value)}`);
+  // As it came, but for what would control the terminal.
+  if (answer.body) console.log(`\n${answer.body.replace(/[^\P{Cc}\n\t]/gu, ' ')}`);
   else if (answer.bodyBase64) console.log(`\n(base64) ${answer.bodyBase64}`);
 }

@@ -13,7 +13,7 @@ import {
   sendCommand,
   showCommand,
 } from './queue-hands.ts';
-import { type EntryView, type FilterOptions, queryOf, withFilter } from './selection.ts';
+import { type EntryView, type FilterOptions, queryOf, secretsOption, withFilter } from './selection.ts';
 import { table } from './table.ts';
 import { end, untilSignal } from './until-signal.ts';
 
@@ -22,6 +22,7 @@ interface RunOptions {
   shared?: string;
   listen: string;
   admin: string;
+  health?: string;
   egress: string;
   control: string;
   storeQuota?: string;
@@ -53,6 +54,7 @@ export const queueCommand = () =>
     )
     .option('--listen <address>', 'where sidecars send, HOST:PORT or unix:PATH')
     .option('--admin <address>', 'its own admin listener, for the control plane')
+    .option('--health <host:port>', 'where GET /healthz and /readyz say whether it works (default: nowhere)')
     .option('--egress <address>', 'the egress listener of the sidecar')
     .option('--control <address>', 'the control plane')
     .option(
@@ -66,6 +68,7 @@ export const queueCommand = () =>
     .addCommand(
       withFilter(new Command('ls'))
         .description('the entries that are stored, or those that the options select')
+        .addOption(secretsOption())
         .option('--json', 'for programs')
         .addOption(adminOption())
         .action(list),
@@ -74,6 +77,7 @@ export const queueCommand = () =>
       new Command('audit')
         .description('what became of an entry')
         .argument('<id or url>', 'the id of an entry, or a part of the URL that was called')
+        .addOption(secretsOption())
         .option('--json', 'for programs')
         .addOption(adminOption())
         .action(audit),
@@ -89,7 +93,8 @@ export const queueCommand = () =>
 async function run(options: Partial<RunOptions>, command: Command): Promise<void> {
   const { data, listen, admin, egress, control } = options;
   if (!data || !listen || !admin || !egress || !control) return command.help({ error: true });
-  const signal = untilSignal();
+  const log = logger('queue');
+  const signal = untilSignal(log);
   // Not before it is needed: `queue ls` shall not wait for LevelDB and gRPC to be loaded.
   const { startQueue } = await import('../queue/queue.ts');
   const queue = await startQueue({
@@ -97,22 +102,27 @@ async function run(options: Partial<RunOptions>, command: Command): Promise<void
     ...(options.shared && { shared: options.shared }),
     listen: parseAddress(listen, '--listen'),
     admin: parseAddress(admin, '--admin'),
+    ...(options.health && { health: parseAddress(options.health, '--health') }),
     egress: parseAddress(egress, '--egress'),
     control: parseAddress(control, '--control'),
     ...(options.storeQuota && { quota: parseSize(options.storeQuota) }),
     ...(options.storeReserve && { reserve: parseSize(options.storeReserve) }),
     ...(options.replayRate && { replayRate: parseRate(options.replayRate) }),
     ...(options.storeKey && { storeKey: options.storeKey }),
-    log: logger('queue'),
+    log,
   });
   await signal;
-  await end(() => queue.close());
+  await end(log, () => queue.close());
 }
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
-async function audit(of: string, { admin, json }: { admin: string; json?: boolean }): Promise<void> {
+async function audit(
+  of: string,
+  { admin, json, secrets }: { admin: string; json?: boolean; secrets?: boolean },
+): Promise<void> {
   const query = new URLSearchParams(UUID.test(of) ? { id: of.toLowerCase() } : { url: of });
+  if (secrets) query.set('secrets', '1');
   const events = await ask<EventView[]>(admin, 'GET', `/v1/queue/audit?${query}`);
   if (json) {
     console.log(JSON.stringify(events, undefined, 2));
@@ -140,9 +150,10 @@ async function audit(of: string, { admin, json }: { admin: string; json?: boolea
 async function list({
   admin,
   json,
+  secrets,
   ...filter
-}: { admin: string; json?: boolean } & FilterOptions): Promise<void> {
-  const entries = await ask<EntryView[]>(admin, 'GET', `/v1/queue${queryOf(filter)}`);
+}: { admin: string; json?: boolean; secrets?: boolean } & FilterOptions): Promise<void> {
+  const entries = await ask<EntryView[]>(admin, 'GET', `/v1/queue${queryOf(filter, secrets)}`);
   if (json) {
     console.log(JSON.stringify(entries, undefined, 2));
     return;

@@ -2,7 +2,7 @@
 
 import { userInfo } from 'node:os';
 import { createInterface } from 'node:readline/promises';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { parseDuration } from '../policy/units.ts';
 import { LaybyError } from '../telemetry/error.ts';
 import { ask } from './admin-client.ts';
@@ -68,9 +68,16 @@ const filterOf = ({ destination, state, class: className, url, olderThan, all }:
   ...(all && { all: true }),
 });
 
+export const secretsOption = (): Option =>
+  new Option(
+    '--secrets',
+    'also what bears credentials: of URLs, and of headers like Authorization and Cookie',
+  );
+
 /** `?state=dead`, or nothing where nothing is filtered. */
-export function queryOf(options: FilterOptions): string {
-  const pairs = Object.entries(filterOf(options)).map(([name, value]) => [name, String(value)]);
+export function queryOf(options: FilterOptions, secrets = false): string {
+  const wanted = { ...filterOf(options), ...(secrets && { secrets: 1 }) };
+  const pairs = Object.entries(wanted).map(([name, value]) => [name, String(value)]);
   return pairs.length === 0 ? '' : `?${new URLSearchParams(Object.fromEntries(pairs))}`;
 }
 

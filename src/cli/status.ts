@@ -2,6 +2,8 @@ import { Command } from 'commander';
 import type { OrphanedView } from '../control-plane/orphaned.ts';
 import { inWords, type Network } from '../link/network.ts';
 import { type ErrorView, LaybyError } from '../telemetry/error.ts';
+import { oneLine } from '../telemetry/one-line.ts';
+import type { RefusedView } from '../wire/edge-service.ts';
 import type { Overrides } from '../wire/link-memory.ts';
 import { adminOption, ask } from './admin-client.ts';
 import { overrideLines } from './link-overrides.ts';
@@ -26,7 +28,7 @@ interface StatusView {
   network: Network | null;
   policy: { problem: ErrorView | null };
   overrides: Overrides;
-  queue: { answers: boolean; reported: boolean };
+  queue: { answers: boolean; reported: boolean; problem?: string | null };
   setAside: { copies: number; bytes: number } | null;
   destinations: {
     name: string;
@@ -36,6 +38,7 @@ interface StatusView {
     dead: number;
     oldest: string | null;
     why: string;
+    refused?: RefusedView | null;
     link: { state: string; by: string; sources: { source: string; says: string; since: number }[] };
   }[];
   orphaned: OrphanedView[];
@@ -55,6 +58,7 @@ export const statusCommand = () =>
         return;
       }
       console.log(`link ${status.link}${queueText(status.queue)}`);
+      if (status.queue.problem) console.log(oneLine(status.queue.problem));
       const names = status.destinations.map(({ name }) => name);
       for (const line of overrideLines(status.overrides, names)) console.log(line);
       if (status.network) console.log(`over ${inWords(status.network)} (${status.network.by})`);
@@ -62,7 +66,13 @@ export const statusCommand = () =>
       console.log(
         table(
           ['DESTINATION', 'STATE', 'ENTRIES', 'BYTES', 'DEAD', 'OLDEST', 'WHY'],
-          status.destinations.map(({ name, state, entries, bytes, dead, oldest, why }) => [
+          [
+            ...status.destinations,
+            ...status.orphaned.map((orphaned) => ({
+              ...orphaned,
+              ...{ state: 'orphaned', why: `not in the policy: ${moveCommand(orphaned)}` },
+            })),
+          ].map(({ name, state, entries, bytes, dead, oldest, why }) => [
             name,
             state,
             String(entries),
@@ -81,6 +91,8 @@ export const statusCommand = () =>
           `link to ${name}: ${link.state} by ${link.by}${said.length > 0 ? ` (${said.join(', ')})` : ''}`,
         );
       }
+      for (const { name, refused } of status.destinations)
+        for (const text of refusedLines(name, refused)) console.log(text);
       for (const orphaned of status.orphaned) console.log(orphanedText(orphaned));
       for (const { name, why } of status.unresolved) console.log(`${name}: ${why}`);
       const { copies, bytes } = status.setAside ?? { copies: 0, bytes: 0 };
@@ -91,6 +103,20 @@ export const statusCommand = () =>
         for (const line of whyBehind(sidecar)) console.log(`  ${line}`);
       }
     });
+
+function refusedLines(name: string, refused: RefusedView | null | undefined): string[] {
+  if (!refused) return [];
+  const { entries, oldest } = refused;
+  const more = entries - oldest.length;
+  return [
+    ...oldest.map(
+      ({ id, request, tries, since, lastError }) =>
+        `refused by ${name}: ${id} ${request}, ${tries} tries${since === null ? '' : `, while it takes others, since ${since}`}, the last with: ${oneLine(lastError ?? '')}`,
+    ),
+    ...(more > 0 ? [`refused by ${name}: ${more} more, see \`layby queue ls\``] : []),
+    `  to do: \`layby why ID\` says what follows and when; \`layby queue edit\` or \`layby queue drop\` settles one now`,
+  ];
+}
 
 const queueText = ({ answers, reported }: StatusView['queue']): string =>
   `${answers ? '' : ', the queue does not answer'}${reported ? '' : ', the queue has not reported yet'}`;
@@ -106,9 +132,13 @@ function orphanedText({ name, entries, bytes, oldest, servedBy, ...states }: Sta
   ];
   return [
     `orphaned: the policy names no destination ${name}, its entries are kept and not sent: ${parts.join(', ')}`,
-    `  to do: layby queue move --from ${name} --to ${servedBy.join('|') || 'NAME'}, or layby queue drop --destination ${name}`,
+    `  to do: ${moveCommand({ name, servedBy })}, or layby queue drop --destination ${name}`,
   ].join('\n');
 }
+
+/** To where its hosts are served now, as far as that is known. */
+const moveCommand = ({ name, servedBy }: Pick<OrphanedView, 'name' | 'servedBy'>): string =>
+  `layby queue move --from ${name} --to ${servedBy.join('|') || 'NAME'}`;
 
 const problemText = (problem: ErrorView): string =>
   problem.code === 'LAYBY_POLICY_INVALID'

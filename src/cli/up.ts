@@ -1,15 +1,15 @@
-import { mkdirSync, openSync, renameSync, statSync, writeSync } from 'node:fs';
+import { mkdirSync, openSync, renameSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, Option } from 'commander';
 import { DEMO_HOST } from '../embedded/demo.ts';
 import type { Mesh } from '../embedded/mesh.ts';
-import { dataUnusable } from '../embedded/run-dir.ts';
+import { dataUnusable, LOG_FILE } from '../embedded/run-dir.ts';
 import { checkTrustDomain, DEFAULT_TRUST_DOMAIN } from '../identity/spiffe.ts';
 import { parseDuration, parseRate, parseSize } from '../policy/units.ts';
-import { logger } from '../telemetry/log.ts';
+import { lineWriter, logger } from '../telemetry/log.ts';
 import { parseAddress } from '../wire/address.ts';
-import { adminTokenOption, ask, DEFAULT_ADMIN, readToken } from './admin-client.ts';
+import { adminHostOption, adminTokenOption, ask, DEFAULT_ADMIN, readToken } from './admin-client.ts';
 import { labelOption } from './label-option.ts';
 import { linkProbeEveryOption, linkProbeOption, probeUrl } from './link-probe.ts';
 import { end, untilSignal } from './until-signal.ts';
@@ -28,6 +28,7 @@ interface UpOptions {
   replayRate?: string;
   storeKey?: string;
   adminTokenFile?: string;
+  adminHost: string[];
   xdsTls?: string;
   inbound?: string;
   trustDomain: string;
@@ -55,6 +56,7 @@ export const upCommand = () =>
     .option('--outbound-tls <host:port>', 'where TLS connections of apps are led to')
     .option('--admin <address>', 'the admin listener, HOST:PORT or unix:PATH', DEFAULT_ADMIN)
     .addOption(adminTokenOption())
+    .addOption(adminHostOption())
     .option('--node <id>', 'what the sidecar calls itself, for rules by app', 'local')
     .addOption(labelOption())
     .option('--envoy <path>', 'the Envoy to run (default: $ENVOY, else on the PATH, else fetched once)')
@@ -77,8 +79,9 @@ async function up(options: UpOptions): Promise<void> {
   const outbound = parseAddress(outboundText, '--outbound');
   const admin = parseAddress(adminText, '--admin');
   const told = new AbortController();
-  const signal = untilSignal().then(() => told.abort());
   const { fd, path: logFile } = openLog(data);
+  const log = logger('up', fd);
+  const signal = untilSignal(log).then(() => told.abort());
   const { startMesh } = await import('../embedded/mesh.ts');
   const starting = startMesh({
     policy,
@@ -93,8 +96,8 @@ async function up(options: UpOptions): Promise<void> {
     ...(envoy ? { envoy } : {}),
     queueArgs: queueArgs(options),
     controlPlaneArgs: controlPlaneArgs(options),
-    log: logger('up', fd),
-    onLog: (lines) => writeSync(fd, lines),
+    log,
+    onLog: lineWriter(fd),
     onFetch: (name) => console.error(`layby: fetching ${name} (once)`),
     onRefused: (error) =>
       console.error(`layby: the policy is refused, and the last good one is in force: ${error.line}`),
@@ -108,6 +111,8 @@ async function up(options: UpOptions): Promise<void> {
     // first.
     await Promise.race([signal, sleep(SIGNAL_MS)]);
     if (told.signal.aborted) process.exit(0);
+    // Elsewhere the line on stderr is in the log.
+    if (logFile) log.error({ err: error }, 'start failed');
     throw error;
   }
   const { destinations } = await ask<StatusView>(
@@ -121,17 +126,18 @@ async function up(options: UpOptions): Promise<void> {
   describe(mesh, { outbound: outboundText, admin: adminText, data, logFile, stored });
   console.log('layby: ready');
   await signal;
-  await end(() => mesh.stop());
+  await end(log, () => mesh.stop());
 }
 
 function controlPlaneArgs(options: UpOptions): string[] {
-  const { adminTokenFile, linkProbe, linkProbeEvery, xdsTls, trustDomain } = options;
+  const { adminTokenFile, adminHost, linkProbe, linkProbeEvery, xdsTls, trustDomain } = options;
   parseDuration(linkProbeEvery);
   if (adminTokenFile) readToken(adminTokenFile);
   if (xdsTls) parseAddress(xdsTls, '--xds-tls');
   return [
     ...['--trust-domain', checkTrustDomain(trustDomain)],
     ...(adminTokenFile ? ['--admin-token-file', adminTokenFile] : []),
+    ...adminHost.flatMap((name) => ['--admin-host', name]),
     ...(xdsTls ? ['--xds-tls', xdsTls] : []),
     ...(linkProbe ? ['--link-probe', probeUrl(linkProbe), '--link-probe-every', linkProbeEvery] : []),
   ];
@@ -151,7 +157,7 @@ function queueArgs({ storeQuota, storeReserve, storeKey, replayRate }: UpOptions
 /** On a terminal the log would drown what a person reads: it goes to a file. */
 function openLog(data: string): { fd: number; path?: string } {
   if (!process.stderr.isTTY) return { fd: 2 };
-  const path = join(data, 'layby.log');
+  const path = join(data, LOG_FILE);
   try {
     mkdirSync(data, { recursive: true });
     if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) > LOG_BYTES) renameSync(path, `${path}.1`);

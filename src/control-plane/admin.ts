@@ -1,14 +1,20 @@
 // The admin listener: health, metrics, and the JSON behind the command line. What only the queue knows is asked from it.
 
-import { hash, timingSafeEqual } from 'node:crypto';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Server } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 import type { Pool } from 'undici';
 import type { Override } from '../link/state.ts';
-import { LaybyError, messageOf, viewOf } from '../telemetry/error.ts';
+import { nothingHeld } from '../policy/sources/kubernetes/held.ts';
+import { LaybyError, messageOf } from '../telemetry/error.ts';
+import type { Logger } from '../telemetry/log.ts';
 import { type Address, formatAddress, isLocal } from '../wire/address.ts';
+import { type AdminRequest, adminServer } from '../wire/admin-server.ts';
 import type { QueueStatus } from '../wire/edge-service.ts';
+import { fieldsOf, listOf, TEXT } from '../wire/fields.ts';
+import { serveChecks, serveMetrics } from '../wire/health-server.ts';
 import { listen, poolTo } from '../wire/http.ts';
+import { readBytes, readJson, sendJson } from '../wire/http-server.ts';
+import type { QueueProblem } from './queue-watch.ts';
 
 export interface AdminRoutes {
   /** `queue`: what it says now; undefined where it does not answer. */
@@ -20,41 +26,28 @@ export interface AdminRoutes {
   metrics(): Promise<string>;
   /** Resolves when it is in force on the sidecars. Rejects with LAYBY_LINK_INVALID, LAYBY_DESTINATION_UNKNOWN. */
   override(to: Override, destinations: string[]): Promise<void>;
+  /** With a cluster. Returns what was accepted. Errors: LAYBY_POLICY_NOTHING_HELD, LAYBY_KUBERNETES_AWAY. */
+  acceptDeletions?(): string[];
   /** The queue's own admin listener. */
   queue: Address;
+  /** Why the queue does not work: one that is silent is not asked. Default: not known. */
+  queueProblem?: () => QueueProblem | undefined;
   /** What a request must bear, health and readiness apart. */
   token?: string;
+  /** Names that it is called by, beside its address. */
+  hosts?: readonly string[];
+  log: Logger;
 }
 
-const json = (response: ServerResponse, status: number, body: unknown) => {
-  response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store' });
-  response.end(`${JSON.stringify(body)}\n`);
-};
+/** Of a request, bytes: the queue's own bound, ids of an operator's selection for the most part. */
+const BODY_BYTES = 4 * 1024 * 1024;
+/** The longest that status and metrics wait for the queue, ms. */
+const QUEUE_ANSWER_MS = 5_000;
 
-/** For probes, which have no token, and which it tells nothing. */
-const isOpen = ({ url }: IncomingMessage): boolean => url === '/healthz' || url === '/readyz';
-
-const digest = (text: string): Buffer => hash('sha256', text, 'buffer');
-
-const bears = ({ headers }: IncomingMessage, token: string): boolean =>
-  timingSafeEqual(digest(headers.authorization ?? ''), digest(`Bearer ${token}`));
-
-function refuse(response: ServerResponse): void {
-  response.setHeader('www-authenticate', 'Bearer');
-  json(response, 401, {
-    code: 'LAYBY_ADMIN_REFUSED',
-    message: 'the admin listener wants its token',
-    remedy: 'name the file that has it in LAYBY_ADMIN_TOKEN_FILE',
-  });
-}
-
-async function bodyOf(request: IncomingMessage): Promise<string> {
-  let text = '';
-  for await (const piece of request) {
-    text += piece;
-    if (text.length > 65_536) throw new LaybyError('LAYBY_REQUEST_INVALID', 'the body is too long');
-  }
-  return text;
+/** As it comes to `POST /v1/link`. */
+interface LinkRequest {
+  state: string;
+  destinations: string[];
 }
 
 /** Errors: LAYBY_ADDRESS_IN_USE; LAYBY_ADDRESS_EXPOSED without a token
@@ -62,7 +55,7 @@ async function bodyOf(request: IncomingMessage): Promise<string> {
 export async function serveAdmin(
   address: Address,
   routes: AdminRoutes,
-): Promise<{ server: Server; address: Address }> {
+): Promise<{ server: Server; address: Address; metrics: () => Promise<string> }> {
   const { token } = routes;
   if (token === undefined && !isLocal(address)) {
     throw new LaybyError(
@@ -72,67 +65,64 @@ export async function serveAdmin(
     );
   }
   const queue = poolTo(routes.queue);
-  const server = createServer((request, response) => {
-    if (token !== undefined && !isOpen(request) && !bears(request, token)) {
-      refuse(response);
-      return;
-    }
-    answer(request, response, routes, queue).catch((error) => {
-      const view = viewOf(error);
-      if (response.headersSent) response.destroy();
-      else json(response, view.code === 'LAYBY_INTERNAL' ? 500 : 400, view);
-    });
-  });
+  const { hosts, log } = routes;
+  const open = ['/healthz', '/readyz'];
+  const sources: Sources = { ...routes, pool: queue };
+  const server = adminServer({ address, hosts, token, open, log }, (asked) => answer(asked, sources));
   server.on('close', () => void queue.close());
-  return { server, address: await listen(server, address) };
+  const metrics = () => metricsOf(sources);
+  return { server, address: await listen(server, address), metrics };
 }
 
-async function answer(
-  request: IncomingMessage,
-  response: ServerResponse,
-  routes: AdminRoutes,
-  queue: Pool,
-): Promise<void> {
-  const { pathname } = new URL(request.url ?? '/', 'http://admin');
-  switch (`${request.method} ${pathname}`) {
-    case 'GET /healthz':
-      response.end('ok\n');
-      return;
-    case 'GET /readyz': {
-      const why = routes.notReady();
-      response.statusCode = why ? 503 : 200;
-      response.end(`${why ?? 'ready'}\n`);
-      return;
-    }
+interface Sources extends AdminRoutes {
+  /** To the queue's admin listener. */
+  pool: Pool;
+}
+
+async function answer(asked: AdminRequest, routes: Sources): Promise<void> {
+  const { request, response, route, path } = asked;
+  if (serveChecks(asked, { notAlive: () => undefined, notReady: () => routes.notReady() })) return;
+  switch (route) {
     case 'GET /metrics':
-      response.setHeader('content-type', 'text/plain; version=0.0.4; charset=utf-8');
-      response.end((await routes.metrics()) + (await queueText(queue, '/metrics')));
-      return;
+      return serveMetrics(asked, () => metricsOf(routes));
     case 'GET /v1/status':
-      json(response, 200, routes.status(await statusOf(queue)));
+      sendJson(response, 200, routes.status(await statusOf(routes)));
       return;
     case 'GET /v1/policy':
-      json(response, 200, routes.policy());
+      sendJson(response, 200, routes.policy());
       return;
     case 'POST /v1/link': {
-      const { state, destinations = [] } = JSON.parse(await bodyOf(request)) as {
-        state: Override;
-        destinations?: string[];
-      };
-      await routes.override(state, destinations);
-      json(response, 200, routes.status(await statusOf(queue)));
+      const fields = fieldsOf<LinkRequest>(await readJson(request, BODY_BYTES), {
+        state: TEXT,
+        destinations: listOf(TEXT),
+      });
+      // What is no override is refused there.
+      await routes.override(fields.state as Override, fields.destinations ?? []);
+      sendJson(response, 200, routes.status(await statusOf(routes)));
       return;
     }
+    case 'POST /v1/policy/accept-deletions':
+      if (!routes.acceptDeletions) throw nothingHeld();
+      sendJson(response, 200, { accepted: routes.acceptDeletions() });
+      return;
     default:
-      if (pathname.startsWith('/v1/queue')) return forward(request, response, queue);
-      json(response, 404, { code: 'LAYBY_NOT_FOUND', message: `nothing at ${pathname}` });
+      if (path.startsWith('/v1/queue')) return forward(asked, routes);
+      throw new LaybyError('LAYBY_NOT_FOUND', `nothing answers ${route}`, {
+        remedy: 'docs/cli.md has the paths of the admin listener',
+      });
   }
 }
 
-/** The queue's metrics; none while it is away. */
-async function queueText(queue: Pool, path: string): Promise<string> {
+async function metricsOf(routes: Sources): Promise<string> {
+  return (await routes.metrics()) + (await queueText(routes, '/metrics'));
+}
+
+/** Nothing while the queue is away. */
+async function queueText({ pool, queueProblem }: Sources, path: string): Promise<string> {
+  if (queueProblem?.()?.silent) return '';
   try {
-    const { statusCode, body } = await queue.request({ path, method: 'GET' });
+    const signal = AbortSignal.timeout(QUEUE_ANSWER_MS);
+    const { statusCode, body } = await pool.request({ path, method: 'GET', signal });
     const text = await body.text();
     return statusCode === 200 ? text : '';
   } catch {
@@ -140,17 +130,26 @@ async function queueText(queue: Pool, path: string): Promise<string> {
   }
 }
 
-async function statusOf(queue: Pool): Promise<QueueStatus | undefined> {
-  const text = await queueText(queue, '/v1/queue/status');
+async function statusOf(routes: Sources): Promise<QueueStatus | undefined> {
+  const text = await queueText(routes, '/v1/queue/status');
   return text ? (JSON.parse(text) as QueueStatus) : undefined;
 }
 
-async function forward(request: IncomingMessage, response: ServerResponse, queue: Pool): Promise<void> {
+async function forward(asked: AdminRequest, { pool, queueProblem }: Sources): Promise<void> {
+  const { request, response, path, search } = asked;
+  const problem = queueProblem?.();
+  if (problem?.silent) {
+    throw new LaybyError('LAYBY_QUEUE_AWAY', problem.text, {
+      remedy: 'look at its log; end its process where it stays so, and it is started again',
+    });
+  }
+  const method = (request.method ?? 'GET') as 'GET';
+  const sent = /^(GET|HEAD)$/.test(method) ? undefined : await readBytes(request, BODY_BYTES);
   try {
-    const { statusCode, headers, body } = await queue.request({
-      path: request.url ?? '/',
-      method: (request.method ?? 'GET') as 'GET',
-      ...(request.method === 'GET' ? {} : { body: request }),
+    const { statusCode, headers, body } = await pool.request({
+      path: path + search,
+      method,
+      ...(sent && { body: sent, headers: { 'content-type': 'application/json' } }),
     });
     const { 'content-type': type = 'application/json', 'content-length': length } = headers;
     response.writeHead(statusCode, {
@@ -162,9 +161,9 @@ async function forward(request: IncomingMessage, response: ServerResponse, queue
     await pipeline(body, response);
   } catch (error) {
     if (response.headersSent) throw error;
-    json(response, 503, {
-      code: 'LAYBY_QUEUE_AWAY',
-      message: `the queue does not answer (${messageOf(error)})`,
+    throw new LaybyError('LAYBY_QUEUE_AWAY', `the queue does not answer (${messageOf(error)})`, {
+      remedy: 'it is started again by itself; the log says why it ended',
+      cause: error,
     });
   }
 }

@@ -6,8 +6,11 @@ import * as grpc from '@grpc/grpc-js';
 import { type Admission, type AdmissionOptions, serveAdmission } from '../admission/server.ts';
 import { Identities } from '../identity/identities.ts';
 import { DEFAULT_TRUST_DOMAIN, partId } from '../identity/spiffe.ts';
+import { makeOwnerOnly } from '../platform/owner-only.ts';
 import { loadLastGood } from '../policy/last-good.ts';
 import type { Policy } from '../policy/policy.ts';
+import { HELD_FILE } from '../policy/sources/kubernetes/held.ts';
+import { checkNodeName } from '../policy/sources/kubernetes/names.ts';
 import { policyReviewer } from '../policy/sources/kubernetes/review.ts';
 import type { KubernetesOptions } from '../policy/sources/kubernetes/source.ts';
 import { strandedBy, strandedText } from '../policy/stranded.ts';
@@ -15,15 +18,19 @@ import { LaybyError } from '../telemetry/error.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { type Address, formatAddress, isLocal } from '../wire/address.ts';
 import { edgeService, storedIn } from '../wire/edge-service.ts';
+import { serveHealth } from '../wire/health-server.ts';
+import { poolTo } from '../wire/http.ts';
 import { readPendingLanes } from '../wire/pending-lanes.ts';
 import { linkMemoryFile, pendingLanesFile, sharedDirOf } from '../wire/shared-dir.ts';
 import { serveAdmin } from './admin.ts';
 import { edgeHandlers } from './attach.ts';
 import { Edge } from './edge.ts';
+import { whyRefused } from './hold.ts';
 import { Links, type ProbeTarget } from './links.ts';
 import { controlPlaneMetrics } from './metrics.ts';
 import { orphanedIn, whyBehind } from './orphaned.ts';
 import { clusterSource, fileSource, noSource } from './policy-source.ts';
+import { QueueWatch } from './queue-watch.ts';
 import { bindGrpc } from './server/bind.ts';
 import { fileCredentials, issuedCredentials, type TlsFiles } from './server/credentials.ts';
 import { DiscoveryServer } from './server/discovery.ts';
@@ -34,6 +41,11 @@ import { loadXds } from './xds/registry.ts';
 export const IDENTITY_DIR = 'identity';
 /** Below its data directory, of an older version. */
 const LEGACY_OVERRIDES = 'link-overrides.json';
+/** All that is in its data directory. */
+const OWN_FILES = [
+  ...[IDENTITY_DIR, LEGACY_OVERRIDES, HELD_FILE],
+  ...['endpoints.json', 'policy.last-good.json'],
+];
 
 /** A sidecar that lives comes back within a second after a restart (envoy/bootstrap.yaml, retry_back_off); so much is waited for it, ms. */
 const SIDECARS_BACK_MS = 2_000;
@@ -64,6 +76,10 @@ export interface ControlPlaneOptions {
   admin: Address;
   /** What requests to the admin listener must bear; needed where that can be reached from other machines. */
   adminToken?: string;
+  /** Where probes ask whether it works, and Prometheus where `metrics` is set; default: nowhere but at `admin`. */
+  health?: { address: Address; metrics: boolean };
+  /** Names that the admin and the health listener are called by, beside their addresses. */
+  adminHosts?: readonly string[];
   /** Where sidecars reach the queue. */
   queue: Address;
   /** Where the queue's own admin listener is. */
@@ -77,6 +93,8 @@ export interface ControlPlaneOptions {
 
 export interface ControlPlane {
   admin: Address;
+  /** Where probes ask. */
+  health?: Address;
   /** Where it listens over TLS. */
   xdsTls?: Address;
   /** Where the API server asks. */
@@ -84,9 +102,12 @@ export interface ControlPlane {
   close(): Promise<void>;
 }
 
-/** Errors: LAYBY_ADDRESS_IN_USE, LAYBY_ADDRESS_EXPOSED, LAYBY_AUTHORITY_UNUSABLE, LAYBY_POLICY_INVALID and LAYBY_POLICY_UNREADABLE where there is no good policy to go on with. */
+/** Errors: LAYBY_ADDRESS_IN_USE, LAYBY_ADDRESS_EXPOSED, LAYBY_AUTHORITY_UNUSABLE, LAYBY_KUBERNETES_CONFIG_INVALID, LAYBY_POLICY_INVALID and LAYBY_POLICY_UNREADABLE where there is no good policy to go on with. */
 export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
   const { log } = options;
+  if (options.kubernetes) checkNodeName(options.kubernetes.node);
+  const exposed = makeOwnerOnly(options.dir, OWN_FILES);
+  if (exposed.length > 0) log.warn({ paths: exposed }, 'other users may read what the control plane keeps');
   const xds = await loadXds();
   const { trustDomain = DEFAULT_TRUST_DOMAIN } = options;
   const identities = new Identities({
@@ -130,17 +151,20 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     file: linkMemoryFile(shared),
     legacyFile: join(options.dir, LEGACY_OVERRIDES),
   });
-  const into = { dir: options.dir, edge, log, look: () => links.look() };
+  const queueWatch = new QueueWatch(poolTo(options.queueAdmin, { connections: 1 }), log);
+  const queueAnswers = () => queueWatch.queueAnswers();
+  const into = { dir: options.dir, edge, log, look: () => links.look(), queueAnswers };
   const policy = options.kubernetes
     ? await clusterSource(options.kubernetes, into, ads, snapshots)
     : options.policy.length > 0
       ? await fileSource(options.policy, into)
       : noSource(into);
-  links.onNetwork = () => policy.cluster?.wake();
+  const { cluster } = policy;
+  queueWatch.onChange = () => cluster?.standingChanged();
+  links.onNetwork = () => cluster?.wake();
   links.look();
   let webhook: Admission | undefined;
-  if (options.webhook && policy.cluster) {
-    const { cluster } = policy;
+  if (options.webhook && cluster) {
     const reviewers = {
       '/validate': policyReviewer(
         (object) => cluster.review(object),
@@ -177,24 +201,34 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     const left = serving + SIDECARS_BACK_MS - performance.now();
     if (left > 0) await ads.asked('runtime', sidecars, left);
   };
+  const checks = {
+    notAlive: () => undefined,
+    notReady: () => notReady(edge, ads, options.expectSidecars, queueWatch.problem?.text),
+  };
   const admin = await serveAdmin(options.admin, {
     ...(options.adminToken !== undefined && { token: options.adminToken }),
+    ...(options.adminHosts && { hosts: options.adminHosts }),
+    log,
+    ...(cluster && { acceptDeletions: () => cluster.acceptDeletions() }),
     queue: options.queueAdmin,
-    metrics: controlPlaneMetrics(edge, ads, policy.cluster),
+    queueProblem: () => queueWatch.problem,
+    metrics: controlPlaneMetrics(edge, ads, queueWatch, cluster),
     override: async (to, destinations) => {
       await links.override(to, destinations);
       await edge.holdsInForce();
     },
     policy: () => ({ policy: edge.policy ?? null, queue: options.queue, sidecars: ads.sidecars() }),
-    notReady: () => notReady(edge, ads, options.expectSidecars),
+    notReady: checks.notReady,
     status: (queue) => {
       const lanes = queue?.lanes ?? edge.lanes;
       const destinations = edge.status(lanes).map((view) => {
         const lane = lanes.find(({ destination }) => destination === view.name);
         const former = lane?.former ?? [];
+        const refused = queue?.refused?.find(({ destination }) => destination === view.name);
         return {
           ...view,
-          why: whyBehind(view.name, view.state, former) ?? view.why,
+          why: whyBehind(view.name, view.state, former) ?? whyRefused(view.state, refused) ?? view.why,
+          refused: refused ?? null,
           stored: lane ? storedIn(lane) : 0,
           former,
           link: { ...view.link, sources: links.sources(view.name) },
@@ -210,6 +244,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
           attached: edge.queueAttached,
           reported: edge.queueReported,
           answers: queue !== undefined,
+          problem: queueWatch.problem?.text ?? null,
           pid: edge.queuePid,
         },
         setAside: queue?.setAside ?? null,
@@ -221,13 +256,23 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       };
     },
   });
+  const health =
+    options.health &&
+    (await serveHealth({
+      ...{ address: options.health.address, hosts: options.adminHosts, checks, log },
+      ...(options.health.metrics && { metrics: admin.metrics }),
+    }));
   return {
     admin: admin.address,
+    ...(health && { health: health.address }),
     ...(xdsTls && { xdsTls }),
     ...(webhook && { webhook: webhook.address }),
     async close() {
       clearInterval(remembering);
+      await queueWatch.close();
       webhook?.close();
+      health?.server.close();
+      health?.server.closeAllConnections();
       await policy.close();
       admin.server.closeAllConnections();
       admin.server.close();
@@ -258,15 +303,24 @@ function lastGoodPolicy({ dir, policy, kubernetes, log }: ControlPlaneOptions): 
   }
 }
 
-function queueMissing(edge: Edge): string {
+function heldCalls(edge: Edge): string {
   const held = edge.status().filter(({ hold }) => hold);
-  const calls = held.length > 0 ? `; calls are held to ${held.map(({ name }) => name).join(', ')}` : '';
-  return `${edge.queueAttached ? 'the queue has not reported yet' : 'the queue is not there yet'}${calls}`;
+  return held.length > 0 ? `; calls are held to ${held.map(({ name }) => name).join(', ')}` : '';
 }
 
-/** Why traffic cannot flow yet. */
-function notReady(edge: Edge, ads: DiscoveryServer, sidecars: number): string | undefined {
+function queueMissing(edge: Edge): string {
+  return `${edge.queueAttached ? 'the queue has not reported yet' : 'the queue is not there yet'}${heldCalls(edge)}`;
+}
+
+/** Why traffic cannot flow. `problem`: why the queue does not work. */
+function notReady(
+  edge: Edge,
+  ads: DiscoveryServer,
+  sidecars: number,
+  problem: string | undefined,
+): string | undefined {
   if (!edge.policy) return 'no policy yet';
+  if (problem !== undefined) return `${problem}${heldCalls(edge)}`;
   if (!edge.queueReports) return queueMissing(edge);
   if (edge.queuePolicy !== edge.policy.version) return 'the queue does not have the policy yet';
   const all = ads.status();

@@ -2,7 +2,7 @@
 // (to the sidecars) and what the queue must know (policy, link, which holds are in force).
 
 import type { Network } from '../link/network.ts';
-import { isHeld, type LinkState } from '../link/state.ts';
+import { isHeld, isStopped, type LinkState } from '../link/state.ts';
 import type { Destination, Policy } from '../policy/policy.ts';
 import { strandedBy } from '../policy/stranded.ts';
 import type { Logger } from '../telemetry/log.ts';
@@ -95,6 +95,8 @@ export class Edge {
   onLanes: (lanes: readonly Lane[]) => void = () => {};
   /** The links of a policy's destinations, asked before anything is decided from the policy. */
   linksOf: (policy: Policy) => ReadonlyMap<string, LinkState> = () => this.#links;
+  /** Called after each report, and when a queue has gone. */
+  onQueue: () => void = () => {};
   /** Told of all lanes when a queue has reported for the first time. */
   onReporter: (lanes: readonly Lane[]) => void = () => {};
   /** pid of the queue that reported last; 0 before the first. */
@@ -201,6 +203,7 @@ export class Edge {
       report: (report) => this.#report(attachment, report),
       detach: () => {
         this.#attachments.delete(attachment);
+        this.onQueue();
       },
     };
   }
@@ -223,6 +226,7 @@ export class Edge {
     if (report.lanes.length === 0 && report.policy_version === this.#policy?.version) this.#taking.clear();
     this.onLanes(report.lanes);
     this.#decide();
+    this.onQueue();
     const waiting = report.lanes.filter((lane) => lane.pending);
     if (waiting.length === 0) return;
     // An immediate answer tells a control plane that waits for a sidecar from one that hangs.
@@ -255,14 +259,14 @@ export class Edge {
 
   #inputs({ name }: Destination): HoldInputs {
     const lane = this.#lanes.get(name);
-    const linkUp = !isHeld(this.link(name));
-    const failing = lane?.failing ?? false;
+    const link = this.link(name);
+    const known = { linkUp: !isHeld(link), stopped: isStopped(link), failing: lane?.failing ?? false };
     const pending = (lane?.pending ?? false) || this.#taking.has(name);
-    if (this.queueReports) return { linkUp, failing, pending, lane: 'reported' };
+    if (this.queueReports) return { ...known, pending, lane: 'reported' };
     // What is not known must not count as empty. A queue that reported and is away may have stored something since.
     const remembered = this.#remembered;
-    if (!this.queueReported && !remembered) return { linkUp, failing, pending: true, lane: 'unknown' };
-    return { linkUp, failing, pending: pending || (remembered?.has(name) ?? false), lane: 'remembered' };
+    if (!this.queueReported && !remembered) return { ...known, pending: true, lane: 'unknown' };
+    return { ...known, pending: pending || (remembered?.has(name) ?? false), lane: 'remembered' };
   }
 
   #decide(): void {
@@ -277,7 +281,8 @@ export class Edge {
     }
     this.#states = states;
     const held = [...states].filter(([, state]) => state !== 'direct').map(([destination]) => destination);
-    if (this.#snapshots.setHolds([...held, ...this.#gone])) this.#ads.push('runtime');
+    const stopped = [...states.keys()].filter((name) => isStopped(this.link(name)));
+    if (this.#snapshots.setHolds([...held, ...this.#gone], stopped)) this.#ads.push('runtime');
   }
 
   #destinations({ inForce }: Attachment, only?: ReadonlySet<string>): EdgeState['destinations'] {
@@ -315,7 +320,7 @@ export class Edge {
         upstream: destination.upstream.url,
         hold: state !== 'direct',
         state,
-        why: whyHeld(state, inputs, link.by),
+        why: whyHeld(state, inputs, link.by, destination),
         link,
         entries: lane?.entries ?? 0,
         bytes: lane?.bytes ?? 0,

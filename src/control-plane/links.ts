@@ -20,6 +20,7 @@ import {
   type Word,
   wordOf,
 } from '../link/state.ts';
+import { timerMs } from '../platform/timer.ts';
 import type { Destination, Policy } from '../policy/policy.ts';
 import { LaybyError, messageOf } from '../telemetry/error.ts';
 import type { Logger } from '../telemetry/log.ts';
@@ -220,7 +221,7 @@ export class Links {
     const next = Math.min(
       ...[...this.#links.values()].map((link) => settlesAt(link) ?? Infinity).filter((at) => at > now),
     );
-    if (Number.isFinite(next)) this.#settling = setTimeout(() => this.#settle(), next - now).unref();
+    if (Number.isFinite(next)) this.#settling = setTimeout(() => this.#settle(), timerMs(next - now)).unref();
     this.#edge.setLinks(this.#states());
   }
 

@@ -3,11 +3,13 @@
 import { Gauge, Registry } from 'prom-client';
 import type { KubernetesSource } from '../policy/sources/kubernetes/source.ts';
 import type { Edge } from './edge.ts';
+import type { QueueWatch } from './queue-watch.ts';
 import type { DiscoveryServer } from './server/discovery.ts';
 
 export function controlPlaneMetrics(
   edge: Edge,
   ads: DiscoveryServer,
+  queue: Pick<QueueWatch, 'queueAnswers'>,
   cluster?: KubernetesSource,
 ): () => Promise<string> {
   const registry = new Registry();
@@ -35,6 +37,14 @@ export function controlPlaneMetrics(
     },
   });
   new Gauge({
+    name: 'layby_queue_answers',
+    help: '0 while the queue does not answer, or says that it does not work',
+    registers,
+    collect() {
+      this.set(queue.queueAnswers() ? 1 : 0);
+    },
+  });
+  new Gauge({
     name: 'layby_sidecars',
     help: 'connected sidecars',
     labelNames: ['up_to_date'],
@@ -59,8 +69,10 @@ export function controlPlaneMetrics(
   });
   for (const [name, help, value] of [
     ['layby_kubernetes_lists_total', 'whole lists of objects that were asked from the API server', 'lists'],
-    ['layby_kubernetes_status_writes_total', 'statuses written into objects', 'writes'],
+    ['layby_kubernetes_report_writes_total', 'reports written into the cluster', 'writes'],
+    ['layby_kubernetes_received_bytes_total', 'bodies of answers by the API server, bytes', 'received'],
     ['layby_kubernetes_objects_refused', 'objects that are not in force as they are', 'refused'],
+    ['layby_kubernetes_deletions_held', 'objects that are gone from the cluster and stay in force', 'held'],
     ['layby_kubernetes_away', '1 while the API server cannot be asked', 'away'],
   ] as const) {
     if (!cluster) break;

@@ -8,7 +8,9 @@ import { type PolicyUpdate, watchPolicyFiles } from '../policy/sources/files.ts'
 import type { KubernetesOptions, KubernetesSource } from '../policy/sources/kubernetes/source.ts';
 import { LaybyError } from '../telemetry/error.ts';
 import type { Logger } from '../telemetry/log.ts';
+import { storedIn } from '../wire/edge-service.ts';
 import type { Edge } from './edge.ts';
+import { orphanedIn } from './orphaned.ts';
 import { wantedBy } from './resources/endpoints.ts';
 import type { DiscoveryServer } from './server/discovery.ts';
 import type { Snapshots } from './snapshots.ts';
@@ -30,6 +32,8 @@ interface Into {
   log: Logger;
   /** Called after each policy that came into force. */
   look: () => void;
+  /** Whether the queue works. */
+  queueAnswers: () => boolean;
 }
 
 /** Returns why the policy is refused. */
@@ -78,6 +82,17 @@ export async function fileSource(paths: readonly string[], into: Into): Promise<
   return { problem: () => problem, close: async () => watch.close() };
 }
 
+/** Before a queue has reported, nothing is known. */
+function backlogOf({ queueReported, lanes, policy }: Edge) {
+  if (!queueReported) return undefined;
+  return {
+    destinations: new Map(
+      lanes.map((lane) => [lane.destination, { entries: storedIn(lane), dead: lane.dead }]),
+    ),
+    orphans: orphanedIn(policy, lanes).map(({ name, entries }) => ({ destination: name, entries })),
+  };
+}
+
 /** Does not wait for the API server: with a last good policy all goes on without it, and else it is not ready. */
 export async function clusterSource(
   options: KubernetesOptions,
@@ -98,6 +113,8 @@ export async function clusterSource(
     inForce: () => edge.policy,
     refusal: (destination) => snapshots.refusal(destination),
     standings: () => standings(ads.clients, edge.policy ?? { destinations: [] }, missing),
+    backlog: () => backlogOf(edge),
+    queueAnswers: () => edge.queueReports,
     onPolicy: (policy) => {
       problem = put(policy, into);
       follow();
@@ -111,6 +128,7 @@ export async function clusterSource(
   });
   const settled = () => cluster.standingChanged();
   ads.on('settled', settled);
+  edge.onQueue = settled;
   snapshots.endpointsOf = (wanted) => cluster.endpoints.find(wanted).priorities;
   // Of the last good policy.
   snapshots.lookAtEndpoints();
@@ -120,6 +138,7 @@ export async function clusterSource(
     problem: () => problem ?? cluster.problem,
     close: async () => {
       ads.off('settled', settled);
+      edge.onQueue = () => {};
       await cluster.close();
     },
     cluster,

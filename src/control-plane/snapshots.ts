@@ -193,13 +193,14 @@ export class Snapshots implements Catalog {
     return this.#ofAll.endpoint.version !== before.version;
   }
 
-  /** Returns whether that is anything new. */
-  setHolds(held: Iterable<string>): boolean {
+  /** See holdsLayer. Returns whether that is anything new. */
+  setHolds(held: Iterable<string>, stopped: Iterable<string> = []): boolean {
     const names = [...held].sort();
-    const key = names.join('\0');
+    const stops = [...stopped].sort();
+    const key = JSON.stringify([names, stops]);
     if (key === this.#held) return false;
     this.#held = key;
-    this.#ofAll.runtime = this.#holdsEncoder.snapshot([holdsLayer(names)]);
+    this.#ofAll.runtime = this.#holdsEncoder.snapshot([holdsLayer(names, stops)]);
     this.#holdsEncoder.forget();
     return true;
   }

@@ -3,7 +3,7 @@
 
 import type { Wanted } from '../policy/cluster-service.ts';
 import type { Destination, Policy, Service } from '../policy/policy.ts';
-import type { Standing } from '../policy/sources/kubernetes/status-writer.ts';
+import type { Standing } from '../policy/sources/kubernetes/report-writer.ts';
 import { wantedOf } from './resources/endpoints.ts';
 import type { Client } from './server/client.ts';
 import type { Refusal } from './server/subscription.ts';

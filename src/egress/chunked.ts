@@ -4,6 +4,7 @@
 import { once } from 'node:events';
 import { Agent, type ClientRequest, type IncomingMessage, request } from 'node:http';
 import { pipeline } from 'node:stream/promises';
+import { timerMs } from '../platform/timer.ts';
 import { type Address, formatAddress } from '../wire/address.ts';
 
 export interface ChunkedRequest {
@@ -58,7 +59,7 @@ export async function sendChunked(
       const isItsTurn = client.writableNeedDrain || client.writableEnded;
       if (isItsTurn) client.destroy(new Error(`nothing moved for ${patience / 1000} s`));
     };
-    socket.setTimeout(patience).on('timeout', silent);
+    socket.setTimeout(timerMs(patience)).on('timeout', silent);
     client.once('close', () => socket.off('timeout', silent));
   });
   const answered = once(client, 'response') as Promise<[IncomingMessage]>;
@@ -111,7 +112,7 @@ async function isWanted(
   const timer = setTimeout(() => {
     onLate();
     resolve(true);
-  }, ms);
+  }, timerMs(ms));
   try {
     return await Promise.race([promise, answered.then(() => false)]);
   } finally {

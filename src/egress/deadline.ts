@@ -1,5 +1,5 @@
-// The policy's patience for an answer: from the end of a request to the end of its answer. Envoy has a time-out of that kind too, but
-// on a route, and routes to an upstream are one for all rules.
+// The policy's limit for an answer (answerTimeout): from the moment at which the last byte of a request has left the machine to the end of
+// its answer. Envoy has a timeout of that kind too, but on a route, and routes to an upstream are one for all rules.
 
 import type { Readable } from 'node:stream';
 import { timerMs } from '../platform/timer.ts';
@@ -28,6 +28,11 @@ export class Deadline {
     this.#timer = setTimeout(() => this.#late.abort(new Error(words)), timerMs(this.#ms));
   }
 
+  /** Bytes of the request are still on their way: the time that has begun begins again. */
+  extend(): void {
+    if (this.#timer) this.begin();
+  }
+
   /** The time begins when these were all taken. */
   async *after(pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
     yield* pieces;
@@ -41,5 +46,6 @@ export class Deadline {
 
   over(): void {
     clearTimeout(this.#timer);
+    this.#timer = undefined;
   }
 }

@@ -32,7 +32,9 @@ export interface BootstrapOptions {
   certificates?: OwnCertificates;
   /** Where SPIRE's agent is, for certificates that are its own. */
   spire?: Address;
-  admin: Address;
+  /** Of Envoy itself; default: none. Whoever reaches it may end the sidecar, any web page of the machine included where it is not a Unix
+   *  socket: Envoy asks for neither Host nor Origin. */
+  admin?: Address;
   outbound?: Address;
   /** Where TLS connections of apps are led to. */
   outboundTls?: Address;
@@ -43,6 +45,8 @@ export interface BootstrapOptions {
   queue?: { address: Address; id: string };
   /** Where it answers `GET /ready` with 200 once it has its configuration, listeners and routes, and not before. */
   ready?: Address;
+  /** Where its workers answer `GET /healthz` with 200, whatever configuration it has. */
+  health?: Address;
   /** Of the mesh, where it is not the default. */
   trustDomain?: string;
   trustedCa: string;
@@ -64,7 +68,7 @@ interface Patient {
 
 interface Template {
   node: { id: string; metadata: { layby: object } };
-  admin: { address: unknown };
+  admin?: { address: unknown };
   dynamic_resources: Record<'cds_config' | 'lds_config', Patient>;
   layered_runtime: { layers: { rtds_layer: { rtds_config: Patient } }[] };
   static_resources: {
@@ -87,7 +91,8 @@ export function bootstrap(options: BootstrapOptions): object {
     ...(options.certificates && { certificates: nameOf(options.certificates) }),
     trustedCa: options.trustedCa,
   };
-  template.admin.address = envoyAddress(options.admin);
+  if (options.admin) template.admin = { address: envoyAddress(options.admin) };
+  else delete template.admin;
   const controlPlane = template.static_resources.clusters[0]!;
   controlPlane.load_assignment.endpoints[0]!.lb_endpoints[0]!.endpoint.address = envoyAddress(options.xds);
   Object.assign(controlPlane, lookup(options.xds));
@@ -101,8 +106,12 @@ export function bootstrap(options: BootstrapOptions): object {
     const holds = template.layered_runtime.layers.map(({ rtds_layer }) => rtds_layer.rtds_config);
     // Envoy would give up after 15 s, and begin to serve with what it has: nothing, or no holds.
     for (const config of [cds_config, lds_config, ...holds]) config.initial_fetch_timeout = '0s';
-    template.static_resources.listeners = [readyListener(options.ready)];
   }
+  const listeners = [
+    ...(options.ready ? [answering('layby-ready', options.ready, '/ready')] : []),
+    ...(options.health ? [answering('layby-health', options.health, '/healthz')] : []),
+  ];
+  if (listeners.length > 0) template.static_resources.listeners = listeners;
   return template;
 }
 
@@ -119,9 +128,9 @@ const agentOf = (controlPlane: Cluster, address: Address): Cluster => ({
   },
 });
 
-/** Its workers accept nothing before the first configuration is there, whole: an answer says that it is. */
-const readyListener = (address: Address): object => ({
-  name: 'layby-ready',
+/** Workers accept nothing before the first configuration is there, whole, or was waited for in vain: an answer says that they work. */
+const answering = (name: string, address: Address, path: string): object => ({
+  name,
   address: envoyAddress(address),
   ignore_global_conn_limit: true,
   filter_chains: [
@@ -132,13 +141,13 @@ const readyListener = (address: Address): object => ({
           typed_config: {
             '@type':
               'type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager',
-            stat_prefix: 'ready',
+            stat_prefix: name,
             route_config: {
               virtual_hosts: [
                 {
-                  name: 'ready',
+                  name,
                   domains: ['*'],
-                  routes: [{ match: { path: '/ready' }, direct_response: { status: 200 } }],
+                  routes: [{ match: { path }, direct_response: { status: 200 } }],
                 },
               ],
             },

@@ -4,6 +4,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Child, type ChildExit, spawnChild } from '../parts/child.ts';
+import { timerMs } from '../platform/timer.ts';
 import type { Logger } from '../telemetry/log.ts';
 
 const FIRST_PAUSE_MS = 100;
@@ -66,7 +67,7 @@ export class Part {
         'a part ended; starting it again',
       );
       for (;;) {
-        await sleep(pause, undefined, { signal: this.#stopping.signal }).catch(() => {});
+        await sleep(timerMs(pause), undefined, { signal: this.#stopping.signal }).catch(() => {});
         if (this.#stopping.signal.aborted) return;
         pause = Math.min(pause * 2, LONGEST_PAUSE_MS);
         try {

@@ -1,11 +1,12 @@
 // Where the parts of one mesh meet: Unix sockets, so nothing inside takes a port, and nobody else can connect.
 
 import { createHash } from 'node:crypto';
-import { accessSync, constants, mkdirSync, realpathSync, statSync } from 'node:fs';
+import { accessSync, chmodSync, constants, lstatSync, mkdirSync, realpathSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { makeOwnerOnly } from '../platform/owner-only.ts';
 import { LaybyError, messageOf } from '../telemetry/error.ts';
 import type { Address } from '../wire/address.ts';
 import { listen } from '../wire/http.ts';
@@ -13,6 +14,10 @@ import { listen } from '../wire/http.ts';
 /** sun_path has 108 bytes, the last of them zero. */
 const SOCKET_PATH_BYTES = 107;
 const LONGEST_NAME = 'envoy-admin.sock';
+
+/** All that is in the data directory. */
+export const LOG_FILE = 'layby.log';
+const OWN_NAMES = ['control-plane', 'demo', LOG_FILE, `${LOG_FILE}.1`, 'queue', 'run', 'shared'];
 
 /** One that is just ending is waited for, ms. */
 const ENDING_MS = 1_500;
@@ -33,14 +38,18 @@ export function makeRunDir(data: string): RunDir {
   try {
     mkdirSync(data, { recursive: true });
     accessSync(data, constants.W_OK);
+    makeOwnerOnly(data, OWN_NAMES);
     let path = join(realpathSync(data), 'run');
     if (Buffer.byteLength(join(path, LONGEST_NAME)) > SOCKET_PATH_BYTES) {
       const name = createHash('sha256').update(path).digest('hex').slice(0, 16);
       path = join(tmpdir(), `layby-${name}`);
     }
     mkdirSync(path, { recursive: true, mode: 0o700 });
-    if (process.getuid && statSync(path).uid !== process.getuid())
-      throw new Error(`${path} belongs to somebody else`);
+    // In the temporary directory anybody may have made it, or a link to another one.
+    const found = lstatSync(path);
+    if (!found.isDirectory()) throw new Error(`${path} is no directory`);
+    if (process.getuid && found.uid !== process.getuid()) throw new Error(`${path} belongs to somebody else`);
+    chmodSync(path, 0o700);
     const socket = (name: string): Address => ({ unix: join(path, name) });
     return {
       path,

@@ -1,6 +1,7 @@
 // Which certificates are in use, kept fresh: each is renewed when half of its life is over, so that a control plane that is away
 // for hours disturbs nobody, and all of them when the authority was rotated. Who gets which is for who asks.
 
+import { timerMs } from '../platform/timer.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Authority, Credential } from './authority.ts';
 
@@ -35,7 +36,7 @@ export class Identities {
   constructor(options: IdentitiesOptions) {
     this.trustDomain = options.trustDomain;
     this.#options = { life: LIFE, look: LOOK, ...options };
-    this.#timer = setInterval(() => this.#look(), this.#options.look).unref();
+    this.#timer = setInterval(() => this.#look(), timerMs(this.#options.look)).unref();
   }
 
   /** Calls back with the certificate of this identity, now and whenever there is a newer one or other roots, until the returned

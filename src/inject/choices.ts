@@ -29,7 +29,7 @@ const invalid = (annotation: string, value: string, expected: string): LaybyErro
     remedy: `write ${expected}`,
   });
 
-const listOf = (text: string): string[] =>
+export const listOf = (text: string): string[] =>
   text
     .split(',')
     .map((each) => each.trim())

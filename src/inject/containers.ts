@@ -114,7 +114,10 @@ export const captureContainer = (choices: Choices, settings: InjectSettings): Co
   imagePullPolicy: settings.pullPolicy,
   command: [CAPTURE_PROGRAM],
   args: captureArgs(choices),
-  resources: { requests: { cpu: '10m', memory: '16Mi' }, limits: { memory: '64Mi' } },
+  resources: {
+    requests: { cpu: settings.captureCpu, memory: settings.captureMemory },
+    limits: { memory: settings.captureMemoryLimit },
+  },
   securityContext: {
     runAsUser: 0,
     runAsGroup: 0,

@@ -21,6 +21,7 @@ export interface PodSpec {
   containers?: Container[];
   initContainers?: Container[];
   volumes?: { name: string; [more: string]: unknown }[];
+  imagePullSecrets?: { name?: string }[];
   hostAliases?: { ip: string; hostnames: string[] }[];
   hostNetwork?: boolean;
   os?: { name?: string };

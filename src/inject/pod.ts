@@ -1,7 +1,7 @@
 // A pod in, the pod with a sidecar out. Pure, and the same again when done twice: what is Layby's own is replaced by name.
 
 import { LaybyError } from '../telemetry/error.ts';
-import { type Choices, choicesOf } from './choices.ts';
+import { type Choices, choicesOf, listOf } from './choices.ts';
 import { captureContainer, proxyEnvironment, sidecarContainer } from './containers.ts';
 import {
   ANY_ADDRESS,
@@ -69,6 +69,13 @@ function withNames(spec: PodSpec, { resolve }: Choices): PodSpec {
   return { ...spec, hostAliases: [...others, { ip: ANY_ADDRESS, hostnames: [...resolve] }] };
 }
 
+function withPullSecrets(spec: PodSpec, names: string): PodSpec {
+  const own = spec.imagePullSecrets ?? [];
+  const missing = listOf(names).filter((each) => !own.some(({ name }) => name === each));
+  if (missing.length === 0) return spec;
+  return { ...spec, imagePullSecrets: [...own, ...missing.map((name) => ({ name }))] };
+}
+
 /** `namespace`: of a pod that names none itself. Errors: LAYBY_INJECT_INVALID, LAYBY_IDENTITY_INVALID. */
 export function injectPod(pod: Pod, namespace: string, settings: InjectSettings): Injected {
   const why = unwilling(pod);
@@ -84,7 +91,12 @@ export function injectPod(pod: Pod, namespace: string, settings: InjectSettings)
   if (captures) checkUids(spec);
   const proxy = choices.capture === 'proxy' ? proxyEnvironment(choices, settings) : [];
   const app = (container: Container) => (proxy.length > 0 ? withProxy(container, proxy) : container);
-  const { initContainers, containers, volumes = [], ...rest } = withNames(spec, choices);
+  const {
+    initContainers,
+    containers,
+    volumes = [],
+    ...rest
+  } = withPullSecrets(withNames(spec, choices), settings.imagePullSecrets);
   return {
     pod: {
       ...pod,

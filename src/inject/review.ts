@@ -10,6 +10,8 @@ import type { InjectSettings } from './settings.ts';
 export const injectReviewer =
   (settings: InjectSettings) =>
   ({ object, namespace = 'default' }: AdmissionRequest): Verdict => {
+    // Of a deletion there is none.
+    if (!object) return {};
     const pod = object as Pod;
     try {
       const result = injectPod(pod, namespace, settings);

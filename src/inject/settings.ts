@@ -11,6 +11,8 @@ export interface InjectSettings {
   /** Envoy, and the capture script with iptables. */
   image: string;
   pullPolicy: 'IfNotPresent' | 'Always' | 'Never';
+  /** Names of Secrets in the namespace of the pod, by commas: added to the pod's own. */
+  imagePullSecrets: string;
   capture: Capture;
   /** TCP ports whose calls are captured; `*`: all. */
   capturePorts: string;
@@ -32,11 +34,16 @@ export interface InjectSettings {
   cpu: string;
   memory: string;
   memoryLimit: string;
+  /** Of the container that writes the capture rules, once. */
+  captureCpu: string;
+  captureMemory: string;
+  captureMemoryLimit: string;
 }
 
 export const DEFAULT_SETTINGS: InjectSettings = {
   image: 'layby-envoy:latest',
   pullPolicy: 'IfNotPresent',
+  imagePullSecrets: '',
   capture: 'iptables',
   capturePorts: '80',
   excludeCidrs: '',
@@ -50,4 +57,7 @@ export const DEFAULT_SETTINGS: InjectSettings = {
   cpu: '10m',
   memory: '64Mi',
   memoryLimit: '256Mi',
+  captureCpu: '10m',
+  captureMemory: '16Mi',
+  captureMemoryLimit: '64Mi',
 };

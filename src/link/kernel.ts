@@ -2,12 +2,13 @@
 // something happened, src/link/routes.ts asks what it means. A hint only: a route is no proof that anything answers
 // behind it. What follows from the hint is for src/link/state.ts.
 
-import { type ChildProcess, spawn } from 'node:child_process';
 import { BlockList, isIP } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
+import { timerMs } from '../platform/timer.ts';
 import { messageOf } from '../telemetry/error.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { AddressBook, type Resolve } from './addresses.ts';
+import { type Monitor, spawnMonitor } from './monitor-process.ts';
 import { askRoutes, type Routes } from './routes.ts';
 
 // One `ip link set down` makes several events, all within a millisecond or two.
@@ -109,7 +110,7 @@ export const watchKernel = ({
 }: KernelWatchOptions): KernelWatch => {
   const book = new AddressBook(resolve);
   const ended = new AbortController();
-  let monitor: ChildProcess | undefined;
+  let monitor: Monitor | undefined;
   let last: Reachable | undefined;
   let timer: NodeJS.Timeout | undefined;
   let looking: Promise<void> | undefined;
@@ -177,20 +178,21 @@ export const watchKernel = ({
   const live = (): Promise<number | undefined> =>
     new Promise((done) => {
       const from = performance.now();
-      const [file, ...args] = ip;
       // Its text is never parsed: that it says something is enough, and what it means is asked for as JSON.
-      const child = spawn(file!, [...args, 'monitor', 'link', 'address', 'route'], {
-        stdio: ['ignore', 'pipe', 'ignore'],
-      });
-      monitor = child;
+      const started = spawnMonitor(ip);
+      monitor = started;
+      const { child } = started;
+      const missing = (thrown: unknown) => {
+        complain(thrown);
+        tell(unknown(targets()));
+        done(undefined);
+      };
       child.on('error', (thrown: NodeJS.ErrnoException) => {
         if (thrown.code !== 'ENOENT') {
           done(performance.now() - from);
           return;
         }
-        complain(thrown);
-        tell(unknown(targets()));
-        done(undefined);
+        missing(thrown);
       });
       // Without file descriptors left there is no pipe either, and the error above says so.
       child.stdout?.on('data', () => {
@@ -202,7 +204,11 @@ export const watchKernel = ({
         look();
         setTimeout(look, LISTENS_AFTER).unref();
       });
-      child.on('close', () => {
+      child.on('close', (code) => {
+        if (started.isMissing(code)) {
+          missing(new Error(`there is no program ${ip[0]}`));
+          return;
+        }
         look();
         done(performance.now() - from);
       });
@@ -215,7 +221,7 @@ export const watchKernel = ({
       if (lived === undefined || ended.signal.aborted) return;
       wait = lived > RESTART_MOST ? RESTART_FIRST : wait;
       log.warn({ lived: Math.round(lived), wait }, 'ip monitor has ended: it is started again');
-      await pause(wait, undefined, { signal: ended.signal }).catch(() => {});
+      await pause(timerMs(wait), undefined, { signal: ended.signal }).catch(() => {});
       wait = Math.min(wait * 2, RESTART_MOST);
     }
   };
@@ -233,7 +239,7 @@ export const watchKernel = ({
       ended.abort();
       clearInterval(everySoOften);
       clearTimeout(timer);
-      monitor?.kill();
+      monitor?.end();
       await supervised;
       await looking;
     },

@@ -3,6 +3,7 @@
 
 import { existsSync } from 'node:fs';
 import type { MessageBus } from 'dbus-native';
+import { timerMs } from '../platform/timer.ts';
 import { messageOf } from '../telemetry/error.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { type Ask, type Network, type Properties, readNetwork } from './network.ts';
@@ -59,7 +60,7 @@ export async function watchNetworkBus({
       if (now !== last) onChange(network);
       last = now;
       if (again) look();
-    }, wait).unref();
+    }, timerMs(wait)).unref();
   };
   let again = false;
   bus.connection.on('message', ({ type, member }: { type?: number; member?: string }) => {

@@ -151,3 +151,6 @@ export const step = (link: Link, said: Partial<LinkHints>, now: number): Link =>
 
 /** Whether new calls must not go direct. */
 export const isHeld = ({ state, by }: LinkState): boolean => state === 'down' || by === 'flapping';
+
+/** Whether nothing at all may go over it: the operator has said so, and no hint has that much to say. */
+export const isStopped = ({ state, by }: LinkState): boolean => state === 'down' && by === 'override';

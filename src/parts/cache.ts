@@ -1,7 +1,7 @@
 // Where fetched parts are kept, outside the repository and shared by every Layby of this user. A directory in it is complete
 // or absent: it is filled under another name, synced, and renamed. What goes into it is for fetch.ts.
 
-import { chmod, mkdir, mkdtemp, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { chmod, lstat, mkdir, mkdtemp, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { LaybyError, messageOf } from '../telemetry/error.ts';
@@ -34,9 +34,16 @@ const removeLeftovers = async (parent: string, prefix: string): Promise<void> =>
   }
 };
 
+/** Those that are there already stay as they are. */
+async function makePublicDirs(path: string): Promise<void> {
+  const first = await mkdir(path, { recursive: true });
+  if (first === undefined) return;
+  for (let made = path; made.length >= first.length; made = dirname(made)) await chmod(made, 0o755);
+}
+
 const makeTemporary = async (parent: string, prefix: string): Promise<string> => {
   try {
-    await mkdir(parent, { recursive: true });
+    await makePublicDirs(parent);
     await removeLeftovers(parent, prefix);
     return await mkdtemp(join(parent, prefix));
   } catch (cause) {
@@ -45,6 +52,15 @@ const makeTemporary = async (parent: string, prefix: string): Promise<string> =>
     throw new LaybyError('LAYBY_CACHE_UNUSABLE', message, { remedy, cause });
   }
 };
+
+/** As with a umask of 022. */
+async function makePublic(path: string): Promise<void> {
+  const stats = await lstat(path);
+  if (stats.isDirectory()) {
+    await chmod(path, 0o755);
+    for (const name of await readdir(path)) await makePublic(join(path, name));
+  } else if (stats.isFile()) await chmod(path, stats.mode & 0o100 ? 0o755 : 0o644);
+}
 
 /** Makes the directory `target` by letting `fill` fill a temporary one beside it, which is then renamed in one step. `file`, the
  *  file of it that matters, is synced first, so that a power cut leaves no short program behind. When another process
@@ -59,8 +75,8 @@ export const publish = async (
   const temporary = await makeTemporary(parent, prefix);
   try {
     await fill(temporary);
-    // mkdtemp makes it ours alone, but an image is built by one user and run by another.
-    await chmod(temporary, 0o755);
+    // The umask makes it ours alone, but an image is built by one user and run by another.
+    await makePublic(temporary);
     await sync(join(temporary, file));
     await sync(dirname(join(temporary, file)));
     try {

@@ -44,7 +44,8 @@ export interface Child {
   stop(): Promise<ChildExit>;
 }
 
-/** The path of a setpriv that knows `--pdeathsig`; busybox's does not. Asked once per process. */
+/** The path of a setpriv that knows `--pdeathsig`; busybox's does not. Once found it is kept; one that was not found, or did not answer in
+ *  time, is looked for again at the next start of a child. */
 let setpriv: Promise<string | undefined> | undefined;
 const findSetpriv = async (): Promise<string | undefined> => {
   if (process.platform !== 'linux') return undefined;
@@ -98,8 +99,10 @@ export const spawnChild = async (
   }
   setpriv ??= findSetpriv();
   const guard = await setpriv;
-  if (!guard)
+  if (!guard) {
+    setpriv = undefined;
     log.warn({ child: name }, 'no setpriv with --pdeathsig: the child outlives Layby if Layby is killed');
+  }
   // setpriv replaces itself by the program, so the pid and the signal stay.
   const [file, argv] = guard
     ? [guard, ['--pdeathsig', 'KILL', '--', program, ...args]]

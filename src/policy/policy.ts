@@ -85,7 +85,12 @@ export type PathMatch = { prefix: string } | { exact: string } | { regex: string
 export interface Rule {
   match: { path?: PathMatch; methods?: string[]; apps?: Apps };
   changes: Partial<Treatment> & {
-    store?: Partial<Pick<Destination['store'], 'mode' | 'receipt' | 'reads' | 'class' | 'patience' | 'ttl'>>;
+    store?: Partial<
+      Pick<
+        Destination['store'],
+        'mode' | 'receipt' | 'reads' | 'listings' | 'unknown' | 'class' | 'patience' | 'ttl'
+      >
+    >;
   };
 }
 
@@ -123,6 +128,10 @@ export interface Destination extends Treatment {
     order: Order;
     /** Whether reads are answered with what waits. */
     reads: 'stored' | 'never';
+    /** What a listing of S3 gets while the bucket cannot be asked. `pending`: only what waits. */
+    listings: 'unavailable' | 'pending';
+    /** What an object of S3 is of which nothing waits, while the bucket cannot be asked. */
+    unknown: 'unavailable' | 'absent';
     class: Class;
     /** After so long the app does not wait for the answer any more, ms; undefined: as long as it takes. */
     patience?: number;
@@ -151,8 +160,9 @@ export interface Destination extends Treatment {
     resume: 'none' | 'tus' | 'ietf';
     /** Which answers count as delivered; undefined: the defaults of the kind of destination. */
     delivered?: Delivered;
-    /** `max`: the longest pause between two tries, ms. */
-    retry: { max: number };
+    /** `max`: the longest pause between two tries, ms. `giveUpAfter`: how long an entry may be refused while others are taken, ms; see
+     *  replay/give-up.ts. Absent in policies of earlier versions: an hour. */
+    retry: { max: number; giveUpAfter?: number };
   };
 }
 

@@ -31,7 +31,9 @@ type TreatmentSpec = Pick<Spec, 'headers' | 'answerTimeout' | 'retries' | 'rateL
 type Filled<Part, Bare extends keyof Part> = Required<Omit<Part, Bare>> & Pick<Part, Bare>;
 type FilledStore = Filled<NonNullable<Spec['store']>, 'patience' | 'ttl' | 'quota' | 'stream'>;
 type BareReplay = 'rate' | 'linkRates' | 'retry' | 'links' | 'budget' | 'delivered';
-type FilledReplay = Filled<NonNullable<Spec['replay']>, BareReplay> & { retry: { max: string } };
+type FilledReplay = Filled<NonNullable<Spec['replay']>, BareReplay> & {
+  retry: { max: string; giveUpAfter: string };
+};
 
 type FilledSegment = Record<'bytes' | 'time' | 'name', string>;
 
@@ -202,7 +204,10 @@ export const resolve = (document: DestinationDocument, origin: Origin = {}): Des
       ...(links === undefined ? {} : { links: [...new Set(links)].sort() }),
       ...(budget === undefined ? {} : { budget: budgetOf(budget) }),
       ...(delivered && { delivered: deliveredOf(delivered) }),
-      retry: { max: parseDuration(replay.retry.max) },
+      retry: {
+        max: parseDuration(replay.retry.max),
+        giveUpAfter: parseDuration(replay.retry.giveUpAfter),
+      },
     },
   };
 };

@@ -7,6 +7,9 @@ const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 
+/** The longest duration, ms: a hundred years. Envoy takes no more than 315,576,000,000 s, and a date stays one. */
+const LONGEST_DURATION = 100 * 365 * 24 * HOUR;
+
 /** ms in each unit */
 const DURATIONS: Record<string, number> = { ms: 1, s: SECOND, m: MINUTE, h: HOUR, d: 24 * HOUR };
 
@@ -47,19 +50,25 @@ export const DURATION_FORM = 'a duration like 90s, 15m, 12h or 7d';
 export const SIZE_FORM = 'a size like 500MB or 20GiB';
 export const RATE_FORM = 'a rate like 8Mbit/s or 500KiB/s';
 
-const parse = (text: string, pattern: string, units: Record<string, number>, form: string): number => {
+const parse = (
+  text: string,
+  pattern: string,
+  units: Record<string, number>,
+  form: string,
+  most = Number.MAX_SAFE_INTEGER,
+): number => {
   const match = new RegExp(pattern).exec(text);
   const unit = match?.[2];
   const value =
     unit === undefined ? Number.NaN : Math.round(Number(text.slice(0, -unit.length)) * units[unit]!);
-  if (value >= 1 && Number.isSafeInteger(value)) return value;
+  if (value >= 1 && value <= most) return value;
   const reason = Number.isNaN(value) ? '' : value < 1 ? ', which is too small' : ', which is too large';
   throw new LaybyError('LAYBY_UNIT_INVALID', `expected ${form}, but found ${JSON.stringify(text)}${reason}`);
 };
 
 /** ms. Throws LAYBY_UNIT_INVALID. */
 export const parseDuration = (text: string): number =>
-  parse(text, DURATION_PATTERN, DURATIONS, DURATION_FORM);
+  parse(text, DURATION_PATTERN, DURATIONS, DURATION_FORM, LONGEST_DURATION);
 
 /** bytes. Throws LAYBY_UNIT_INVALID. */
 export const parseSize = (text: string): number => parse(text, SIZE_PATTERN, SIZES, SIZE_FORM);

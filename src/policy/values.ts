@@ -8,6 +8,7 @@ import { OWN_HEADERS } from '../wire/names.ts';
 import type { Path } from './documents.ts';
 import { type Finding, isMapping, shown } from './finding.ts';
 import { LINK_KINDS } from './policy.ts';
+import { isSignable, SIGNED_BODY_BYTES, signsBodyOf } from './signature.ts';
 import { parseDuration, parseRate, parseSize, seconds } from './units.ts';
 
 /** What is wrong with a text; undefined: nothing. */
@@ -25,6 +26,8 @@ const NOT_TO_EDIT = new Set([
 const SHORTEST_FILL_MS = 50;
 /** The queue's receipt is an answer too, and may take a hold's patience and some fsyncs; asked again, it would store twice; ms. */
 const SHORTEST_ANSWER_MS = 2_000;
+/** A shorter bound would make dead letters of what a server refuses while it is started. */
+const SHORTEST_GIVE_UP_MS = 60_000;
 
 const host: TextCheck = (value) => {
   if (!value.startsWith('['))
@@ -116,6 +119,7 @@ const TEXTS: [Step[], TextCheck][] = [
   [['spec', 'store', 'stream', 'segment', 'time'], unit(parseDuration)],
   [['spec', 'replay', 'rate'], unit(parseRate)],
   [['spec', 'replay', 'retry', 'max'], unit(parseDuration)],
+  [['spec', 'replay', 'retry', 'giveUpAfter'], atLeast(SHORTEST_GIVE_UP_MS)],
   [['spec', 'replay', 'delivered', 'headers', LISTED, 'regex'], regex],
   ...LINK_KINDS.map((kind): [Step[], TextCheck] => [['spec', 'replay', 'linkRates', kind], unit(parseRate)]),
   ...LINK_KINDS.flatMap((kind) =>
@@ -131,6 +135,14 @@ type GroupCheck = (value: Record<string, unknown>) => [Path, string][];
 
 const pathOf = (text: unknown): string | undefined =>
   typeof text === 'string' && URL.canParse(text) ? new URL(text).pathname.replace(/\/+$/, '') : undefined;
+
+const unsignableHost = (text: unknown): string | undefined => {
+  if (typeof text !== 'string' || !URL.canParse(text)) return undefined;
+  const { host } = new URL(text);
+  return isSignable(host)
+    ? undefined
+    : `does not go together with sign: Envoy takes a part of ${host} for the port of another scheme, and signs for another host. Name the server by a name, or by another port`;
+};
 
 const upstream: GroupCheck = (value) => {
   const wrong: [Path, string][] = [];
@@ -151,8 +163,29 @@ const upstream: GroupCheck = (value) => {
   for (const field of ['split', 'mirror'])
     if (value.sign !== undefined && value[field] !== undefined)
       wrong.push([[field], 'does not go together with sign: a signature is made for one host']);
+  const unsignable = value.sign === undefined ? undefined : unsignableHost(value.url);
+  if (unsignable) wrong.push([['url'], unsignable]);
   return wrong;
 };
+
+/** A segment is an entry, and a request of its own. */
+const segments: GroupCheck = ({ upstream, store }) => {
+  const service = at(upstream, 'sign', 'aws', 'service');
+  const bytes = at(store, 'stream', 'segment', 'bytes');
+  if (typeof service !== 'string' || typeof bytes !== 'string' || unit(parseSize)(bytes) !== undefined)
+    return [];
+  return signsBodyOf(service) && parseSize(bytes) > SIGNED_BODY_BYTES
+    ? [
+        [
+          ['store', 'stream', 'segment', 'bytes'],
+          `expected 16MiB at most, since the body is signed for ${service}, but found ${bytes}`,
+        ],
+      ]
+    : [];
+};
+
+const at = (value: unknown, ...path: string[]): unknown =>
+  path.reduce((found, key) => (isMapping(found) ? found[key] : undefined), value);
 
 const statusCodes: GroupCheck = ({ on }) =>
   (Array.isArray(on) ? [...on.entries()] : [])
@@ -194,6 +227,7 @@ const unpatched =
       .map((field) => [[field], `${field} is not to be patched: Layby finds the resource by it`]);
 
 const GROUPS: [Step[], GroupCheck][] = [
+  [['spec'], segments],
   [['spec', 'upstream'], upstream],
   [['spec', 'rules', LISTED, 'upstream'], upstream],
   [['spec', 'retries'], statusCodes],

@@ -3,6 +3,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { validate as isUuid } from 'uuid';
 import type { Egress } from '../egress/egress.ts';
+import { RESET_WITHIN_MS } from '../egress/reconnect.ts';
 import { inForce } from '../policy/in-force.ts';
 import { CLASSES, type Destination } from '../policy/policy.ts';
 import type { DeliveryLedgers } from '../replay/delivery-ledgers.ts';
@@ -10,13 +11,14 @@ import type { Replay } from '../replay/replay.ts';
 import { resourceOf } from '../store/resource.ts';
 import type { EntryHead, Store } from '../store/store.ts';
 import type { Logger } from '../telemetry/log.ts';
-import { APPS_HEADER, PREFIX_HEADER, REQUEST_HEADER } from '../wire/names.ts';
+import { APPS_HEADER, FAILED_HEADER, IDEMPOTENT, PREFIX_HEADER, REQUEST_HEADER } from '../wire/names.ts';
 import type { Backlog } from './backlog.ts';
 import { clientSignal } from './client-signal.ts';
 import { entryId } from './entry-id.ts';
 import type { FormerLanes } from './former-lanes.ts';
 import { endToEndHeaders } from './headers.ts';
 import type { OneByOne } from './one-by-one.ts';
+import { withoutSignature } from './presigned.ts';
 import type { Room } from './room.ts';
 import type { Spools } from './spool.ts';
 
@@ -33,14 +35,19 @@ export interface Arrival {
   destination: Destination;
   /** The keys of the selections of apps that its app is in: see policy/in-force.ts. */
   apps: string[];
-  /** Path and query as the app called them; to S3 in path style. */
+  /** Path and query as the app called them; to S3 in path style. Of a presigned URL that is to be signed anew, without its signature. */
   path: string;
+  /** What such a URL said in its query instead of in headers: names and values in turn. */
+  headersInQuery?: string[];
   /** The path that rules judge, where it is not that one. */
   judgedPath?: string;
   /** `http://authority/path?query`, as the app called it. */
   url: string;
   /** The sidecar tried the destination first, and did not reach it. */
   failedOver: boolean;
+  /** The sidecar tried the destination first, and that failed too fast for a lost link: the server had closed the connection, it seems. The
+   *  destination is asked once more, over a new one. */
+  wasReset: boolean;
   /** Body length, bytes, where the app said it. */
   expected: number | undefined;
 }
@@ -52,14 +59,14 @@ export interface Surroundings {
   backlog: Backlog;
   ledgers: DeliveryLedgers;
   /** What waits for a resource, whichever destination it is stored for. */
-  former: Pick<FormerLanes, 'of' | 'occupied' | 'waitingFor'>;
+  former: Pick<FormerLanes, 'of' | 'occupied' | 'waitingFor' | 'entriesOf'>;
   /** Of what may become one object, by destination and resource. */
   commits: OneByOne;
   egress: Egress;
   spools: Spools;
   log: Logger;
   linkUp: (destination: string) => boolean;
-  replay: Pick<Replay, 'adopt' | 'deliverNow' | 'follow' | 'grows' | 'wake'>;
+  replay: Pick<Replay, 'adopt' | 'deliverNow' | 'follow' | 'grows' | 'tookOther' | 'wake'>;
 }
 
 export function arrivalOf(
@@ -67,31 +74,51 @@ export function arrivalOf(
   response: ServerResponse,
   destination: Destination,
   authority: string,
-  failedOver: boolean,
+  wasTried: boolean,
 ): Arrival {
-  const path = originalPath(request, failedOver);
+  const called = originalPath(request, wasTried);
   const apps = appsOf(request);
+  const here = inForce(destination, { method: request.method ?? 'GET', path: called, apps });
+  const { path, headers } = withoutSignature(here, called);
   const length = request.headers['content-length'];
   const chunked = request.headers['transfer-encoding'] !== undefined;
+  const wasReset = wasTried && failedWithin(request) < RESET_WITHIN_MS && mayAskAgain(request, here);
   return {
     request,
     response,
     signal: clientSignal(request, response),
-    destination: inForce(destination, { method: request.method ?? 'GET', path, apps }),
+    destination: here,
     apps,
     path,
+    ...(headers.length > 0 && { headersInQuery: headers }),
     url: `http://${authority}${path}`,
-    failedOver,
+    failedOver: wasTried && !wasReset,
+    wasReset,
     // RFC 9112 section 6.3: a request with neither header has no body.
     expected: length !== undefined ? Number(length) : chunked ? undefined : 0,
   };
 }
 
 /** The sidecar puts the path of the upstream's URL before the app's when it tries the destination first. */
-function originalPath({ url = '/', headers }: IncomingMessage, failedOver: boolean): string {
+function originalPath({ url = '/', headers }: IncomingMessage, wasTried: boolean): string {
   const prefix = headers[PREFIX_HEADER];
-  if (!failedOver || typeof prefix !== 'string') return url;
+  if (!wasTried || typeof prefix !== 'string') return url;
   return url.startsWith(prefix) ? url.slice(prefix.length) || '/' : url;
+}
+
+function mayAskAgain({ method = '', headers }: IncomingMessage, { retries }: Destination): boolean {
+  // With `retries` it may also have been an answer that does not count.
+  return retries === undefined && (IDEMPOTENT.includes(method) || headers['idempotency-key'] !== undefined);
+}
+
+/** How long the direct path took to fail, ms; Infinity: not known. */
+function failedWithin({ headers }: IncomingMessage): number {
+  const [came, failed] = String(headers[FAILED_HEADER] ?? '')
+    .split(' ', 2)
+    .map(Number);
+  const took = (failed ?? Number.NaN) - (came ?? Number.NaN);
+  // The clock may have been set meanwhile.
+  return took >= 0 ? took : Number.POSITIVE_INFINITY;
 }
 
 /** Set by the sidecar only. */
@@ -100,14 +127,15 @@ function appsOf({ headers }: IncomingMessage): string[] {
   return typeof keys === 'string' && keys !== '' ? keys.split(',') : [];
 }
 
-export function headOf({ request, destination, apps, url, judgedPath }: Arrival): EntryHead {
+export function headOf(arrival: Arrival): EntryHead {
+  const { request, destination, apps, url, judgedPath, headersInQuery = [] } = arrival;
   const { class: className, ttl } = destination.store;
   return {
     id: requestId(request) ?? entryId(),
     destination: destination.name,
     method: request.method ?? 'GET',
     url,
-    headers: endToEndHeaders(request.rawHeaders, destination),
+    headers: [...endToEndHeaders(request.rawHeaders, destination), ...headersInQuery],
     orderKey: orderKeyOf(destination, url),
     class: CLASSES.indexOf(className),
     receivedAt: Date.now(),

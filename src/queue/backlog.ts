@@ -5,6 +5,7 @@
 // that the hold of this generation is in force on every sidecar. Generations count within this process, and what is in force
 // counts within one attachment.
 
+import { timerMs } from '../platform/timer.ts';
 import type { Store } from '../store/store.ts';
 import type { Lane } from '../wire/edge-service.ts';
 import type { PendingLanes } from '../wire/pending-lanes.ts';
@@ -123,7 +124,7 @@ export class Backlog {
     this.#aloneTimer = setTimeout(() => {
       this.#alone = true;
       this.#wakeAll();
-    }, this.#awayMs).unref();
+    }, timerMs(this.#awayMs)).unref();
   }
 
   #wakeAll(): void {
@@ -230,7 +231,7 @@ export class Backlog {
         resolve(woken);
       };
       const wake = () => end(true);
-      if (ms !== undefined) timer = setTimeout(() => end(false), ms);
+      if (ms !== undefined) timer = setTimeout(() => end(false), timerMs(ms));
       lane.waiters.add(wake);
     });
   }

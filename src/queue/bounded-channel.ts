@@ -36,22 +36,26 @@ export class BoundedChannel implements AsyncIterable<Buffer> {
     this.#readable?.();
   }
 
-  /** One reader. Rejects after `close`. */
+  /** One reader; when it ends, the channel is closed. Rejects after `close`. */
   async *[Symbol.asyncIterator](): AsyncGenerator<Buffer> {
-    for (;;) {
-      const chunk = this.#chunks.shift();
-      if (chunk) {
-        this.#writable?.();
-        yield chunk;
-      } else if (this.#state === 'ended') {
-        return;
-      } else if (this.#state === 'closed') {
-        throw new Error('the request was given up');
-      } else {
-        await new Promise<void>((resolve) => {
-          this.#readable = resolve;
-        });
+    try {
+      for (;;) {
+        const chunk = this.#chunks.shift();
+        if (chunk) {
+          this.#writable?.();
+          yield chunk;
+        } else if (this.#state === 'ended') {
+          return;
+        } else if (this.#state === 'closed') {
+          throw new Error('the request was given up');
+        } else {
+          await new Promise<void>((resolve) => {
+            this.#readable = resolve;
+          });
+        }
       }
+    } finally {
+      this.close();
     }
   }
 }

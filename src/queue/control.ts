@@ -3,6 +3,7 @@
 // Where it left none, replay waits for it: an override may be among what is not known.
 
 import * as grpc from '@grpc/grpc-js';
+import { asPolicy } from '../policy/as-policy.ts';
 import type { Policy } from '../policy/policy.ts';
 import type { LinkWord } from '../replay/why.ts';
 import { messageOf } from '../telemetry/error.ts';
@@ -66,7 +67,9 @@ export class Control {
   #options: ControlOptions;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
-  #policyVersion = '';
+  #policy: Policy | undefined;
+  /** The version of a policy that could not be taken, so that it is logged once. */
+  #refused = '';
   #destinations: string[] = [];
   /** As told last, by destination. */
   #links = new Map<string, LinkWord>();
@@ -92,10 +95,16 @@ export class Control {
     this.#attach();
   }
 
+  /** All of it is in force, or, where it throws, the one before. */
   #take(policy: Policy): void {
-    this.#policyVersion = policy.version;
+    try {
+      this.#options.onPolicy(policy);
+    } catch (error) {
+      if (this.#policy) this.#options.onPolicy(this.#policy);
+      throw error;
+    }
+    this.#policy = policy;
     this.#destinations = policy.destinations.map(({ name }) => name);
-    this.#options.onPolicy(policy);
   }
 
   #link(destination: string, link: LinkWord): void {
@@ -134,7 +143,7 @@ export class Control {
     this.#call = call;
     let attachment: Attachment | undefined;
     const report = (lanes: QueueReport['lanes']) => {
-      call.write({ pid: process.pid, policy_version: this.#policyVersion, lanes });
+      call.write({ pid: process.pid, policy_version: this.#policy?.version ?? '', lanes });
     };
     call.on('data', (state: EdgeState) => {
       // Of a stream that has ended nothing counts any more.
@@ -162,9 +171,18 @@ export class Control {
   }
 
   async #newPolicy(message: { version: string; json: string }, acknowledge: () => void): Promise<void> {
-    if (message.version === this.#policyVersion) return;
-    const policy = JSON.parse(message.json) as Policy;
-    this.#take(policy);
+    const { version, json } = message;
+    if (version === this.#policy?.version || version === this.#refused) return;
+    let policy: Policy;
+    try {
+      policy = asPolicy(version, json);
+      this.#take(policy);
+    } catch (error) {
+      this.#refused = version;
+      this.#options.log.error({ err: error, version }, 'policy refused; the one before stays in force');
+      return;
+    }
+    this.#refused = '';
     acknowledge();
     try {
       await this.#options.lastGood.save(policy);

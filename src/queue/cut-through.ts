@@ -1,6 +1,7 @@
 // Bodies that Envoy cannot send twice pass the queue also while online. It sends the body on and keeps what has come in a spool:
 //
 //   the destination answers  → the answer goes to the app, the spool is dropped
+//   … with a refusal, early  → the same, at once: what is left of the body is neither sent nor kept
 //   the way breaks, whenever → the spool goes into the store, the queue reads on, and the app gets a receipt
 //   patience is over         → the spool goes into the store, the app gets a receipt, and the same upload goes on behind
 //   the app hangs up         → the upload is aborted, and nothing is kept
@@ -19,6 +20,7 @@ import type { OnChunk, ReadBody } from './read-body.ts';
 import { relayResponse } from './relay-response.ts';
 import type { Spool } from './spool.ts';
 import type { StreamingUpload } from './streaming-upload.ts';
+import { beforeTheEnd, isRefusal } from './upstream-request.ts';
 
 export interface CutThrough {
   arrival: Arrival;
@@ -66,13 +68,21 @@ export async function cutThrough(cut: CutThrough): Promise<Kept | undefined> {
     if (writer) return writer.write(chunk);
     const { now } = upload;
     if (now && 'broken' in now) return lost(now.broken).then((made) => made.write(chunk));
+    if (isRefusal(now)) return undefined;
     const spooled = spool.write(chunk);
     const relayed = upload.push(chunk);
     return spooled && relayed ? Promise.all([spooled, relayed]) : (spooled ?? relayed);
   };
   signal.addEventListener('abort', abort);
   try {
-    await read(onChunk);
+    const refusal = await beforeTheEnd(read(onChunk), upload.sent, isRefusal);
+    if (refusal) {
+      await spool.close();
+      signal.throwIfAborted();
+      await relayResponse(refusal, response, signal);
+      upload.abort();
+      return undefined;
+    }
     upload.end();
     if (!(await endsWithin(upload, patience))) {
       const made = await pour('late').catch(unlessFull);

@@ -39,9 +39,7 @@ export class DiskSpools implements Spools {
   readonly #options: DiskSpoolsOptions;
   #open = 0;
   #made = 0;
-  #dir: Promise<unknown> | undefined;
   #taken = LOOK_AFTER;
-  #roomy = Promise.resolve(true);
 
   constructor(options: DiskSpoolsOptions) {
     this.#options = options;
@@ -60,24 +58,27 @@ export class DiskSpools implements Spools {
 
   async #file(): Promise<FileHandle> {
     const { dir } = this.#options;
-    this.#dir ??= mkdir(dir, { recursive: true });
-    await this.#dir;
     const path = join(dir, `${process.pid}-${++this.#made}`);
-    const file = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600);
+    const create = () => open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600);
+    const file = await create().catch(async (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error;
+      await mkdir(dir, { recursive: true });
+      return create();
+    });
     await rm(path);
     return file;
   }
 
-  /** Whether the reserve of the disk is left alone. */
+  /** Whether the reserve of the disk is left alone. Only a good answer holds for the next bytes: a disk that was full, or did not answer, is
+   *  asked again for each block. */
   async #mayTake(bytes: number): Promise<boolean> {
     this.#taken += bytes;
-    if (this.#taken >= LOOK_AFTER) {
-      this.#taken = 0;
-      this.#roomy = statfs(this.#options.dir).then(
-        (disk) => disk.bavail * disk.bsize - LOOK_AFTER > reserveOf(disk, this.#options.reserve),
-      );
-    }
-    return this.#roomy;
+    if (this.#taken < LOOK_AFTER) return true;
+    this.#taken = LOOK_AFTER;
+    const disk = await statfs(this.#options.dir);
+    const isRoomy = disk.bavail * disk.bsize - LOOK_AFTER > reserveOf(disk, this.#options.reserve);
+    if (isRoomy) this.#taken = 0;
+    return isRoomy;
   }
 }
 

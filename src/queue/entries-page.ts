@@ -1,6 +1,6 @@
 // /.well-known/layby/entries/<id>, where a 307 leads. GET says what became of the entry. Any other method is a client that
 // followed the receipt and sends its body again: all of it is read, none of it is stored, and only then comes the 200
-// (an earlier answer breaks wget, HttpURLConnection and Python behind Envoy).
+// (an earlier answer breaks wget, HttpURLConnection and Python behind Envoy), or the 404 where no such entry is known here.
 //
 // The page is at the host that the app had called, whichever destination serves that host now, or none: a policy that renames or removes
 // a destination takes no receipt back. The apps of one destination do not see the entries of another.
@@ -9,23 +9,24 @@ import { validate as isUuid } from 'uuid';
 import type { Destination, Policy } from '../policy/policy.ts';
 import { authorityOf, hostIn, servesHost } from '../policy/serves.ts';
 import type { Entry, Store, StoreEvent } from '../store/store.ts';
+import { withoutSecrets } from '../telemetry/secrets.ts';
 import { ENTRIES_PREFIX } from '../wire/names.ts';
 import { type Problem, sendProblem } from './problem.ts';
 import { type BodyOf, readBody } from './read-body.ts';
 
-/** An entry as apps and operators see it; no headers, since they may carry secrets. */
-export const entryView = (entry: Entry) => ({
+/** An entry as apps and operators see it; no headers, since they may carry secrets. `secrets`: also those of its URL, for an operator who asks. */
+export const entryView = (entry: Entry, secrets = false) => ({
   id: entry.id,
   destination: entry.destination,
   method: entry.method,
-  url: entry.url,
+  url: secrets ? entry.url : withoutSecrets(entry.url),
   bytes: entry.bytes,
   sha256: entry.sha256,
   state: entry.state,
   receivedAt: new Date(entry.receivedAt).toISOString(),
   attempts: entry.attempts,
-  lastError: entry.lastError ?? null,
-  ...(entry.reason ? { reason: entry.reason } : {}),
+  lastError: entry.lastError === undefined ? null : withoutSecrets(entry.lastError),
+  ...(entry.reason ? { reason: withoutSecrets(entry.reason) } : {}),
 });
 
 const UNKNOWN: Problem = {
@@ -39,7 +40,7 @@ const UNKNOWN: Problem = {
 function entryIn(path: string): string | undefined {
   if (!path.startsWith(ENTRIES_PREFIX)) return undefined;
   const id = path.slice(ENTRIES_PREFIX.length).split('?', 1)[0]!;
-  return isUuid(id) ? id : undefined;
+  return isUuid(id) ? id.toLowerCase() : undefined;
 }
 
 /** Whom a page is for. */
@@ -76,19 +77,19 @@ export async function serveEntryPage(body: BodyOf, store: Store, asked: PageAske
     entry && (entry.destination === asked.destination?.name || isAtHost(asked, entry.url))
       ? entry
       : undefined;
+  // Also of an entry that has left since: its receipt was kept, and a client that followed it is owed a success.
+  const view = visible ? entryView(visible) : await lastEvent(store, id, asked, signal);
+  if (!view) {
+    sendProblem(response, UNKNOWN);
+    return;
+  }
   if (request.method !== 'GET' && request.method !== 'HEAD') {
-    // Also for an entry that has left since: its receipt was kept, and the client is owed a success.
     response.writeHead(200, {
       ...(visible ? { ETag: `"${visible.sha256}"` } : {}),
       'Cache-Control': 'no-store',
       'Content-Length': 0,
     });
     response.end();
-    return;
-  }
-  const view = visible ? entryView(visible) : await lastEvent(store, id, asked, signal);
-  if (!view) {
-    sendProblem(response, UNKNOWN);
     return;
   }
   const page = `${JSON.stringify(view)}\n`;
@@ -117,6 +118,6 @@ async function lastEvent(store: Store, id: string, asked: PageAsked, signal: Abo
     bytes: last.bytes,
     state: last.kind,
     at: new Date(last.at).toISOString(),
-    ...(last.detail ? { detail: last.detail } : {}),
+    ...(last.detail ? { detail: withoutSecrets(last.detail) } : {}),
   };
 }

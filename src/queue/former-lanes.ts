@@ -8,6 +8,7 @@
 //
 // Which hosts a former lane has entries for is read from the entries, once. Until that is known it may be any host.
 
+import { timerMs } from '../platform/timer.ts';
 import type { Policy } from '../policy/policy.ts';
 import { authorityOf, destinationServing, hostIn } from '../policy/serves.ts';
 import { hostsLost } from '../policy/stranded.ts';
@@ -115,6 +116,18 @@ export class FormerLanes {
   async *waitingFor(destination: string, url: string): AsyncGenerator<Entry> {
     for (const lane of [destination, ...this.#lanesFor(destination, url)])
       yield* this.#options.store.waitingFor(lane, url);
+  }
+
+  /** All entries of the destination, in the order in which they are delivered: former lanes first, as far as their entries are for hosts
+   *  that the destination serves now, then its own. */
+  async *entriesOf(destination: string): AsyncGenerator<Entry> {
+    const { store } = this.#options;
+    const policy = this.#policy;
+    for (const lane of this.of(destination))
+      for await (const entry of store.list({ destination: lane }))
+        if (policy && destinationServing(policy, hostIn(authorityOf(entry.url)))?.name === destination)
+          yield entry;
+    yield* store.list({ destination });
   }
 
   /** Nothing older of its order key waits in a former lane. Where that is not known yet: false, and `wake` follows. */
@@ -316,7 +329,7 @@ export class FormerLanes {
       this.#asking.delete(name);
     }
     if (this.#closed) return;
-    if (pause > 0) setTimeout(() => !this.#closed && wake(destination), pause).unref();
+    if (pause > 0) setTimeout(() => !this.#closed && wake(destination), timerMs(pause)).unref();
     else wake(destination);
   }
 

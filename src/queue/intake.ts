@@ -4,6 +4,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { destinationFor } from '../policy/match.ts';
 import type { Destination, Policy } from '../policy/policy.ts';
+import { longestBody, TOO_LONG_TO_SIGN, tooLongToSign } from '../policy/signature.ts';
 import { LaybyError, messageOf } from '../telemetry/error.ts';
 import { ENTRIES_PREFIX, HOST_HEADER, STATUS_PREFIX } from '../wire/names.ts';
 import { type Arrival, arrivalOf, type Outcome, type Surroundings } from './arrival.ts';
@@ -11,6 +12,7 @@ import { ClientDisconnected, clientSignal } from './client-signal.ts';
 import { serveEntryPage } from './entries-page.ts';
 import { RETRY_AFTER_S, sendProblem } from './problem.ts';
 import { serveUnstored } from './reads.ts';
+import { isFramed } from './s3/payload.ts';
 import { isS3, serveS3 } from './s3/serve.ts';
 import { storeRequest } from './storing.ts';
 
@@ -58,8 +60,11 @@ export class Intake {
       await serveEntryPage(arrival, this.#options.store, { policy, destination, authority });
       return 'page';
     }
-    if (isS3(arrival)) return serveS3(this.#options, arrival);
+    if ((arrival.expected ?? 0) > (longestBody(arrival.destination) ?? Number.POSITIVE_INFINITY))
+      return refuseTooLong(arrival);
     const { mode, methods } = destination.store;
+    // What is framed must be taken apart, also where nothing is stored.
+    if (isS3(arrival) && (mode !== 'never' || isFramed(request))) return serveS3(this.#options, arrival);
     const storable = mode !== 'never' && methods.includes(request.method ?? '');
     return storable ? storeRequest(this.#options, arrival) : serveUnstored(this.#options, arrival);
   }
@@ -69,15 +74,19 @@ export class Intake {
       response.destroy();
       return 'torn';
     }
-    const full = error instanceof LaybyError && error.code === 'LAYBY_STORE_FULL';
-    if (!full)
+    const code = error instanceof LaybyError ? error.code : undefined;
+    const full = code === 'LAYBY_STORE_FULL';
+    const tooLong = code === 'LAYBY_BODY_TOO_LONG';
+    if (!full && !tooLong)
       this.#options.log.error({ err: error, method: request.method }, 'a request could not be stored');
     if (response.headersSent) {
       response.destroy();
       return 'failed';
     }
-    // What is left of the body is not wanted: the connection goes with it.
-    response.shouldKeepAlive = request.complete;
+    if (tooLong) {
+      sendProblem(response, { ...TOO_LONG_TO_SIGN, detail: messageOf(error) });
+      return 'refused';
+    }
     sendProblem(response, {
       status: full ? 507 : 503,
       type: full ? 'store-full' : 'store-failed',
@@ -98,6 +107,13 @@ function refusePath({ request, response, path }: Arrival): Outcome {
     title: 'The path does not begin with "/"',
     detail: path,
   });
+  return 'refused';
+}
+
+/** The body is read, and dropped: the sidecar would take a connection that ends in the middle of it for a queue that is gone. */
+function refuseTooLong({ request, response, destination }: Arrival): Outcome {
+  request.resume();
+  sendProblem(response, { ...TOO_LONG_TO_SIGN, detail: tooLongToSign(destination) });
   return 'refused';
 }
 

@@ -1,6 +1,7 @@
 // What the queue and replay count, in Prometheus' text format.
 
 import { Counter, Gauge, Registry } from 'prom-client';
+import type { DeliveryLedgers } from '../replay/delivery-ledgers.ts';
 import type { Store } from '../store/store.ts';
 import type { Orphans } from './orphans.ts';
 
@@ -10,7 +11,11 @@ export interface QueueMetrics {
   text(): Promise<string>;
 }
 
-export function queueMetrics(store: Store, orphans: Orphans): QueueMetrics {
+export function queueMetrics(
+  store: Store,
+  orphans: Orphans,
+  ledgers: Pick<DeliveryLedgers, 'refused'>,
+): QueueMetrics {
   const registry = new Registry();
   const registers = [registry];
   const requests = new Counter({
@@ -74,6 +79,16 @@ export function queueMetrics(store: Store, orphans: Orphans): QueueMetrics {
     'entries',
   );
   gauge('layby_orphaned_bytes', 'bytes of their bodies and records', orphaned, 'bytes');
+  new Gauge({
+    name: 'layby_refused_entries',
+    help: 'entries that wait and that the destination has refused three times or more',
+    labelNames: ['destination'],
+    registers,
+    collect() {
+      this.reset();
+      for (const [destination, { ids }] of ledgers.refused()) this.set({ destination }, ids.length);
+    },
+  });
   new Gauge({
     name: 'layby_store_damage',
     help: 'what was found damaged or missing in the store since it was opened; above 0 is an alarm',

@@ -6,12 +6,12 @@
 //   else                                                       503, with a short Retry-After
 //
 // So an app reads what it wrote, while that waits. What a POST or PATCH makes of a resource only the destination knows: it
-// hides what is below it. An entry that was sent with credentials is shown to who has the same ones.
+// hides what is below it. An entry that was sent with credentials is shown to who bears the same ones (credentials.ts).
 
 import type { Entry, Store } from '../store/store.ts';
 import { LaybyError } from '../telemetry/error.ts';
-import { headerOf } from '../wire/headers.ts';
 import type { Arrival, Outcome, Surroundings } from './arrival.ts';
+import { bearsCredentialsOf } from './credentials.ts';
 import { RETRY_AFTER_S, sendProblem } from './problem.ts';
 import { proxyRequest } from './proxy-request.ts';
 import { answerFrom, isWhole, type StoredAnswer } from './stored-answer.ts';
@@ -30,7 +30,18 @@ export async function serveUnstored(around: Surroundings, arrival: Arrival): Pro
     if (entry && (await serveStored(around.store, arrival, method, entry))) return 'read';
   }
   if (mayReach(around, arrival) && (isRead || (await overtakesNothing(around, arrival)))) {
-    if ((await proxyRequest(around.egress, arrival)) === 'answered') return 'cut_through';
+    const proxied = await proxyRequest(around.egress, arrival);
+    if (proxied === 'answered') return 'cut_through';
+    if (proxied.isInvalid) {
+      sendProblem(response, {
+        status: 502,
+        type: 'answer-invalid',
+        title: 'What the destination answered is not HTTP',
+        detail: proxied.broken,
+        retryAfter: RETRY_AFTER_S,
+      });
+      return 'failed';
+    }
   }
   request.resume();
   sendProblem(response, {
@@ -53,9 +64,10 @@ export async function newest(
   for await (const entry of former.waitingFor(destination.name, url)) {
     if (++looked > LOOKED_AT) return undefined;
     if (entry.url.slice(entry.url.indexOf('/', 'http://'.length)) !== path) continue;
-    const credentials = headerOf(entry.headers, 'authorization');
-    const theirs = credentials === undefined || credentials === request.headers.authorization;
-    return theirs && (entry.method === 'DELETE' || isWhole(entry)) ? entry : undefined;
+    return bearsCredentialsOf(entry, request.rawHeaders, path) &&
+      (entry.method === 'DELETE' || isWhole(entry))
+      ? entry
+      : undefined;
   }
   return undefined;
 }

@@ -1,7 +1,8 @@
-// Room for what comes in: the quota of each destination, and the disk of the store. Where there is none, the rule of the
+// Room for what comes in: the quota of each destination, the longest body that it takes, and the disk of the store. Where there is none, the rule of the
 // destination that wants it decides: refuse, or evict what is of a lower class. How much the disk takes is the store's to say.
 
 import type { Destination } from '../policy/policy.ts';
+import { longestBody, tooLongToSign } from '../policy/signature.ts';
 import type { Entry, EntryHead, EntryWriter, Store, WriterOptions } from '../store/store.ts';
 import { LaybyError } from '../telemetry/error.ts';
 import { abortable } from './client-signal.ts';
@@ -33,8 +34,8 @@ export class Room {
     this.#store = store;
   }
 
-  /** `store.begin` behind the rules. `expected`: body length, bytes, where known. Errors: LAYBY_STORE_FULL, before a byte is taken
-   *  or, for a body of unknown length, from `write`; and those of the store. Rejects with the signal's reason where it is aborted while
+  /** `store.begin` behind the rules. `expected`: body length, bytes, where known. Errors: LAYBY_STORE_FULL and LAYBY_BODY_TOO_LONG, before a byte
+   *  is taken or, for a body of unknown length, from `write`; and those of the store. Rejects with the signal's reason where it is aborted while
    *  room is made; then nothing is reserved. */
   async begin(
     destination: Destination,
@@ -44,10 +45,14 @@ export class Room {
   ): Promise<EntryWriter> {
     const arrival = { destination, class: head.class, signal };
     const declared = expected ?? 0;
+    this.#bounded(arrival, declared);
     await this.#admit(arrival, declared);
     try {
       return new RoomyWriter(await this.#store.begin(head, expected, options), declared, {
-        grow: (bytes) => this.#grow(arrival, bytes),
+        grow: (bytes, whole) => {
+          this.#bounded(arrival, whole);
+          return this.#grow(arrival, bytes);
+        },
         left: (bytes) => this.#come(destination.name, -bytes),
       });
     } catch (error) {
@@ -62,6 +67,12 @@ export class Room {
     const coming = (this.#coming.get(destination) ?? 0) + bytes;
     if (coming > 0) this.#coming.set(destination, coming);
     else this.#coming.delete(destination);
+  }
+
+  /** Throws LAYBY_BODY_TOO_LONG. */
+  #bounded({ destination }: Arrival, bytes: number): void {
+    if (bytes > (longestBody(destination) ?? bytes))
+      throw new LaybyError('LAYBY_BODY_TOO_LONG', tooLongToSign(destination));
   }
 
   /** `bytes` more than declared; 0 asks whether what was declared still fits. undefined where all is well. */
@@ -166,7 +177,8 @@ export class Room {
 }
 
 interface Growth {
-  grow(bytes: number): Promise<void> | undefined;
+  /** `bytes` more than declared; `whole`: the body as far as it is here then. */
+  grow(bytes: number, whole: number): Promise<void> | undefined;
   left(bytes: number): void;
 }
 
@@ -206,7 +218,7 @@ class RoomyWriter implements EntryWriter {
     const beyond = Math.max(0, piece.length - this.#declared);
     this.#declared -= piece.length - beyond;
     try {
-      await this.#room.grow(beyond);
+      await this.#room.grow(beyond, this.bytes + piece.length);
       this.#counted += beyond;
       await this.#writer.write(piece);
     } catch (error) {

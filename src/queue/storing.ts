@@ -2,6 +2,7 @@
 // those it may be is for replay/order-gate.ts, as far as order goes. A stream that is to be cut into several entries is for segments.ts.
 
 import type { Destination } from '../policy/policy.ts';
+import { signsBody } from '../policy/signature.ts';
 import { isPutObject } from '../replay/deliver/strategy.ts';
 import type { UnderWay } from '../replay/follow.ts';
 import type { Entry, EntryHead } from '../store/store.ts';
@@ -128,14 +129,20 @@ async function goThrough(
   try {
     const spool = spools.begin();
     const options = {
-      ...{ egress, destination, head, expected, spool, headLast, background: patience !== undefined },
+      ...{ egress, destination, head, expected, spool, background: patience !== undefined },
+      // What is signed whole is held whole by the sidecar, and not for as long as an app takes to bring it.
+      headLast: headLast || signsBody(destination),
+      newConnection: arrival.wasReset,
       trailers: () => request.rawTrailers,
     };
     const upload = parts
       ? multipartUpload(options, (...of) => replay.deliverNow(...of))
       : singleUpload(options);
     kept = await cutThrough({ arrival, read, upload, spool, patience, store });
-    if (!kept) return 'cut_through';
+    if (!kept) {
+      if (arrival.response.statusCode < 300) replay.tookOther(name);
+      return 'cut_through';
+    }
     if (!kept.background) return await commit(around, arrival, filing, kept.writer, pending(true));
     await pending(false).marked();
     const left = await leaveBehind(around, kept.writer, kept.background, request.rawTrailers);

@@ -12,10 +12,10 @@ import { BoundedChannel } from './bounded-channel.ts';
 import type { Spool } from './spool.ts';
 import { SpoolTail } from './spool-tail.ts';
 import { StreamingBody } from './streaming-body.ts';
-import { UpstreamRequest, type UpstreamResult } from './upstream-request.ts';
+import { isUnwanted, UpstreamRequest, type UpstreamResult } from './upstream-request.ts';
 
 export interface StreamingUpload {
-  /** Never rejects. An answer before the end of the body also means that nobody takes chunks any more. */
+  /** Never rejects. After a refusal (see isRefusal) nobody takes chunks any more. */
   readonly sent: Promise<UpstreamResult>;
   /** The same, as far as it is known now. */
   readonly now: UpstreamResult | undefined;
@@ -43,17 +43,24 @@ export interface StreamingUploadOptions {
   background: boolean;
   /** The head is whole only when the body has been read: it is sent then, and the body behind it, out of the spool. */
   headLast: boolean;
+  /** The connection to the destination must be a new one. */
+  newConnection: boolean;
 }
 
 /** In one request. */
 export function singleUpload(options: StreamingUploadOptions): StreamingUpload {
-  const { egress, destination, head, expected, trailers, spool, background, headLast } = options;
+  const { egress, destination, head, expected, trailers, spool, background, headLast, newConnection } =
+    options;
   const { chunks, push, end, close, moved } =
     background || headLast ? throughSpool(spool, expected, trailers) : throughMemory();
   const body = { pieces: chunks, trailers, ...(expected === undefined ? {} : { bytes: expected }) };
   const whole = headLast ? Promise.withResolvers<void>() : undefined;
-  const upstream = new UpstreamRequest(egress, destination, head, body, whole?.promise);
-  void upstream.sent.then(close);
+  const upstream = new UpstreamRequest(egress, destination, head, body, {
+    ready: whole?.promise,
+    newConnection,
+  });
+  // After a success, which may come before all of the body is read, the reader closes it.
+  void upstream.sent.then((sent) => isUnwanted(sent) && close());
   return {
     sent: upstream.sent,
     get now() {

@@ -24,6 +24,7 @@
 import { crc32 } from 'node:zlib';
 import type { Entry } from '../store/store.ts';
 import { LaybyError } from '../telemetry/error.ts';
+import { isStuck } from './give-up.ts';
 import { compactKey, OrderGate } from './order-gate.ts';
 
 /** Entries that are known whole, with their headers; and so many that may be sent are looked for. */
@@ -32,6 +33,8 @@ export const WINDOW = 256;
 export const KNOWN = 16_384;
 /** Fewer are not worth a listing while there is something to send. */
 const BATCH = 32;
+/** Answers in a row that did not take an entry, from which on it is shown as refused. */
+const SHOWN_FROM = 3;
 /** Bits of the table of keys whose entries were forgotten: 128 KiB. */
 const SKIPPED_BITS = 2 ** 20;
 
@@ -41,8 +44,10 @@ export interface Lease {
   /** Aborts the delivery. */
   readonly end: AbortController;
   readonly began: number;
-  /** When the last piece of its body left. */
+  /** When bytes of its body moved last: a piece was taken, or was still on its way to the destination. */
   movedAt: number;
+  /** What is delivered is an entry, not a body that may become one. */
+  isEntry?: boolean;
   /** An attempt before it failed. */
   tried?: boolean;
   /** It was cut, to begin again. */
@@ -72,8 +77,20 @@ export interface Returned {
   entry?: Entry | undefined;
 }
 
+/** What the destination refuses again and again. */
+export interface RefusedEntries {
+  /** The oldest first. */
+  ids: string[];
+  /** Entries that wait for one of them, since they have its key. */
+  behind: number;
+  /** Nothing else waits. */
+  alone: boolean;
+}
+
 interface Slot extends Candidate {
   key: string;
+  /** Its destination takes others. */
+  stuck: boolean;
   bytes: number;
   refusals: number;
   notBefore: number;
@@ -161,6 +178,21 @@ export class DeliveryLedger {
     const wanted = Math.min(missing, KNOWN - this.#slots.length);
     this.#enough = wanted < BATCH && sendable >= BATCH;
     return this.#enough ? 0 : Math.max(0, wanted);
+  }
+
+  /** undefined: nothing is. */
+  get refused(): RefusedEntries | undefined {
+    const ids: string[] = [];
+    const keys = new Set<string>();
+    let behind = 0;
+    for (const { id, key, stuck, refusals } of this.#slots) {
+      if (stuck || refusals >= SHOWN_FROM) {
+        ids.push(id);
+        if (key !== '') keys.add(key);
+      } else if (keys.has(key)) behind += 1;
+    }
+    if (ids.length === 0) return undefined;
+    return { ids, behind, alone: this.isComplete && ids.length + behind === this.#slots.length };
   }
 
   // The walk along the lane.
@@ -336,6 +368,8 @@ export class DeliveryLedger {
     if (slot.leased) return;
     this.#enough = false;
     slot.leased = true;
+    const lease = this.#leases.get(slot.id);
+    if (lease) lease.isEntry = true;
     this.#inFlight.entries += 1;
     this.#inFlight.bytes += slot.bytes;
   }
@@ -359,6 +393,7 @@ export class DeliveryLedger {
         this.#enough = false;
         slot.notBefore = returned.notBefore;
         if (returned.refusals !== undefined) slot.refusals = returned.refusals;
+        if (returned.entry) slot.stuck = isStuck(returned.entry.stuck);
         this.#setEntry(slot, returned.entry);
       }
     }
@@ -416,7 +451,9 @@ export class DeliveryLedger {
     const { id, seq, bytes, orderKey, attempts } = entry;
     // Of one that was forgotten nobody knows how often it was refused.
     const refusals = this.#skipped && attempts > 0 ? 1 : 0;
-    const slot: Slot = { id, seq, bytes, key: compactKey(orderKey), refusals, notBefore: 0, leased: false };
+    const stuck = isStuck(entry.stuck);
+    const key = compactKey(orderKey);
+    const slot: Slot = { id, seq, bytes, key, refusals, stuck, notBefore: 0, leased: false };
     this.#setEntry(slot, entry);
     return slot;
   }

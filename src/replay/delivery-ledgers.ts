@@ -1,7 +1,7 @@
 // The ledgers of all destinations, and what the store tells of entries put into them. See delivery-ledger.ts.
 
 import type { Store, StoreEvent, StoreEventKind } from '../store/store.ts';
-import { DeliveryLedger } from './delivery-ledger.ts';
+import { DeliveryLedger, type RefusedEntries } from './delivery-ledger.ts';
 
 /** What takes an entry out of its lane without replay's doing. */
 export const TAKEN_OUT: ReadonlySet<StoreEventKind> = new Set([
@@ -36,6 +36,11 @@ export class DeliveryLedgers {
   isInFlight(id: string): boolean {
     for (const ledger of this.#ledgers.values()) if (ledger.isInFlight(id)) return true;
     return false;
+  }
+
+  /** By destination, what it refuses again and again. */
+  *refused(): Generator<[destination: string, RefusedEntries]> {
+    for (const [destination, { refused }] of this.#ledgers) if (refused) yield [destination, refused];
   }
 
   /** Listens to the store, until the returned function is called. */

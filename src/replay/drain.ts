@@ -1,6 +1,7 @@
 // Ignition off: what can still be sent until the deadline, and what is left then. Replay sends by class as always; here the pauses are
 // ended, and it is waited, counted and told.
 
+import { timerMs } from '../platform/timer.ts';
 import type { Destination } from '../policy/policy.ts';
 import type { Store } from '../store/store.ts';
 
@@ -63,7 +64,7 @@ export async function drain(
   let entries = 0;
   const waiting = (): DrainLeft[] => leftOf(store, destinations(), order);
   const { promise, resolve } = Promise.withResolvers<void>();
-  const late = setTimeout(resolve, ms);
+  const late = setTimeout(resolve, timerMs(ms));
   const hear = ({ kind }: { kind: string }): void => {
     if (kind === 'delivered') entries += 1;
     if (kind !== 'stored' && kind !== 'sent' && waiting().length === 0) resolve();

@@ -12,6 +12,7 @@ import type { Goodput } from './deliver/goodput.ts';
 import type { Candidate, DeliveryLedger, Lease } from './delivery-ledger.ts';
 import type { Follower, Growing, UnderWay } from './follow.ts';
 import { Followers } from './followers.ts';
+import { GIVE_UP_AFTER_MS } from './give-up.ts';
 import { LaneLister } from './lane-lister.ts';
 import { LinkPause } from './link-pause.ts';
 import type { ReplayOptions } from './options.ts';
@@ -19,6 +20,7 @@ import { Refusals } from './refusals.ts';
 import { RetryBudget } from './retry-budget.ts';
 import { type AttemptResult, Sender } from './sender.ts';
 import { type Settled, settleAttempt } from './settle-attempt.ts';
+import { nextSlowAnswer, slowAnswers } from './slow-answers.ts';
 import { isStalled, STALLED_MS } from './stalled.ts';
 import type { WayOut } from './way-out.ts';
 import type { LaneView, LinkWord } from './why.ts';
@@ -186,6 +188,7 @@ export class LaneScheduler {
     const next = Math.min(
       this.#ledger.nextAt(now) ?? Number.POSITIVE_INFINITY,
       ...[blockedUntil, this.#followers.dueAt(now), this.#lister.dueAt],
+      this.#isLimited ? Number.POSITIVE_INFINITY : nextSlowAnswer(this.#leases, now),
     );
     this.#later(next, now);
   }
@@ -197,9 +200,9 @@ export class LaneScheduler {
   /** Begins what may begin. Returns when the retry budget lets more begin, ms; Infinity: time alone does not. */
   #start(now: number): number {
     let blockedUntil = Number.POSITIVE_INFINITY;
-    if (this.#room() <= 0) return blockedUntil;
+    if (this.#room(now) <= 0) return blockedUntil;
     for (const candidate of this.#inTurn(now)) {
-      const room = this.#room();
+      const room = this.#room(now);
       if (room <= 0) break;
       if (!this.#isAllowed(candidate)) continue;
       if (candidate.entry && !this.#options.maySend(candidate.entry)) continue;
@@ -261,16 +264,33 @@ export class LaneScheduler {
     return this.#isPoor ? 1 : this.#budget.concurrency(this.#destination.replay.concurrency ?? AT_ONCE);
   }
 
-  /** The most bytes that one more entry may have; 0: none may go. */
-  #room(): number {
-    const { entries, bytes } = this.#ledger.inFlight;
+  /** The most bytes that one more entry may have; 0: none may go. `now`: ms. */
+  #room(now: number): number {
+    const { bytes } = this.#ledger.inFlight;
+    const entries = this.#underWay(now);
     if (entries < this.#concurrency) return Number.POSITIVE_INFINITY;
-    if (this.#isPoor || this.#destination.replay.concurrency !== undefined) return 0;
+    if (this.#isPoor || this.#isLimited) return 0;
     return entries < this.#budget.concurrency(SMALL_AT_ONCE.entries) ? SMALL_AT_ONCE.bytes - bytes : 0;
+  }
+
+  /** Deliveries that others wait for, `now`: ms. */
+  #underWay(now: number): number {
+    const { entries } = this.#ledger.inFlight;
+    return this.#isLimited ? entries : entries - slowAnswers(this.#leases, now);
+  }
+
+  /** The policy says how many may be in flight. */
+  get #isLimited(): boolean {
+    return this.#destination.replay.concurrency !== undefined;
   }
 
   get #isPoor(): boolean {
     return this.#pause.failures > 0 || !this.#link.up || this.#link.slow === true;
+  }
+
+  /** The destination took a request that is no entry. */
+  tookOther(): void {
+    for (const id of this.#refusals.delivered(undefined, performance.now())) this.#ledger.hurry(id);
   }
 
   /** What an entry of this lane waits for. */
@@ -293,8 +313,9 @@ export class LaneScheduler {
         after: this.#pause.reason,
         failures: this.#pause.failures,
       },
-      underWay: this.#ledger.inFlight.entries,
+      underWay: this.#underWay(now),
       concurrency: this.#concurrency,
+      giveUpAfter: this.#destination.replay.retry.giveUpAfter ?? GIVE_UP_AFTER_MS,
       ...(rate !== undefined && { rate }),
       ...(linkRate !== undefined && { linkRate }),
       ...(words !== undefined && { forbidden: words }),
@@ -388,7 +409,10 @@ export class LaneScheduler {
     clearTimeout(this.#timer);
     clearTimeout(this.#second);
     this.#stopping = true;
-    await Promise.race([Promise.allSettled(this.#running), sleep(graceMs, undefined, { ref: false })]);
+    await Promise.race([
+      Promise.allSettled(this.#running),
+      sleep(timerMs(graceMs), undefined, { ref: false }),
+    ]);
     for (const { end } of this.#leases) end.abort();
     await Promise.allSettled(this.#running);
   }

@@ -1,6 +1,7 @@
 // Drains the lanes: one scheduler for each destination (lane-scheduler.ts), each with its own pauses, so that a dead destination never blocks
 // another.
 
+import { onNewConnection } from '../egress/reconnect.ts';
 import { towards } from '../policy/in-force.ts';
 import { CLASSES, type Destination, type Policy } from '../policy/policy.ts';
 import type { Entry, EntryHead, StoreEvent, StoreEventKind } from '../store/store.ts';
@@ -111,6 +112,11 @@ export class Replay {
     this.#schedulers.get(destination)?.wake();
   }
 
+  /** The destination took a request that was not stored. */
+  tookOther(destination: string): void {
+    this.#schedulers.get(destination)?.tookOther();
+  }
+
   /** Takes over an upload whose app does not wait for it any more, with the lease of its entry. Resolves when the entry has left, or
    *  waits for its next attempt. */
   async adopt(entry: Entry, upload: UnderWay, lease: Lease): Promise<void> {
@@ -148,8 +154,9 @@ export class Replay {
     { signal, moved }: { signal: AbortSignal; moved: (bytes: number) => void },
   ): Promise<Result> {
     const { store, egress } = this.#options;
+    // Its parts share a connection: one that nobody has used.
     const result = await deliver({
-      ...{ store, egress, destination: towards(destination, head.id) },
+      ...{ store, egress: onNewConnection(egress), destination: towards(destination, head.id) },
       destinations: this.#policy?.destinations ?? [],
       ...{ entry: head, body, signal, impatient: true },
       goodput: this.#schedulers.get(destination.name)?.goodput ?? new Goodput(),

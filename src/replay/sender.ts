@@ -1,7 +1,8 @@
 // Attempts on the way to one destination: at the pace of their class and rates, counted for the budget of the link, and only as long as
 // the policy allows them over this link. When an attempt is due, and what follows from it, is the lane scheduler's.
 
-import type { Egress } from '../egress/egress.ts';
+import type { Egress, RequestSender } from '../egress/egress.ts';
+import { reconnecting } from '../egress/reconnect.ts';
 import { forEntry } from '../policy/in-force.ts';
 import type { Destination } from '../policy/policy.ts';
 import type { Entry, EntryHead, Store } from '../store/store.ts';
@@ -132,11 +133,27 @@ export class Sender {
         return paced.take(bytes, signal);
       },
     };
-    const sent = deliver({
-      ...{ store, egress, entry: head, body, tried: own.tried ?? false, signal: own.end.signal },
-      ...{ destination: forEntry(destination(), head), destinations: destinations() },
-      ...{ pace, goodput: this.goodput, etags: this.#etags, expect: this.#askFirst.isNeeded(head.id) },
-    }).then((result) => {
+    const observed: RequestSender = {
+      send: (to, of, content, options) =>
+        egress.send(to, of, content, {
+          ...options,
+          onProgress: () => {
+            own.movedAt = performance.now();
+          },
+        }),
+    };
+    const { signal } = own.end;
+    const sent = reconnecting(
+      observed,
+      signal,
+      (through) =>
+        deliver({
+          ...{ store, egress: through, entry: head, body, tried: own.tried ?? false, signal },
+          ...{ destination: forEntry(destination(), head), destinations: destinations() },
+          ...{ pace, goodput: this.goodput, etags: this.#etags, expect: this.#askFirst.isNeeded(head.id) },
+        }),
+      (result) => result.kind === 'no-link',
+    ).then((result) => {
       this.#askFirst.ended(head.id, result);
       return result;
     });

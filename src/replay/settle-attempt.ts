@@ -3,11 +3,12 @@
 
 import { forEntry } from '../policy/in-force.ts';
 import type { Destination } from '../policy/policy.ts';
-import type { Entry, KeptAnswer } from '../store/store.ts';
+import type { Entry, KeptAnswer, Stuck } from '../store/store.ts';
 import { LaybyError } from '../telemetry/error.ts';
 import { pauseMs } from './backoff.ts';
 import type { Result } from './deliver/deliver.ts';
 import type { DeliveryLedger, Returned } from './delivery-ledger.ts';
+import { GIVE_UP_AFTER_MS, isGivenUp, pauseLimit } from './give-up.ts';
 import { type LinkPause, madeProgress } from './link-pause.ts';
 import type { ReplayOptions } from './options.ts';
 import type { Refusals } from './refusals.ts';
@@ -47,46 +48,68 @@ export async function settleAttempt(entry: Entry, result: Result, settling: Sett
   }
   pause.reached();
   onOutcome(name, true);
-  const { status, words, outcome } = result;
-  const next =
-    outcome === 'unauthorized'
-      ? refusals.unauthorized(id, meshAuthorizes(forEntry(destination, entry)), performance.now())
-      : undefined;
-  if (!next) refusals.forget(id);
-  if (next && 'dead' in next) {
-    budget.refused(asking, performance.now(), max);
-    return die(entry, status, `${next.dead}${words && `; the answer: ${words}`}`, result.answer, settling);
-  }
+  const { status, words } = result;
+  const now = performance.now();
+  const inForce = forEntry(destination, entry);
+  // The policy may say of a status that it is no answer.
+  const isNone = result.outcome === 'dead' && inForce.retries?.on.includes(status);
+  const outcome = isNone ? 'retry' : result.outcome;
+  if (outcome !== 'unauthorized') refusals.otherwise(id);
   if (outcome === 'delivered' || outcome === 'dead') {
     // A destination that had refused everything takes entries again.
-    if (budget.taken(asking, performance.now())) ledger.wake();
-    if (outcome === 'dead') return die(entry, status, words, result.answer, settling);
+    if (budget.taken(asking, now)) ledger.wake();
+    if (outcome === 'dead') {
+      refusals.forget(id);
+      return die(entry, status, words, result.answer, settling);
+    }
     count(name, outcome, entry.bytes);
     const detail = entry.attempts === 0 ? `${status}` : `${status} on try ${entry.attempts + 1}`;
-    for (const other of refusals.delivered(id, performance.now())) ledger.hurry(other);
+    for (const other of refusals.delivered(id, now)) ledger.hurry(other);
     return leave(entry, settling, ({ store }) => store.delivered(id, detail));
   }
-  count(name, outcome, entry.bytes);
-  const now = performance.now();
   budget.refused(asking, now, max);
+  const giveUpAfter = replay.retry.giveUpAfter ?? GIVE_UP_AFTER_MS;
+  const stuck = refusals.refused(entry, { status, giveUpAfter }, now, Date.now());
+  const next =
+    outcome === 'unauthorized'
+      ? refusals.unauthorized(id, meshAuthorizes(inForce), now, stuck && giveUpAfter)
+      : undefined;
+  const givenUp = stuck && isGivenUp(stuck, giveUpAfter) ? stuckWords(stuck) : undefined;
+  const why = next && 'dead' in next ? next.dead : givenUp;
+  if (why !== undefined) {
+    refusals.forget(id);
+    return die(entry, status, `${why}${words && `; the answer: ${words}`}`, result.answer, settling);
+  }
+  count(name, outcome, entry.bytes);
   const said = saidBy(status, words);
   const { retryAfter = 0 } = result;
   if (retryAfter > 0) pause.asked(now + retryAfter, `${said} (Retry-After)`);
   const refused = madeProgress(result.moved) ? 1 : settling.refused + 1;
-  const ms = next ? next.pauseMs : Math.max(retryAfter, pauseMs(refused, max));
+  const pauses =
+    next && 'pauseMs' in next ? next.pauseMs : pauseMs(refused, pauseLimit(stuck, max, giveUpAfter));
+  const ms = Math.max(retryAfter, pauses);
   log[next ? 'error' : 'info'](
     { id, destination: name, status, pause: ms },
     next ? 'refused: are the credentials right?' : 'not taken yet',
   );
-  return { ...(await wait(entry, ms, said, settling)), refusals: refused };
+  return { ...(await wait(entry, ms, said, settling, stuck)), refusals: refused };
 }
+
+const stuckWords = ({ answers, since }: Stuck): string =>
+  `refused ${answers} times since ${new Date(since).toISOString()}, while other requests were delivered`;
 
 const saidBy = (status: number, words: string): string => `${status}${words ? `: ${words}` : ''}`;
 
 /** It waits for its next attempt; a pause that was ended meanwhile has ended. */
-async function wait({ id }: Entry, ms: number, said: string, { store, ledger }: Settling): Promise<Returned> {
+async function wait(
+  { id }: Entry,
+  ms: number,
+  said: string,
+  { store, ledger }: Settling,
+  stuck?: Stuck,
+): Promise<Returned> {
   const { wakes } = ledger;
-  const entry = await store.failed(id, said);
+  const entry = await store.failed(id, said, stuck);
   return { notBefore: wakes === ledger.wakes ? performance.now() + ms : 0, entry };
 }
 

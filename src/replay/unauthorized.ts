@@ -21,20 +21,22 @@ export interface Unauthorized {
   refusals: number;
   /** Since the first of them, ms. */
   age: number;
+  /** The longest pause, ms; default: an hour. */
+  longest?: number;
 }
 
 export type NextStep = { dead: string } | { pauseMs: number };
 
 /** `random`: 0 ≤ x < 1. */
 export function afterUnauthorized(
-  { signed, refusals, age }: Unauthorized,
+  { signed, refusals, age, longest = LONGEST_MS }: Unauthorized,
   random: () => number = Math.random,
 ): NextStep {
   if (!signed && refusals >= LAST_REFUSAL && age >= LAST_AFTER_MS)
     return {
       dead: `refused ${refusals} times, and Layby does not sign for this destination: correct the credentials in the headers or the URL with \`layby queue edit\`, then \`layby queue retry\``,
     };
-  return { pauseMs: growingPause(refusals, SHORTEST_MS, LONGEST_MS, random) };
+  return { pauseMs: growingPause(refusals, SHORTEST_MS, Math.min(longest, LONGEST_MS), random) };
 }
 
 /** From `shortest` doubling to `longest` (ms) with the number of refusals, from 1; with jitter. */

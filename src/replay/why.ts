@@ -1,7 +1,9 @@
 // Why an entry is not delivered yet, in plain words. Pure: what the store, replay and the clock know goes in, lines come out, the
 // one that decides first. It explains and decides nothing; where replay learns a new reason to wait, it gets a line here.
 
-import type { Entry, StoreEvent } from '../store/store.ts';
+import type { Entry, StoreEvent, Stuck } from '../store/store.ts';
+import { oneLine } from '../telemetry/one-line.ts';
+import { giveUpIn, isStuck } from './give-up.ts';
 
 /** What the control plane says of a link: up, slow or down, who says so, and since when (wall clock, ms; 0: not known). */
 export interface LinkWord {
@@ -22,6 +24,8 @@ export interface LaneView {
   underWay: number;
   /** How many may be under way now. */
   concurrency: number;
+  /** How long an entry may be refused while others are taken, ms. */
+  giveUpAfter: number;
   /** bytes per second. */
   rate?: number;
   /** Of the link, for all destinations together, bytes per second. */
@@ -54,7 +58,10 @@ export interface WhyState {
 }
 
 /** At least one line. */
-export function why(state: WhyState): string[] {
+export const why = (state: WhyState): string[] =>
+  linesOf(state).map((line) => oneLine(line, Number.POSITIVE_INFINITY));
+
+function linesOf(state: WhyState): string[] {
   const { entry, lane } = state;
   if (!entry) return [gone(state)];
   switch (entry.state) {
@@ -141,6 +148,7 @@ function waiting(state: WhyState, entry: Entry, lane: LaneView): string[] {
     lines.push(`${state.older.id} is older, has the same order key, and goes first: ${of(state.older)}`);
   if (place.pauseMs > 0)
     lines.push(`it is tried again at ${at(place.pauseMs)}, after: ${entry.lastError ?? 'a failed try'}`);
+  if (isStuck(entry.stuck)) lines.push(refusedAlone(entry, entry.stuck, lane.giveUpAfter, at));
   if (place.retryIn !== undefined)
     lines.push(
       `${destination} refuses what is sent again, so one entry is tried at a time${place.retryIn > 0 ? `, next at ${at(place.retryIn)}` : ''}`,
@@ -149,6 +157,16 @@ function waiting(state: WhyState, entry: Entry, lane: LaneView): string[] {
   return lane.underWay >= lane.concurrency
     ? [`${lane.underWay} of ${lane.concurrency} entries that may be under way to ${destination} at once are`]
     : ['nothing stands before it: it is about to be sent'];
+}
+
+function refusedAlone(
+  { destination, lastError = '' }: Entry,
+  stuck: Stuck,
+  giveUpAfter: number,
+  at: (ms: number) => string,
+): string {
+  const status = Number(/^\d{3}\b/.exec(lastError)?.[0] ?? 0);
+  return `${destination} has refused it ${stuck.answers} times since ${time(stuck.since)} and taken others meanwhile: if that goes on it is a dead letter at ${at(giveUpIn(stuck, status, giveUpAfter))}, later where nothing else is sent (replay.retry.giveUpAfter)`;
 }
 
 const of = ({ state, attempts, lastError }: Entry): string => {

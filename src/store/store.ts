@@ -59,12 +59,24 @@ export interface Entry extends EntryHead {
   /** Tries so far. */
   attempts: number;
   lastError?: string;
+  /** The destination refuses it and takes others. Absent where that is not known. */
+  stuck?: Stuck;
   /** Why it is dead or quarantined. */
   reason?: string;
   /** Of a dead letter, where the destination's own answer made it one. */
   answer?: KeptAnswer;
   /** Absent only where the record itself is damaged (quarantined). */
   committed?: Commit;
+}
+
+/** How often and for how long a destination has refused an entry while it took others. */
+export interface Stuck {
+  /** When the first such answer came; wall clock, ms since the epoch: for people. */
+  since: number;
+  /** Such answers. */
+  answers: number;
+  /** The part of the policy's `replay.retry.giveUpAfter` that has passed, ms of powered-on time. */
+  counted: number;
 }
 
 /** What a destination answered, as far as it is kept for an operator. */
@@ -256,8 +268,9 @@ export interface Store {
   /** A try has begun to send the body. Told at once, on the disk a moment later: nobody waits for it. The trail has a line for
    *  the first tries of an entry and then for fewer and fewer, or a link that flaps for an hour would push out all else. */
   sent(entry: Entry): void;
-  /** Persists a failed try: attempts and lastError. The entry waits again. */
-  failed(id: string, lastError: string): Promise<Entry | undefined>;
+  /** Persists a failed try: attempts, lastError and, where it is given, `stuck`. The entry waits again. What is known as `stuck` is forgotten
+   *  when the entry gets another head, another destination, or waits again after it was dead. */
+  failed(id: string, lastError: string, stuck?: Stuck): Promise<Entry | undefined>;
   /** The destination took it: it leaves the store. Durable when resolved. */
   delivered(id: string, detail: string): Promise<void>;
   /** What was noted of a delivery that has begun, or undefined. */

@@ -69,6 +69,20 @@ export interface QueueStatus {
   lanes: Lane[];
   /** Copies of damaged files, and their bytes. */
   setAside: { copies: number; bytes: number };
+  /** Absent where the queue is of an earlier version. */
+  refused?: RefusedView[];
+}
+
+/** What a destination refuses again and again. */
+export interface RefusedView {
+  destination: string;
+  /** How many, and how many wait behind them with their order keys. */
+  entries: number;
+  behind: number;
+  /** Nothing else waits. */
+  alone: boolean;
+  /** Some of them, the oldest first. `since`: of the first refusal beside a success of others, ISO 8601; null: nothing else was taken. */
+  oldest: { id: string; request: string; tries: number; since: string | null; lastError: string | null }[];
 }
 
 /** 64-bit fields are counts and milliseconds, far below 2^53: numbers. */

@@ -115,3 +115,31 @@ t.test('a certificate that is none is said at the start', async (t) => {
   const options = { listen: { host: '127.0.0.1', port: 0 }, ...bad, reviewers: {}, log: logger('webhook') };
   await t.rejects(serveAdmission(options), { code: 'LAYBY_IDENTITY_INVALID' });
 });
+
+t.test(
+  'with a certificate in memory: it is replaced for new connections, and readiness is asked for',
+  async (t) => {
+    const pairOf = async (name: string) => {
+      const at = join(dir, name);
+      await mkdir(at, { recursive: true });
+      const ca = await writeCertificate(at);
+      return { ca, pair: { cert: ca, key: readFileSync(join(at, 'tls.key'), 'utf8') } };
+    };
+    const [one, two] = [await pairOf('one'), await pairOf('two')];
+    let why: string | undefined = 'not yet';
+    const admission = await serveAdmission({
+      ...{ listen: { host: '127.0.0.1', port: 0 }, pair: one.pair, reviewers: {}, log: logger('webhook') },
+      notReady: () => why,
+    });
+    t.teardown(() => admission.close());
+    t.match(await ask(admission, '/readyz', undefined, Buffer.from(one.ca)), {
+      status: 503,
+      body: 'not yet\n',
+    });
+    why = undefined;
+    t.match(await ask(admission, '/readyz', undefined, Buffer.from(one.ca)), { status: 200 });
+    admission.replace(two.pair);
+    t.match(await ask(admission, '/healthz', undefined, Buffer.from(two.ca)), { status: 200, body: 'ok\n' });
+    await t.rejects(ask(admission, '/healthz', undefined, Buffer.from(one.ca)));
+  },
+);

@@ -2,6 +2,7 @@
 
 import type { Test } from 'tap';
 import { serveAdmin } from '../../src/control-plane/admin.ts';
+import { logger } from '../../src/telemetry/log.ts';
 import { formatAddress } from '../../src/wire/address.ts';
 import { NO_OVERRIDES } from '../../src/wire/link-memory.ts';
 import { destinationOf, scene, UNKNOWABLE } from '../queue/scene.ts';
@@ -29,6 +30,7 @@ export const makeScene = async (t: Test, destinations = DESTINATIONS, { held = f
       policy: () => ({}),
       metrics: async () => '',
       override: async () => {},
+      log: logger('control-plane'),
     },
   );
   t.teardown(async () => {
@@ -47,6 +49,7 @@ export const makeScene = async (t: Test, destinations = DESTINATIONS, { held = f
     );
   return {
     ...use,
+    adminUrl: `http://${formatAddress(address)}`,
     run,
     program,
     states,

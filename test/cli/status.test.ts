@@ -1,9 +1,11 @@
 // `layby status` as a person reads it, where something is wrong with the policy.
 
 import { writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
 import { join } from 'node:path';
 import t from 'tap';
 import { formatAddress } from '../../src/wire/address.ts';
+import { listen } from '../../src/wire/http.ts';
 import { plane } from '../control-plane/sidecar.ts';
 import { writeKubeconfig } from '../rig/kubernetes/cluster.ts';
 import { freePort } from '../rig/ports.ts';
@@ -49,4 +51,50 @@ t.test('a cluster that cannot be asked is told with what is done about it', asyn
   for (let text = ''; !/^policy: the API server does not answer: .*it is tried again/m.test(text); )
     text = (await layby(['status', '--admin', formatAddress(control.admin)])).stdout;
   t.pass();
+});
+
+t.test('what a destination refuses is named, each on one line', async (t) => {
+  const link = { state: 'up', by: 'default', sources: [] };
+  const oldest = [
+    {
+      ...{ id: 'id-1', request: 'PUT http://api.example/a', tries: 12, since: '2026-11-29T10:00:00.000Z' },
+      lastError: '501: <Error>\n  <Code>NotImplemented</Code>\u001b[2J',
+    },
+    { id: 'id-2', request: 'PUT http://api.example/b', tries: 3, since: null, lastError: '500' },
+  ];
+  const body = JSON.stringify({
+    ...{ link: 'up', network: null, policy: { problem: null }, overrides: { all: 'auto', byName: {} } },
+    ...{
+      queue: { answers: true, reported: true },
+      setAside: null,
+      orphaned: [],
+      unresolved: [],
+      sidecars: [],
+    },
+    destinations: [
+      {
+        ...{
+          name: 'api',
+          state: 'draining',
+          entries: 9,
+          bytes: 9,
+          dead: 0,
+          oldest: null,
+          why: 'refused',
+          link,
+        },
+        refused: { destination: 'api', entries: 8, behind: 1, alone: true, oldest },
+      },
+    ],
+  });
+  const server = createServer((_, response) => response.end(body));
+  const admin = await listen(server, { host: '127.0.0.1', port: 0 });
+  t.teardown(() => server.close());
+  const { stdout } = await layby(['status', '--admin', formatAddress(admin)]);
+  const lines = stdout.split('\n').filter((line) => line.startsWith('refused by'));
+  t.same(lines, [
+    'refused by api: id-1 PUT http://api.example/a, 12 tries, while it takes others, since 2026-11-29T10:00:00.000Z, the last with: 501: <Error> <Code>NotImplemented</Code> [2J',
+    'refused by api: id-2 PUT http://api.example/b, 3 tries, the last with: 500',
+    'refused by api: 6 more, see `layby queue ls`',
+  ]);
 });

@@ -1,8 +1,8 @@
 import t from 'tap';
-import { holdState, whyHeld } from '../../src/control-plane/hold.ts';
+import { holdState, whyHeld, whyRefused } from '../../src/control-plane/hold.ts';
 import { destination } from '../policy/destination.ts';
 
-const quiet = { linkUp: true, pending: false, failing: false, lane: 'reported' } as const;
+const quiet = { linkUp: true, stopped: false, pending: false, failing: false, lane: 'reported' } as const;
 
 t.test('calls go direct while the link is up and nothing waits', async (t) => {
   t.equal(holdState(destination(), quiet), 'direct');
@@ -26,13 +26,21 @@ t.test('without an order calls go direct as soon as something gets through', asy
   t.equal(holdState(none, { ...quiet, pending: true }), 'direct');
 });
 
-t.test('a destination that is never stored is never held', async (t) => {
+t.test('a destination that is never stored is held by the operator alone', async (t) => {
   const never = destination({ store: { mode: 'never' } });
-  t.equal(holdState(never, { linkUp: false, pending: true, failing: true, lane: 'reported' }), 'direct');
+  const down = { ...quiet, linkUp: false, pending: true, failing: true };
+  t.equal(holdState(never, down), 'direct');
+  t.equal(holdState(never, { ...down, stopped: true }), 'held');
+  t.match(whyHeld('held', { ...down, stopped: true }, 'override', never), /operator .* refused/);
 });
 
 t.test('each state says why in words', async (t) => {
-  t.match(whyHeld('held', quiet, 'kernel'), /kernel/);
-  t.match(whyHeld('draining', { ...quiet, failing: true }, 'default'), /cannot be reached/);
-  t.match(whyHeld('direct', quiet, 'default'), /straight/);
+  t.match(whyHeld('held', quiet, 'kernel', destination()), /kernel/);
+  t.match(whyHeld('draining', { ...quiet, failing: true }, 'default', destination()), /cannot be reached/);
+  t.match(whyHeld('direct', quiet, 'default', destination()), /straight/);
+  const refused = { destination: 'd', entries: 1, behind: 2, alone: true, oldest: [] };
+  t.match(whyRefused('draining', refused), /^the destination refuses 1 entry, and 2 with the same order key/);
+  t.equal(whyRefused('draining', { ...refused, alone: false }), undefined);
+  t.equal(whyRefused('held', refused), undefined);
+  t.equal(whyRefused('draining', undefined), undefined);
 });

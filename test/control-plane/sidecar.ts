@@ -130,6 +130,7 @@ export async function plane(
     link: async (state, destination) => {
       await ask('/v1/link', {
         method: 'POST',
+        headers: { 'content-type': 'application/json' },
         body: JSON.stringify({ state, destinations: [destination] }),
       });
     },

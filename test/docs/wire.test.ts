@@ -40,7 +40,23 @@ const END_TO_END = [
   'X-Request-Id: mine',
 ];
 const OF_THE_HOP = ['Connection: close, X-Hop', 'X-Hop: 1', 'Keep-Alive: 5', 'Proxy-Connection: keep-alive'];
-const FORGED = ['Layby-Host: evil.example', 'Layby-Destination: evil', 'Layby-Patience: impatient'];
+const FORGED = [
+  ...[
+    'Layby-Host: evil.example',
+    'Layby-Destination: evil',
+    'Layby-Patience: impatient',
+    'Layby-No_Link: UF',
+  ],
+  ...[
+    'Layby-Stream: s',
+    'Layby-Segment: 0',
+    'layby_segment: 1',
+    'Layby-Stream-End: whole',
+    'Layby-Stream_End: torn',
+  ],
+  ...['X-Amz-Meta-Layby-Stream: s', 'x-amz-meta-layby-segment: 0', 'x-amz-meta-layby-stream-end: whole'],
+  ...['X-Amz-Meta-Layby-Entry: e', 'x_amz_meta_layby_entry: e'],
+];
 
 const request = (method: string, path: string, headers: string[], body = '') =>
   [`${method} ${path} HTTP/1.1`, 'Host: Raw.Example:8080', ...headers, '', body].join('\r\n');
@@ -66,6 +82,7 @@ const layby = await startLayby({
   policy: [
     document('raw'),
     document('never', '', ', store: {mode: never}'),
+    document('live', '', ', store: {stream: {segment: {bytes: 4KiB}}}'),
     document('signed', ', sign: {aws: {service: s3, region: eu-west-1}}'),
   ].join('---\n'),
   env: { AWS_ACCESS_KEY_ID: 'AKIDEXAMPLE0000000', AWS_SECRET_ACCESS_KEY: 'secret' },
@@ -144,6 +161,17 @@ t.test(
     t.equal(bodyOf(raw).replaceAll(/(?:^|\r\n)[0-9a-f]+\r\n|x-sum.*\r\n\r\n$/g, ''), 'hello');
   },
 );
+
+t.test('a segment of a stream says what Layby says of it, and nothing that the app said', async (t) => {
+  const sent = request('POST', '/s', [...FORGED, 'Transfer-Encoding: chunked', 'Connection: close']).replace(
+    'Raw.Example',
+    'live.example',
+  );
+  await rawCall(layby.outbound, `${sent}5\r\nhello\r\n0\r\n\r\n`);
+  const ours = headOf(await destination.next()).filter((header) => /layby/.test(header));
+  t.match(ours.sort(), [/^layby-segment: 0$/, /^layby-stream-end: whole$/, /^layby-stream: [0-9a-f-]{36}$/]);
+  t.equal(ours.length, 3);
+});
 
 t.test('replayed: the same, with the length known', async (t) => {
   await layby.link('down');

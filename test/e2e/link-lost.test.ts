@@ -255,11 +255,13 @@ t.test("an operator's word is in force when it is answered", async (t) => {
   const envoy = layby.pidOf('envoy');
   process.kill(envoy, 'SIGSTOP');
   let answered = false;
-  const said = curl(`http://${layby.admin}/v1/link`, { method: 'POST', body: '{"state":"down"}' }).finally(
-    () => {
-      answered = true;
-    },
-  );
+  const said = curl(`http://${layby.admin}/v1/link`, {
+    method: 'POST',
+    headers: ['content-type: application/json'],
+    body: '{"state":"down"}',
+  }).finally(() => {
+    answered = true;
+  });
   await sleep(250); // That nothing comes cannot be awaited.
   t.notOk(answered, 'a sidecar that hangs is waited for');
   process.kill(envoy, 'SIGCONT');

@@ -41,7 +41,7 @@ const scene = async (t: Test) => {
       hosts: ['localhost'],
       url: s3.url,
       sign: true,
-      store: { receipt: 'auto' },
+      store: { receipt: 'auto', listings: 'pending' },
     }),
     env: { AWS_ACCESS_KEY_ID: s3.accessKeyId, AWS_SECRET_ACCESS_KEY: s3.secretAccessKey },
   });

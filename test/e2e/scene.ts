@@ -19,6 +19,7 @@ export interface Wanted {
   hosts?: string[];
   url: string;
   sign?: boolean;
+  answerTimeout?: string;
   store?: Record<string, unknown>;
   replay?: Record<string, unknown>;
 }
@@ -26,7 +27,7 @@ export interface Wanted {
 /** A policy in the operator's form. Pauses are short, so that a test waits for the link and not for a pause. */
 export const policyOf = (...wanted: Wanted[]): string =>
   wanted
-    .map(({ name, hosts = [`${name}.example`], url, sign, store = {}, replay = {} }) =>
+    .map(({ name, hosts = [`${name}.example`], url, sign, answerTimeout, store = {}, replay = {} }) =>
       JSON.stringify({
         apiVersion: 'layby.dev/v1alpha1',
         kind: 'Destination',
@@ -34,6 +35,7 @@ export const policyOf = (...wanted: Wanted[]): string =>
         spec: {
           hosts,
           upstream: { url, ...(sign ? { sign: { aws: { service: 's3', region: 'us-east-1' } } } : {}) },
+          ...(answerTimeout !== undefined && { answerTimeout }),
           store,
           replay: { retry: { max: '1s' }, ...replay },
         },

@@ -43,8 +43,7 @@ const untouched = async (t: Test, name: string) => {
 };
 
 for (const held of [false, true]) {
-  t.test(`a WebSocket passes${held ? ', also while calls are stored' : ''}`, async (t) => {
-    if (held) await layby.link('down', 'chat');
+  t.test(`a WebSocket passes${held ? ', and goes on while calls are stored' : ''}`, async (t) => {
     const app = await upgrade(outbound, 'http://chat.example/room?q=1', {
       headers: { 'sec-websocket-protocol': 'v1.chat', 'layby-host': 'evil.example' },
     });
@@ -60,6 +59,7 @@ for (const held of [false, true]) {
     t.notMatch(JSON.stringify(headers), /layby|evil/);
     t.ok(await echoed(app.socket, randomBytes(3 * 1024 * 1024)), 'bytes of both sides, as they are');
     if (held) {
+      await layby.link('down', 'chat');
       t.equal((await call('PUT', 'http://chat.example/beside', { body: 'x' })).status, 307);
       t.ok(await echoed(app.socket, Buffer.from('on')), 'and it goes on');
       await layby.link('auto', 'chat');
@@ -127,43 +127,62 @@ t.test('what only looks like a WebSocket is a call like any other', async (t) =>
   const read = await upgrade(outbound, 'http://chat.example/1', { headers: { connection: 'close' } });
   t.equal(read.status, 503);
   t.equal((await upgrade(outbound, 'http://chat.example/2', { method: 'PUT' })).status, 403);
-  t.equal(
-    (await upgrade(outbound, 'http://chat.example/3', { headers: { upgrade: 'tls/1.3' } })).status,
-    403,
-  );
   await layby.link('auto', 'chat');
   t.equal(chat.handshakes.length, before);
 });
 
-for (const held of [false, true]) {
-  t.test(`gRPC calls pass${held ? ', also while calls are stored' : ''}`, async (t) => {
-    if (held) await layby.link('down', 'rpc');
-    const app = grpcApp(t, outbound, 'rpc.example');
-    const { answer, first, trailers } = await app.unary('hello');
-    t.equal(answer, 'hello');
-    t.equal(echo.calls.at(-1), 'video');
-    t.same(first.get('x-first'), ['yes']);
-    t.same(trailers.get('x-sum'), ['42']);
-    t.same(trailers.get('x-sum-bin'), [Buffer.from([0, 255])]);
-    const { error } = await app.unary('no');
-    t.match(error, { code: status.FAILED_PRECONDITION, details: 'not like this' });
+t.test('gRPC calls pass', async (t) => {
+  const app = grpcApp(t, outbound, 'rpc.example');
+  const { answer, first, trailers } = await app.unary('hello');
+  t.equal(answer, 'hello');
+  t.equal(echo.calls.at(-1), 'video');
+  t.same(first.get('x-first'), ['yes']);
+  t.same(trailers.get('x-sum'), ['42']);
+  t.same(trailers.get('x-sum-bin'), [Buffer.from([0, 255])]);
+  const { error } = await app.unary('no');
+  t.match(error, { code: status.FAILED_PRECONDITION, details: 'not like this' });
 
-    const stream = app.bidi();
-    for (const words of [Buffer.from('one'), randomBytes(2 * 1024 * 1024), Buffer.from('three')]) {
-      stream.write(words);
-      const [said] = (await once(stream, 'data')) as [Buffer];
-      t.ok(said.equals(words), 'each is answered while the stream is open');
-    }
-    const ended = once(stream, 'status');
-    stream.end();
-    stream.resume();
-    const [end] = await ended;
-    t.equal(end.code, status.OK);
-    t.same(end.metadata.get('x-sum'), ['42']);
-    t.same(await layby.queue(), [], 'nothing is stored');
-    if (held) await layby.link('auto', 'rpc');
-  });
-}
+  const stream = app.bidi();
+  for (const words of [Buffer.from('one'), randomBytes(2 * 1024 * 1024), Buffer.from('three')]) {
+    stream.write(words);
+    const [said] = (await once(stream, 'data')) as [Buffer];
+    t.ok(said.equals(words), 'each is answered while the stream is open');
+  }
+  const ended = once(stream, 'status');
+  stream.end();
+  stream.resume();
+  const [end] = await ended;
+  t.equal(end.code, status.OK);
+  t.same(end.metadata.get('x-sum'), ['42']);
+  t.same(await layby.queue(), [], 'nothing is stored');
+});
+
+t.test('what the operator has stopped begins no conversation, and lets no call pass', async (t) => {
+  const names = ['chat', 'never', 'rpc'];
+  const before = chat.handshakes.length;
+  const said = await layby.link('down', ...names);
+  for (const name of ['chat', 'never']) {
+    const { status, text } = await upgrade(outbound, `http://${name}.example/room`);
+    t.equal(status, 503, name);
+    t.match(JSON.parse(text), { type: 'https://layby.dev/problems/no-link' });
+  }
+  for (const method of ['GET', 'PUT', 'POST'])
+    t.equal((await call(method, 'http://never.example/x')).status, 503, method);
+  const { error } = await grpcApp(t, outbound, 'rpc.example').unary('hello');
+  t.equal(error?.code, status.UNAVAILABLE);
+  t.equal(chat.handshakes.length, before);
+  t.same(await layby.queue(), []);
+  t.match(said, /never +held +the operator has stopped the link: calls are refused/);
+  t.match(
+    said,
+    /chat +held +the link is down \(override\): calls are stored, and what is not stored is refused/,
+  );
+  await layby.link('auto', ...names);
+  t.equal((await call('GET', 'http://never.example/x')).status, 200);
+  const again = await upgrade(outbound, 'http://chat.example/room');
+  t.equal(again.status, 101);
+  again.socket.destroy();
+});
 
 t.test('without a link a gRPC client is told so, in its own words', async (t) => {
   const { error } = await grpcApp(t, outbound, 'gone-rpc.example').unary('hello');

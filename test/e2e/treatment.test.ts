@@ -226,10 +226,12 @@ t.test("Envoy's own words are merged into what it gets", async (t) => {
 });
 
 t.test('a rule may say that something is never stored, and that something always is', async (t) => {
-  await layby.link('down', 'rules');
   const never = await call('PUT', 'http://rules.example/never/1', { body: 'now' });
-  t.equal(never.status, 200, 'it is sent whatever is said of the link');
+  t.equal(never.status, 200);
   await next(({ body }) => body === 'now');
+  await layby.link('down', 'rules');
+  const stopped = await call('PUT', 'http://rules.example/never/2', { body: 'stopped' });
+  t.equal(stopped.status, 503, 'what the operator has stopped is neither sent nor stored');
   await layby.link('auto', 'rules');
   const always = await call('PUT', 'http://rules.example/always/2', { body: 'later' });
   t.equal(always.status, 307);
@@ -283,6 +285,11 @@ t.test('an answer that does not come in time makes a receipt, and 504 of what is
   t.equal(put.status, 307);
   await next(({ body }) => body === 'late');
   t.match(await next(({ body }) => body === 'late'), { url: '/1' }, 'and it is sent again');
+  await layby.untilQueue((lines) => lines.length === 0);
+  await untilDirect(layby);
+  answers.push({ status: 200, afterMs: 4_000 });
+  t.equal((await call('GET', 'http://slow.example/read')).status, 504);
+  await next(({ url }) => url === '/read');
   await layby.untilQueue((lines) => lines.length === 0);
 });
 

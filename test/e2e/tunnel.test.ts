@@ -146,6 +146,17 @@ t.test('everything else is refused in clear words, and nobody is called', async 
   t.same(visitors, []);
 });
 
+t.test('what the operator has stopped takes no tunnel', async (t) => {
+  await layby.link('down', 'secure');
+  const { status, text } = await tunnel(`secure.example:${port}`);
+  t.equal(status, 503);
+  t.match(JSON.parse(text), { type: 'https://layby.dev/problems/no-link' });
+  await layby.link('auto', 'secure');
+  const again = await tunnel(`secure.example:${port}`);
+  t.equal(again.status, 200);
+  again.socket.destroy();
+});
+
 t.test('without a link the app is told so', async (t) => {
   const { status, text } = await tunnel(`gone.example:${gone}`);
   t.equal(status, 503);

@@ -179,3 +179,25 @@ t.test('settings that are wrong are refused, with what may have been meant', asy
       message,
     );
 });
+
+t.test('pull secrets are added to those of the pod, each once', async (t) => {
+  const said = settingsOf({ imagePullSecrets: 'registry, mirror' }, 'the test');
+  const names = (of: Pod) => injectPod(of, 'apps', said).pod.spec!.imagePullSecrets;
+  t.same(names(pod()), [{ name: 'registry' }, { name: 'mirror' }]);
+  const own = pod({}, { imagePullSecrets: [{ name: 'own' }, { name: 'mirror' }] });
+  t.same(names(own), [{ name: 'own' }, { name: 'mirror' }, { name: 'registry' }]);
+  t.same(names(injectPod(own, 'apps', said).pod), names(own), 'the same when done twice');
+  t.equal(inject(pod()).pod.spec!.imagePullSecrets, undefined);
+});
+
+t.test('what the capture container takes is a setting', async (t) => {
+  const said = settingsOf(
+    { captureCpu: '5m', captureMemory: '24Mi', captureMemoryLimit: '48Mi' },
+    'the test',
+  );
+  const { pod: out } = injectPod(pod(), 'apps', said);
+  t.same(container(out, CAPTURE_CONTAINER)!.resources, {
+    requests: { cpu: '5m', memory: '24Mi' },
+    limits: { memory: '48Mi' },
+  });
+});

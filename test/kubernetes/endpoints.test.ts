@@ -19,6 +19,7 @@ import { endsWithTheTest } from '../rig/lifetime.ts';
 import { makeRoad, noRoad, type Road } from '../rig/namespaces.ts';
 import { run } from '../rig/run.ts';
 import { testdir } from '../rig/testdir.ts';
+import { aggregate } from './aggregator.ts';
 import { apply, document, policyCluster, until } from './mesh.ts';
 
 t.setTimeout(240_000);
@@ -101,6 +102,7 @@ async function scene(t: Test) {
   await startIn(road.inVehicle([process.execPath, '-e', APP, 'edge', edge]));
   await startIn(road.inCloud([process.execPath, '-e', APP, 'cloud', cloud]));
   const { cluster, kubeconfig } = await policyCluster(t, dir, ['kube-controller-manager']);
+  aggregate(t, cluster);
   const { kubectl } = cluster;
   await kubectl(['create', 'namespace', 'fleet']);
   while (!(await kubectl(['get', 'sa', '-n', 'fleet', '-o', 'name'])).includes('default'));
@@ -171,7 +173,7 @@ t.test('an upstream that is a Service of the cluster', { skip: noKubernetes || n
       'wrong-port',
       'ResolvedRefs',
       'False',
-      ({ message }) => message === 'the Service fleet/map has no port 82 over TCP; it has 80, 81',
+      ({ message }) => message === 'edge-1: the Service fleet/map has no port 82 over TCP; it has 80, 81',
     );
     await until(cluster, 'nobody', 'ResolvedRefs', 'False', ({ message }) =>
       /there is no Service fleet\/nobody/.test(message),
@@ -213,7 +215,7 @@ t.test('an upstream that is a Service of the cluster', { skip: noKubernetes || n
     const { message } = (await until(cluster, 'map', 'ResolvedRefs', 'False')).status!.conditions!.find(
       ({ type }) => type === 'ResolvedRefs',
     )!;
-    t.equal(message, 'the Service fleet/map has no endpoint that is ready');
+    t.equal(message, 'edge-1: the Service fleet/map has no endpoint that is ready');
     t.equal(await s.calls(), 'edge');
     await cluster.kubectl(['delete', 'pod', '-n', 'fleet', 'edge', '--force', '--grace-period=0']);
     await s.untilCalls('cloud');

@@ -2,7 +2,7 @@
 // arguments that the chart says. Docker is not needed; where there is a daemon, it takes them too.
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { chown, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chown, lstat, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -55,26 +55,21 @@ t.test(
       string,
       string,
     ];
-    for (const each of [
-      run_,
-      data,
-      etc,
-      join(data, 'control-plane'),
-      join(data, 'queue'),
-      join(data, 'shared'),
-      join(etc, 'policy'),
-      join(etc, 'admin'),
-    ])
-      await mkdir(each);
-    for (const each of [run_, ...['control-plane', 'queue', 'shared'].map((name) => join(data, name))])
-      await chown(each, 1337, 1337);
+    for (const each of [run_, data, etc, join(etc, 'policy'), join(etc, 'admin')]) await mkdir(each);
+    await chown(run_, 1337, 1337);
     await writeFile(join(etc, 'policy/policy.yaml'), policyOf({ name: 'api', url: 'http://127.0.0.1:9' }));
     await writeFile(join(etc, 'admin/token'), 'a-token-of-the-test\n');
     const [admin, queue, xds] = [await freePort(), await freePort(), await freePort()];
+    const probed = await Promise.all(
+      ['health', 'queueHealth', 'envoyHealth'].map(async (name) => `edge.ports.${name}=${await freePort()}`),
+    );
     const text = await helm([
       ...['template', 'layby', join(ROOT, 'manifests/chart'), '--kube-version', '1.36'],
-      ...['--set', `policy.source=files,policy.configMap=policy,edge.ports.admin=${admin}`],
-      ...['--set', `edge.ports.queue=${queue},edge.ports.xds=${xds}`],
+      ...[
+        '--set',
+        `policy.source=files,policy.configMap=policy,edge.adminTokenSecret=admin,edge.ports.admin=${admin}`,
+      ],
+      ...['--set', `edge.ports.queue=${queue},edge.ports.xds=${xds},${probed.join(',')}`],
     ]);
     const pod = parseAllDocuments(text)
       .map((each) => each.toJS())
@@ -82,7 +77,10 @@ t.test(
       initContainers: Container[];
       containers: Container[];
     };
-    const argv = ({ image, command, args, env = [], volumeMounts = [] }: Container): string[] => {
+    const argv = (
+      { image, command, args, env = [], volumeMounts = [] }: Container,
+      uid?: number,
+    ): string[] => {
       const root = roots.get(image.split(':')[0]!)!;
       const places: Record<string, string> = {
         run: run_,
@@ -97,10 +95,15 @@ t.test(
       const given = Object.fromEntries(
         env.flatMap(({ name, value }) => (value === undefined ? [] : [[name, value]])),
       );
-      return inRoot({ root, binds, env: given }, [...command, ...args]);
+      return inRoot({ root, binds, env: given, ...(uid !== undefined && { uid }) }, [...command, ...args]);
     };
 
-    await run(argv(pod.initContainers.find(({ name }) => name === 'bootstrap')!));
+    const first = (wanted: string) => pod.initContainers.find(({ name }) => name === wanted)!;
+    await mkdir(join(data, 'queue/old'), { recursive: true });
+    await run(argv(first('own-data'), 0));
+    for (const name of ['control-plane/identity', 'queue', 'queue/old', 'shared'])
+      t.match(await lstat(join(data, name)), { uid: 1337, gid: 1337 }, `${name} is handed over`);
+    await run(argv(first('bootstrap')));
     const children = new Map<string, ChildProcess>();
     for (const container of pod.containers) {
       const [file = '', ...rest] = argv(container);

@@ -1,81 +1,20 @@
-// The mutating webhook, `layby webhook` as a process, asked by a real API server as the chart's configuration says it.
+// The mutating webhook, `layby cluster` as a process, asked by a real API server as the chart's configuration says it.
 
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
-import t, { type Test } from 'tap';
-import { PROGRAM } from '../cli/layby-process.ts';
-import { writeCertificate } from '../rig/certificate.ts';
-import { helm, noHelm } from '../rig/helm.ts';
-import { type Cluster, noKubernetes, startCluster } from '../rig/kubernetes/cluster.ts';
-import { endsWithTheRig } from '../rig/lifetime.ts';
+import t from 'tap';
+import { noHelm } from '../rig/helm.ts';
+import { noKubernetes, startCluster } from '../rig/kubernetes/cluster.ts';
+import { installChart, pointWebhooks, startClusterPart } from '../rig/kubernetes/cluster-part.ts';
 import { freePort } from '../rig/ports.ts';
-import { run } from '../rig/run.ts';
 import { testdir } from '../rig/testdir.ts';
 
 t.setTimeout(300_000);
 
-const CHART = fileURLToPath(new URL('../../manifests/chart', import.meta.url));
 const skip = noKubernetes || noHelm;
-const CONFIGURATION = '/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/layby-inject';
-
-interface Configuration {
-  webhooks: { clientConfig: object }[];
-}
-
 interface PodView {
   metadata: { name: string };
   spec: { initContainers?: { name: string }[]; containers: { name: string; env?: { name: string }[] }[] };
-}
-
-interface Webhook {
-  start(): Promise<void>;
-  stop(): Promise<void>;
-}
-
-/** There is no network of pods here: the API server is told an address on the loopback, and whom to expect there. All else is the chart's. */
-async function webhookOf(t: Test, cluster: Cluster, dir: string): Promise<Webhook> {
-  const port = await freePort();
-  const [certificate, key] = [join(dir, 'tls.crt'), join(dir, 'tls.key')];
-  const ca = await writeCertificate(dir);
-  const caBundle = Buffer.from(ca).toString('base64');
-  const configuration = (await cluster.api('GET', CONFIGURATION)) as Configuration;
-  for (const each of configuration.webhooks)
-    each.clientConfig = { url: `https://127.0.0.1:${port}/inject`, caBundle };
-  await cluster.api('PUT', CONFIGURATION, configuration);
-  const settings = (
-    (await cluster.api('GET', '/api/v1/namespaces/layby-system/configmaps/layby-inject')) as {
-      data: Record<string, string>;
-    }
-  ).data['settings.yaml']!;
-  const file = join(dir, 'settings.yaml');
-  await run(['sh', '-c', 'printf %s "$1" > "$2"', '-', settings, file]);
-  let stop = async () => {};
-  t.teardown(() => stop());
-  return {
-    async start() {
-      const child = spawn(
-        process.execPath,
-        [
-          ...[PROGRAM, 'webhook', '--listen', `127.0.0.1:${port}`, '--settings', file],
-          ...['--tls-certificate', certificate, '--tls-key', key],
-        ],
-        { stdio: ['ignore', 'ignore', 'pipe'] },
-      );
-      const forget = endsWithTheRig(() => child.kill('SIGKILL'));
-      stop = async () => {
-        forget();
-        if (child.exitCode !== null || child.signalCode !== null) return;
-        child.kill('SIGKILL');
-        await once(child, 'exit');
-      };
-      for await (const line of child.stderr) if (String(line).includes('"ready"')) break;
-      child.stderr.resume();
-    },
-    stop: () => stop(),
-  };
 }
 
 const podNamed = (name: string, more: object = {}, spec: object = {}): string =>
@@ -91,10 +30,9 @@ t.test('who asks for a sidecar gets one, who does not is not even asked about', 
   const cluster = await startCluster({ dir: join(dir, 'cluster'), with: ['kube-controller-manager'] });
   t.teardown(() => cluster.close());
   const { kubectl } = cluster;
-  await helm(['install', 'layby', CHART, '-n', 'layby-system', '--create-namespace'], {
-    KUBECONFIG: cluster.kubeconfig,
-  });
-  const webhook = await webhookOf(t, cluster, dir);
+  await installChart(cluster);
+  const port = await freePort();
+  await pointWebhooks(cluster, port);
   for (const name of ['apps', 'others', 'strict']) {
     await kubectl(['create', 'namespace', name]);
     // Pods are not taken before the controllers have made it.
@@ -107,9 +45,23 @@ t.test('who asks for a sidecar gets one, who does not is not even asked about', 
   const own = ({ spec }: PodView): string[] => (spec.initContainers ?? []).map(({ name }) => name);
 
   // A label is seen by the API server a moment later.
-  await webhook.start();
-  while (own(await create('apps', podNamed('first'))).length === 0) {
-    await kubectl(['delete', 'pod', '-n', 'apps', 'first', '--grace-period=0', '--force']);
+  const part = await startClusterPart(t, cluster, dir, { port });
+  while (
+    !(await create('apps', podNamed('first')).then(
+      (pod) => own(pod).length > 0,
+      () => false,
+    ))
+  ) {
+    await kubectl([
+      'delete',
+      'pod',
+      '-n',
+      'apps',
+      'first',
+      '--grace-period=0',
+      '--force',
+      '--ignore-not-found',
+    ]);
     await sleep(100);
   }
   const both = ['layby-capture', 'layby-sidecar'];
@@ -156,10 +108,10 @@ t.test('who asks for a sidecar gets one, who does not is not even asked about', 
   t.comment(`100 pods of a Deployment with sidecars: ${Math.round(performance.now() - started)} ms`);
   t.ok(pods.every((pod) => own(pod).length === 2));
 
-  await webhook.stop();
+  await part.kill9();
   await t.rejects(create('apps', podNamed('away')), /failed calling webhook "namespace\.inject\.layby\.dev"/);
   t.same(own(await create('others', podNamed('away'))), [], 'without the webhook the others are made');
   t.same(own(await create('apps', podNamed('away-not', label('false')))), []);
-  await webhook.start();
+  await startClusterPart(t, cluster, dir, { port });
   t.same(own(await create('apps', podNamed('back'))), both);
 });

@@ -24,8 +24,9 @@ kind: ClusterRole
 metadata: { name: layby }
 rules:
   - { apiGroups: [layby.dev], resources: [destinations, services, meshes], verbs: [get, list, watch] }
-  - { apiGroups: [layby.dev], resources: [destinations/status, services/status, meshes/status], verbs: [patch] }
+  - { apiGroups: [layby.dev], resources: [reports], verbs: [get, create, patch] }
   - { apiGroups: [""], resources: [services], verbs: [get, list, watch] }
+  - { apiGroups: [""], resources: [nodes], verbs: [get] }
   - { apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [get, list, watch] }
 ---
 apiVersion: rbac.authorization.k8s.io/v1
@@ -60,6 +61,8 @@ export interface ClusterPlane extends Plane {
 export interface PlaneOptions extends Omit<Partial<ControlPlaneOptions>, 'queue'> {
   kubeconfig: string;
   node?: string;
+  /** Where one was before; default: a new port. */
+  at?: { host: string; port: number };
   /** The port of what stands for the queue. */
   queue?: number;
 }
@@ -68,9 +71,9 @@ export interface PlaneOptions extends Omit<Partial<ControlPlaneOptions>, 'queue'
 export async function clusterPlane(
   t: Test,
   dir: string,
-  { kubeconfig, node = 'edge-1', queue = 9, ...more }: PlaneOptions,
+  { kubeconfig, node = 'edge-1', queue = 9, at, ...more }: PlaneOptions,
 ): Promise<ClusterPlane> {
-  const xds = { host: '127.0.0.1', port: await freePort() };
+  const xds = at ?? { host: '127.0.0.1', port: await freePort() };
   const control = await plane(t, dir, xds, '', queue, { kubernetes: { kubeconfig, node }, ...more });
   const { host, port } = control.control.admin as { host: string; port: number };
   return {

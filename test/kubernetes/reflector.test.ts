@@ -28,7 +28,7 @@ t.test('objects are followed', { skip: noKubernetes }, async (t) => {
     const way: Way = await wayTo(cluster.url);
     const kubeconfig = join(dir, `kubeconfig-${new URL(way.url).port}`);
     await writeKubeconfig(kubeconfig, { url: way.url, ca: cluster.ca }, token);
-    const api = new Api(() => kubeconfigAccess(kubeconfig));
+    const api = new Api(() => kubeconfigAccess(kubeconfig), { starting: 2_000 });
     const events = new EventEmitter();
     const problems: LaybyError[] = [];
     const reflector = new Reflector(api, {
@@ -135,10 +135,12 @@ t.test('objects are followed', { skip: noKubernetes }, async (t) => {
     t.comment(`${reflector.lists} lists`);
   });
 
-  await t.test('whom it may not ask is said, with what to do', async (t) => {
+  await t.test('whom it may not ask is said, with what to do, once no start explains it', async (t) => {
     await cluster.kubectl(['delete', 'clusterrolebinding', 'layby']);
     const { untilProblem } = await follow(t);
-    const problem = await untilProblem((each) => each !== undefined);
+    const first = await untilProblem((each) => each !== undefined);
+    t.match(first, { code: 'LAYBY_KUBERNETES_NOT_READY', status: 403 });
+    const problem = await untilProblem((each) => each?.code !== first?.code);
     t.match(problem, { code: 'LAYBY_KUBERNETES_REFUSED', status: 403, remedy: /docs\/kubernetes.md/ });
     t.match(problem?.message, /layby.*cannot list resource "destinations"/);
   });

@@ -20,6 +20,7 @@ import { makeRoad, noRoad, type Road } from '../rig/namespaces.ts';
 import { Oracle } from '../rig/oracle.ts';
 import { run } from '../rig/run.ts';
 import { testdir } from '../rig/testdir.ts';
+import { startAggregator } from './aggregator.ts';
 import { document, until } from './mesh.ts';
 
 t.setTimeout(400_000);
@@ -203,6 +204,8 @@ async function scene(t: Test) {
     ],
     { KUBECONFIG: cluster.kubeconfig },
   );
+  // There is no node but edge nodes, where the cluster part never is.
+  startAggregator(t, cluster.kubeconfig, 'cluster-part', 'layby-system');
   const kubelets = new Map<string, Kubelet>();
   const lines: string[] = [];
   for (const [end, node, network] of [
@@ -212,7 +215,7 @@ async function scene(t: Test) {
     const kubelet = await startKubelet({
       ...{ cluster, road, end, node, network, images },
       dir: join(short, node),
-      labels: { 'layby.dev/edge': 'true' },
+      labels: { 'node-restriction.kubernetes.io/layby-edge': 'true' },
       apiServer: { name: API_NAME, address: road.cloud.address, port: API_PORT },
       onLine: (pod, container, line) => lines.push(`${node} ${pod} ${container}: ${line}`),
     });

@@ -5,6 +5,7 @@ import t from 'tap';
 import { writeCertificate } from '../rig/certificate.ts';
 import { noKubernetes } from '../rig/kubernetes/cluster.ts';
 import { testdir } from '../rig/testdir.ts';
+import { aggregate } from './aggregator.ts';
 import { apply, clusterPlane, conditionOf, document, policyCluster, until } from './mesh.ts';
 
 t.setTimeout(120_000);
@@ -37,6 +38,7 @@ const configuration = (url: string, ca: string): object => ({
 t.test('the validating webhook', { skip: noKubernetes }, async (t) => {
   const dir = testdir(t);
   const { cluster, kubeconfig } = await policyCluster(t, dir);
+  aggregate(t, cluster);
   const ca = await writeCertificate(dir);
   const control = await clusterPlane(t, dir, {
     kubeconfig,

@@ -307,6 +307,8 @@ const fieldsOfApps: Case[] = [
           'Layby-Destination: never',
           'Layby-Patience: impatient',
           'Layby-No-Link: UF',
+          'Layby-Stream-End: never',
+          'X-Amz-Meta-Layby-Entry: evil',
           'Content-Length: 5',
         ],
       ],
@@ -333,11 +335,30 @@ const fieldsOfApps: Case[] = [
   ),
   {
     ...refused(
-      'an upgrade to anything but WebSocket is refused',
-      post([HOST, 'Connection: Upgrade', 'Upgrade: tls/1.3'], '', 'GET /MARK HTTP/1.1'),
+      'an upgrade to WebSocket that is no GET is refused',
+      post([HOST, 'Connection: Upgrade', 'Upgrade: websocket']),
       403,
     ),
   },
+  ...['TLS/1.2', 'web', 'websockets', 'Xebsocket, TLS/1.3', 'HTTP/2.0, SHTTP/1.3'].flatMap((to) => [
+    passes(
+      `an upgrade to ${to} is ignored`,
+      post([HOST, 'Connection: Upgrade', `Upgrade: ${to}`, 'Content-Length: 5'], 'hello'),
+      { body: 'hello', lacks: /^upgrade/ },
+    ),
+    {
+      name: `a read that offers ${to} is one`,
+      bytes: post([HOST, 'Connection: Upgrade', `Upgrade: ${to}`], '', 'GET /MARK HTTP/1.1'),
+      answer: 200,
+      held: 503,
+      kept: { method: 'GET', lacks: /^upgrade/ },
+    },
+  ]),
+  passes(
+    'an upgrade is ignored with a chunked body, too',
+    post([HOST, 'Connection: Upgrade', 'Upgrade: TLS/1.2', CHUNKED], HELLO),
+    { body: 'hello', lacks: /^upgrade/ },
+  ),
   passes(
     'an upgrade to h2c is not made',
     post(

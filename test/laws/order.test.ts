@@ -45,7 +45,7 @@ for (const [kind, cutOf, down] of [
     const lost = layby.untilLine((line) => {
       if (line.includes('"msg":"stored"')) stored += 1;
       return stored > 20;
-    });
+    }, 100_000);
     void Promise.all([sleep(15_000), lost]).then(() => until.abort());
     const [puts, posts] = await Promise.all(loads);
     await flapping.clear();

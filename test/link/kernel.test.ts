@@ -1,12 +1,14 @@
 // What the kernel says of the way out, from a real network namespace whose links really go down.
 
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
 import { chmodSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import pino from 'pino';
 import t, { type Test } from 'tap';
 import { type KernelWatchOptions, probe, type Reachable, watchKernel } from '../../src/link/kernel.ts';
+import { endsWithTheTest } from '../rig/lifetime.ts';
 import { testdir } from '../rig/testdir.ts';
 
 const silent = pino({ level: 'silent' });
@@ -235,3 +237,52 @@ t.test(
     t.ok(starts.length >= 2, `${starts.length} starts`);
   },
 );
+
+const childrenOf = (pid: number): number[] =>
+  readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
+const below = (pid: number): number[] => childrenOf(pid).flatMap((child) => [child, ...below(child)]);
+const lives = (pid: number): boolean => {
+  try {
+    return !/^State:\t[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
+};
+const program = (pid: number): string => readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
+
+t.test('the monitor ends with its process, also where that is killed', { skip }, async (t) => {
+  const { run, ip } = vehicle(t);
+  // Nothing happens there any more that a monitor would tell, and find that nobody reads it.
+  run('link', 'del', 'out');
+  const watcher = spawn(
+    process.execPath,
+    [
+      ...['--input-type=module', '-e'],
+      `import { watchKernel } from '${new URL('../../src/link/kernel.ts', import.meta.url)}';
+       watchKernel({ ip: ${JSON.stringify(ip)}, targets: () => [], onChange: () => {}, log: console });`,
+    ],
+    { stdio: 'ignore' },
+  );
+  endsWithTheTest(t, watcher);
+  const until = async (isTrue: () => boolean, timeout: number) => {
+    for (const deadline = Date.now() + timeout; !isTrue(); await sleep(10))
+      if (Date.now() > deadline) return false;
+    return true;
+  };
+  t.ok(await until(() => below(watcher.pid!).some((pid) => program(pid) === 'ip'), 10_000), 'it runs');
+  await sleep(200);
+  const started = below(watcher.pid!);
+  t.ok(started.some((pid) => program(pid) === 'ip'));
+  watcher.kill('SIGKILL');
+  t.ok(await until(() => !started.some(lives), 1_000), `all of ${started.length} are gone`);
+});
+
+t.test('closing ends the monitor', { skip }, async (t) => {
+  const { ip } = vehicle(t);
+  const { watch, until } = watching(t, { ip, targets: () => ['198.51.100.7'] });
+  await until(all(true));
+  const started = below(process.pid).filter((pid) => ['sh', 'ip'].includes(program(pid)));
+  t.ok(started.length >= 2);
+  await watch.close();
+  t.notOk(started.some(lives));
+});

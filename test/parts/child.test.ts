@@ -117,3 +117,14 @@ t.test(
     server.close();
   },
 );
+
+t.test(
+  'a setpriv that is not found at one start is looked for again at the next',
+  { skip: !setpriv && 'no setpriv' },
+  async (t) => {
+    // A process that has started no child yet.
+    const fixture = join(import.meta.dirname, 'fixtures/late-setpriv.ts');
+    const { stdout } = spawnSync(process.execPath, [fixture], { encoding: 'utf8' });
+    t.equal(stdout.trim(), 'unguarded, guarded');
+  },
+);

@@ -18,6 +18,8 @@ export const destination = (changes: Changes = {}): Destination => ({
     order: 'key',
     class: 'normal',
     reads: 'stored',
+    listings: 'unavailable',
+    unknown: 'unavailable',
     whenFull: 'refuse',
     ...changes.store,
   },

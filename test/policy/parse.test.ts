@@ -28,9 +28,16 @@ t.test('a document with only what is required has every default', async (t) => {
       order: 'key',
       class: 'normal',
       reads: 'stored',
+      listings: 'unavailable',
+      unknown: 'unavailable',
       whenFull: 'refuse',
     },
-    replay: { metered: 'allow', roaming: 'allow', resume: 'none', retry: { max: 30_000 } },
+    replay: {
+      metered: 'allow',
+      roaming: 'allow',
+      resume: 'none',
+      retry: { max: 30_000, giveUpAfter: 3_600_000 },
+    },
   });
 });
 
@@ -63,7 +70,7 @@ spec:
       links: ['lte', 'wifi'],
       linkRates: { lte: 1_000_000 },
       budget: { lte: { daily: 500_000_000, monthly: 10 * 2 ** 30 } },
-      retry: { max: 100 },
+      retry: { max: 100, giveUpAfter: 3_600_000 },
     });
   },
 );
@@ -364,4 +371,39 @@ t.test('a document of kind Mesh says what becomes of hosts that nothing names; t
     /1\.yaml:1:\d+: kind: the one document of kind Mesh is already claimed at 0\.yaml:1:/,
   );
   t.end();
+});
+
+t.test('a host that Envoy would sign for as another one does not go together with sign', async (t) => {
+  const sign = ', sign: {aws: {service: s3, region: x}}';
+  const problems = (url: string, more = sign) =>
+    problemsOf(destination().replace('{url: https://cloud.example}', `{url: "${url}"${more}}`));
+  for (const url of [
+    'http://s3.example:443',
+    'https://s3.example:80',
+    'https://[2001:443::1]:9000',
+    'http://[fd00:80::1]',
+  ]) {
+    t.match(problems(url), [/spec\.upstream\.url: does not go together with sign: .*by another port/], url);
+    t.same(problems(url, ''), [], `${url} without sign`);
+  }
+  for (const url of [
+    'http://s3.example:80',
+    'https://s3.example:443',
+    'https://s3.example:8443',
+    'https://[2001:db8::443]:9000',
+  ])
+    t.same(problems(url), [], url);
+});
+
+t.test('a segment is no longer than a body that can be signed', async (t) => {
+  const problems = (service: string, bytes: string) =>
+    problemsOf(
+      destination({ more: `store: {stream: {segment: {bytes: ${bytes}}}}` }).replace(
+        '{url: https://cloud.example}',
+        `{url: "https://cloud.example", sign: {aws: {service: ${service}, region: x}}}`,
+      ),
+    );
+  t.match(problems('kinesis', '17MiB'), [/segment\.bytes: expected 16MiB at most.*kinesis/]);
+  t.same(problems('kinesis', '16MiB'), []);
+  t.same(problems('s3', '1GiB'), []);
 });

@@ -48,6 +48,7 @@ t.test('nothing else is a unit, and no amount is zero or past what can be counte
     ' 1s',
     '1s\n',
     '1h30m',
+    '36501d',
     '999999999999999d',
   ])
     t.throws(() => parseDuration(text), { code: 'LAYBY_UNIT_INVALID' }, JSON.stringify(text));

@@ -21,6 +21,7 @@ import { DiskSpools } from '../../src/queue/disk-spool.ts';
 import { Intake } from '../../src/queue/intake.ts';
 import { OneByOne } from '../../src/queue/one-by-one.ts';
 import { Room } from '../../src/queue/room.ts';
+import { queueServer } from '../../src/queue/server.ts';
 import type { Spool } from '../../src/queue/spool.ts';
 import { Budget } from '../../src/replay/budget.ts';
 import type { DeliveryLedger } from '../../src/replay/delivery-ledger.ts';
@@ -155,6 +156,9 @@ export const hangUpScene = async (t: Test, paths: Path[]) => {
       async *waitingFor(...of) {
         yield* around.waitingFor(...of);
       },
+      async *entriesOf(destination) {
+        yield* around.list({ destination });
+      },
     },
     ...{ store: around, room, log, egress: sending, commits: new OneByOne(), count: () => {} },
     backlog: made(backlog, {
@@ -203,7 +207,7 @@ export const hangUpScene = async (t: Test, paths: Path[]) => {
     const mine = ended;
     void intake.serve(request, response).then(() => mine.resolve());
   };
-  const server = createServer({ highWaterMark: 16 * 1024 }, serve).on('checkContinue', serve);
+  const server = queueServer(serve);
   await listen(server, queueAt);
   const destination = createServer(async (incoming, response) => {
     const over = hold('open upstream request');

@@ -7,6 +7,7 @@ import type { Destination } from '../../src/policy/policy.ts';
 import type { AwaitPoint } from './await-points.ts';
 import { hangUpScene, type Path, readAndAnswer, type Scene } from './hang-up-scene.ts';
 import { bucketOf, framed, md5 } from './s3/bucket.ts';
+import { listedBy } from './s3/fake-listing.ts';
 import { destinationOf } from './scene.ts';
 
 t.setTimeout(180_000);
@@ -38,6 +39,17 @@ const s3Answers: Path['answer'] = async (incoming, response, { points }) => {
     );
   else if (incoming.method === 'POST')
     response.write('<CompleteMultipartUploadResult><ETag>"1-1"</ETag></CompleteMultipartUploadResult>');
+  response.end();
+};
+
+/** Reads nothing. */
+const refuseEarly: Path['answer'] = async (_, response, { points }) => {
+  await points.at('the destination refuses');
+  response.writeHead(413);
+  for (let sent = 0; sent < 3 && !response.destroyed; sent += 1) {
+    await points.at('the destination sends a chunk');
+    response.write(Buffer.alloc(64 * KIB));
+  }
   response.end();
 };
 
@@ -157,6 +169,56 @@ const PATHS: Path[] = [
     request: large,
   },
   {
+    name: 'cut through, and refused early',
+    destination: to(),
+    up: true,
+    answer: refuseEarly,
+    request: large,
+  },
+  {
+    name: 'cut through with patience, and refused early',
+    destination: to({ patience: 60_000 }),
+    up: true,
+    answer: refuseEarly,
+    request: { ...large, sized: false },
+  },
+  {
+    name: 'passed on, and refused early',
+    destination: to({ mode: 'never' }),
+    up: true,
+    answer: refuseEarly,
+    request: { ...large, method: 'PATCH' },
+  },
+  {
+    name: 'passed on, and lost before its end',
+    destination: to({ mode: 'never' }),
+    up: true,
+    answer: async (_, response, { points }) => {
+      await points.at('the destination is lost');
+      response.destroy();
+    },
+    request: { ...large, method: 'PATCH' },
+  },
+  {
+    name: 'cut through, and answered with a success early',
+    destination: to(),
+    up: true,
+    answer: async (incoming, response, { points }) => {
+      response.writeHead(200);
+      response.write('early');
+      await points.at('the destination reads');
+      for await (const _ of incoming);
+      response.end();
+    },
+    request: large,
+  },
+  { name: 'refused for want of room, before its body', destination: to({ quota: 1 }), request: large },
+  {
+    name: 'refused for want of room, in its body',
+    destination: to({ quota: 600 * KIB }),
+    request: { ...large, sized: false },
+  },
+  {
     name: 'cut through where other things of its lane wait',
     destination: asking,
     up: true,
@@ -235,6 +297,13 @@ const PATHS: Path[] = [
     request: { ...large, path: '/b/k', sized: false },
   },
   {
+    name: 'an object of S3 of unknown length, cut through in parts, and refused early',
+    destination: toS3(),
+    up: true,
+    answer: refuseEarly,
+    request: { method: 'PUT', path: '/b/k', chunks: chunksOf(3, 2 * MIB), sized: false },
+  },
+  {
     name: 'an object of S3 of unknown length, cut through in parts',
     destination: toS3(),
     up: true,
@@ -305,8 +374,21 @@ const PATHS: Path[] = [
     request: { method: 'GET', path: '/b/k' },
   },
   {
+    name: 'objects of S3, listed of what the bucket has and what waits',
+    destination: toS3({ mode: 'always' }),
+    before: async (scene) => {
+      await scene.ask({ method: 'PUT', path: '/b/k', chunks: [Buffer.from('1')] });
+      return {};
+    },
+    answer: async (_, response, { points }) => {
+      await points.at('the destination answers');
+      response.end(listedBy(new Set(['a', 'z']), '/b?list-type=2'));
+    },
+    request: { method: 'GET', path: '/b?list-type=2' },
+  },
+  {
     name: 'objects of S3, listed from the store',
-    destination: toS3(),
+    destination: toS3({ listings: 'pending' }),
     before: async (scene) => {
       await scene.ask({ method: 'PUT', path: '/b/k', chunks: [Buffer.from('1')] });
       return {};

@@ -34,10 +34,39 @@ t.test('what belongs to the hop is left out, also what Connection names', async 
 });
 
 t.test('an app cannot set what Layby sets', async (t) => {
+  const names = [
+    ...[
+      'Layby-Host',
+      'layby-destination',
+      'Layby-Entry',
+      'LAYBY_HOST',
+      'layby-no_link',
+      'Layby-Stream',
+      'layby-segment',
+    ],
+    ...[
+      'Layby-Stream-End',
+      'layby_stream_end',
+      'x-amz-meta-layby-stream',
+      'X-Amz-Meta-Layby-Entry',
+      'x_amz_meta_layby_entry',
+    ],
+  ];
   t.same(
-    endToEndHeaders(['Layby-Host', 'evil', 'layby-destination', 'x', 'Layby-Entry', 'y'], destination()),
+    endToEndHeaders(
+      names.flatMap((name) => [name, 'x']),
+      destination(),
+    ),
     [],
   );
+  const others = [
+    'layby-streams',
+    'x-layby-stream',
+    'x-amz-meta-stream',
+    'x-amz-meta-layby',
+    'layby',
+  ].flatMap((name) => [name, 'x']);
+  t.same(endToEndHeaders(others, destination()), others);
 });
 
 t.test('a signature that will be made anew is not stored, and only that', async (t) => {

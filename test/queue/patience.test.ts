@@ -3,12 +3,17 @@
 import { randomBytes } from 'node:crypto';
 import { type IncomingMessage, request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import t from 'tap';
 import { preferenceOf } from '../../src/queue/prefer.ts';
 import { SpoolTail } from '../../src/queue/spool-tail.ts';
 import { StreamingBody } from '../../src/queue/streaming-body.ts';
 import { testdir } from '../rig/testdir.ts';
 import { destinationOf, scene } from './scene.ts';
+
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc') as () => void;
 
 t.test('what an app prefers', async (t) => {
   for (const [prefer, wanted] of [
@@ -128,6 +133,8 @@ t.test('while the destination reads nothing, the queue takes the body, and gives
   const before = process.memoryUsage().arrayBuffers;
   const body = randomBytes(60_000_000);
   t.equal((await put('/big', body)).status, 307);
+  // What nobody holds any more may still be there, where the machine is busy.
+  collectGarbage();
   t.ok(process.memoryUsage().arrayBuffers - before < 100_000_000, 'the body itself, and some');
   begin.resolve();
   answer.resolve();

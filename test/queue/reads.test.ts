@@ -115,4 +115,12 @@ t.test('reads are answered from the store', async (t) => {
     while ((await call('GET', path)).headers['layby-entry']);
     t.ok(at.order.includes(`GET ${path} 0`), 'and so is this, once it is there');
   });
+
+  await t.test('an answer that is not HTTP is not a lost link', async (t) => {
+    at.link.serve = (_request, response) =>
+      void response.writeHead(502, { 'layby-no-link': 'UPE upstream_reset{protocol_error}' }).end();
+    t.match(await call('GET', '/odd'), { status: 502, text: /answer-invalid/ });
+    at.link.serve = (_request, response) => void response.writeHead(503, { 'layby-no-link': 'UF' }).end();
+    t.match(await call('GET', '/odd'), { status: 503, text: /no-link/ });
+  });
 });

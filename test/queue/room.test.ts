@@ -25,6 +25,8 @@ const destination = (
     order: 'key',
     class: className,
     reads: 'stored',
+    listings: 'unavailable',
+    unknown: 'unavailable',
     whenFull,
     ...(quota > 0 && { quota }),
   },

@@ -4,7 +4,13 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync, rmSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
-import { createServer, type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http';
+import {
+  createServer,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type RequestListener,
+  request,
+} from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -45,6 +51,8 @@ export const destinationOf = (name: string, store: Partial<Destination['store']>
     order: 'none',
     class: 'normal',
     reads: 'stored',
+    listings: 'unavailable',
+    unknown: 'unavailable',
     whenFull: 'refuse',
     ...store,
   },
@@ -103,6 +111,10 @@ export const scene = async (
     tear: false,
     /** The answer, before the body is read. */
     refusal: 0,
+    /** The status of an answer, where it is not `answer.status`. */
+    status: (_incoming: IncomingMessage): number | undefined => undefined,
+    /** In the place of all else: what the destination does. */
+    serve: undefined as RequestListener | undefined,
     /** Awaited before a whole request is answered: a destination that takes its time. */
     answer: async (_incoming: IncomingMessage): Promise<void> => {},
     /** Awaited before a body is read. */
@@ -123,6 +135,7 @@ export const scene = async (
   const egress = createServer(async (incoming, response) => {
     const pieces: Buffer[] = [];
     if (incoming.url === '/a') begun.resolve();
+    if (link.serve) return link.serve(incoming, response);
     await link.read();
     if (link.refusal > 0) {
       arriving.set(incoming.url!, Number.POSITIVE_INFINITY);
@@ -155,7 +168,8 @@ export const scene = async (
     order.push(`${incoming.method} ${incoming.url} ${body.length}`);
     const plain = answer.status === 200 && answer.body.length === 0;
     const s3 = plain ? answerOfS3(incoming, body) : undefined;
-    response.writeHead(answer.status, { ...s3?.headers, ...answer.headers }).end(s3?.body ?? answer.body);
+    const status = link.status(incoming) ?? answer.status;
+    response.writeHead(status, { ...s3?.headers, ...answer.headers }).end(s3?.body ?? answer.body);
     changed();
   });
   await listen(egress, at('egress'));
@@ -228,9 +242,11 @@ export const scene = async (
     adminAddress: at('admin'),
     put: (path: string, body: Buffer, host = `${destinations[0]!.name}.example`, headers = {}) =>
       call('queue', 'PUT', host, path, body, headers),
-    admin: (path: string) => call('admin', 'GET', 'queue', path),
+    admin: (path: string) => call('admin', 'GET', 'layby', path),
     act: (path: string, body: object) =>
-      call('admin', 'POST', 'queue', path, Buffer.from(JSON.stringify(body))),
+      call('admin', 'POST', 'layby', path, Buffer.from(JSON.stringify(body)), {
+        'content-type': 'application/json',
+      }),
     /** Resolves when `done` holds; asked whenever something arrived. */
     until: (done: () => boolean) =>
       new Promise<void>((resolve) => {

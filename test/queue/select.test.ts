@@ -24,12 +24,12 @@ t.test('what would mean everything must say so, and what means nothing is refuse
     t.throws(() => checkSelection(selection), { code: 'LAYBY_REQUEST_INVALID', message });
   refused({}, /nothing is selected/);
   refused(null, /nothing is selected/);
-  refused({ ids: [] }, /no list of ids/);
+  refused({ ids: [] }, /list of ids is empty/);
   refused({ ids: ['a'], state: 'dead' }, /exclude/);
   refused({ ids: ['a'], all: true }, /exclude/);
   refused({ state: 'gone' }, /no state gone/);
   refused({ class: 'gold' }, /no class gold/);
-  refused({ olderThan: -1 }, /no time/);
+  refused({ olderThan: -1 }, /less than 0/);
   t.same(checkSelection({ all: true }), { all: true });
   t.same(checkSelection({ state: 'dead', url: '*' }), { state: 'dead', url: '*' });
 });

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { DiskSpools } from '../../src/queue/disk-spool.ts';
@@ -49,6 +49,30 @@ for (const encrypted of [false, true])
     await spool.close();
     t.same(openIn(dir), [], 'and is gone when it is closed');
   });
+
+t.test(
+  'a directory that cannot be made, or is removed, fails the bodies of that moment and no later one',
+  async (t) => {
+    const parent = join(testdir(t), 'queue');
+    const spools = new DiskSpools({ dir: join(parent, 'spool'), encrypted: false });
+    const body = randomBytes(2_000_000);
+    const readBack = async (): Promise<boolean> => {
+      const spool = spools.begin();
+      try {
+        await write(spool, body);
+        return (await contentOf(spool)).equals(body);
+      } finally {
+        await spool.close();
+      }
+    };
+    writeFileSync(parent, 'in the way of the directory');
+    await t.rejects(readBack(), { code: 'LAYBY_STORE_FULL' });
+    rmSync(parent);
+    t.ok(await readBack(), 'made at the next body');
+    rmSync(parent, { recursive: true });
+    t.ok(await readBack(), 'made again');
+  },
+);
 
 t.test('a small body never meets the disk', async (t) => {
   const dir = join(testdir(t), 'spool');

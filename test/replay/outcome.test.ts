@@ -1,6 +1,6 @@
 import t from 'tap';
 import { pauseMs } from '../../src/replay/backoff.ts';
-import { outcomeOf, retryAfterMs } from '../../src/replay/outcome.ts';
+import { isBusy, outcomeOf, retryAfterMs } from '../../src/replay/outcome.ts';
 
 t.test('each status has one outcome', async (t) => {
   for (const [status, outcome] of [
@@ -11,17 +11,36 @@ t.test('each status has one outcome', async (t) => {
     [401, 'unauthorized'],
     [403, 'unauthorized'],
     [404, 'dead'],
+    [405, 'dead'],
     [408, 'retry'],
+    [409, 'dead'],
     [412, 'dead'],
+    [421, 'retry'],
+    [422, 'dead'],
+    [423, 'retry'],
     [425, 'retry'],
     [429, 'retry'],
     [500, 'retry'],
+    [501, 'dead'],
+    [502, 'retry'],
     [503, 'retry'],
+    [504, 'retry'],
+    [505, 'dead'],
     [507, 'retry'],
+    [510, 'dead'],
+    [520, 'retry'],
   ] as const) {
     t.equal(outcomeOf(status), outcome, String(status));
   }
 });
+
+t.test(
+  'of answers that are tried again some speak of the server, and some perhaps of the request',
+  async (t) => {
+    for (const status of [408, 425, 429, 502, 503, 504, 507, 522]) t.ok(isBusy(status), String(status));
+    for (const status of [401, 403, 421, 423, 500]) t.notOk(isBusy(status), String(status));
+  },
+);
 
 t.test('Retry-After is seconds or a date of HTTP, within a day, and nothing else', async (t) => {
   const now = Date.parse('2026-01-01T00:00:00Z');

@@ -4,6 +4,7 @@ import t from 'tap';
 import { forEntry } from '../../src/policy/in-force.ts';
 import { parsePolicy } from '../../src/policy/parse.ts';
 import { destinationAt, placeOf } from '../../src/replay/deliver/place.ts';
+import { uploadPath } from '../../src/replay/deliver/upload-place.ts';
 import { destination } from '../policy/documents.ts';
 
 const parsed = (url: string) =>
@@ -23,4 +24,19 @@ t.test('the place of an upload leads back to its upstream, as long as the policy
   t.equal(destinationAt(policy, big)?.upstream.url, 'https://big.example');
   t.equal(destinationAt(policy, own)?.upstream.url, 'https://cloud.example');
   t.equal(destinationAt(parsed('https://other.example'), big), undefined);
+});
+
+t.test('an app that calls a path of slashes calls the upstream, whatever follows them', async (t) => {
+  const policy = parsed('https://big.example');
+  for (const path of ['//', '//evil.example/x', '//[', '///'])
+    t.equal(
+      uploadPath(policy, `http://dashcam.example${path}`, '/files/1'),
+      '/files/1',
+      `the upload that ${path} began is found`,
+    );
+  t.equal(
+    uploadPath(policy, 'http://dashcam.example//evil.example/x', '//evil.example/files/1'),
+    undefined,
+    'and is followed to no other host',
+  );
 });

@@ -153,6 +153,12 @@ t.test('what S3 says in words counts more than the status', async (t) => {
   t.equal(outcomeOfS3(409, said('ConditionalRequestConflict')), 'retry');
   t.equal(outcomeOfS3(400, said('ExpiredToken')), 'unauthorized');
   t.equal(outcomeOfS3(400, said('EntityTooLarge')), 'dead');
+  t.equal(outcomeOfS3(404, said('NoSuchBucket')), 'dead');
+  t.equal(outcomeOfS3(409, said('OperationAborted')), 'retry');
+  t.equal(outcomeOfS3(501, said('NotImplemented')), 'dead');
+  t.equal(outcomeOfS3(200, said('NotImplemented')), 'dead', 'also where S3 began with 200');
+  t.equal(outcomeOfS3(200, said('AccessDenied')), 'unauthorized');
+  t.equal(outcomeOfS3(503, said('SlowDown')), 'retry');
   t.equal(outcomeOfS3(503, undefined), 'retry');
   t.equal(outcomeOfS3(200, said('InternalError')), 'retry', 'S3 began with 200 before it knew');
   t.equal(outcomeOfS3(200, said('NoSuchUpload')), 'dead');

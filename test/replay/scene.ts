@@ -71,6 +71,19 @@ export const read = async (asked: Asked, request: IncomingMessage, passed = () =
   }
 };
 
+/** Lets `performance.now` run ahead by so many ms more with each call; timers do not. */
+export const clock = (t: Test): ((ms: number) => void) => {
+  const { now } = performance;
+  let ahead = 0;
+  performance.now = () => now.call(performance) + ahead;
+  t.teardown(() => {
+    performance.now = now;
+  });
+  return (ms) => {
+    ahead += ms;
+  };
+};
+
 export const startReplay = async (t: Test, ...destinations: Destination[]): Promise<ReplayScene> => {
   const dir = testdir(t);
   // A socket's path has 107 bytes at most.

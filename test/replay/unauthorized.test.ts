@@ -1,10 +1,10 @@
 // Refused credentials: no large body is sent again to learn that they are still wrong, the pause grows, and it ends when they are right.
 
-import t, { type Test } from 'tap';
+import t from 'tap';
 import type { Destination } from '../../src/policy/policy.ts';
 import { put } from '../../src/store/conformance.ts';
 import { destinationOf } from '../queue/scene.ts';
-import { type Asked, type ReplayScene, read, startReplay } from './scene.ts';
+import { type Asked, clock, type ReplayScene, read, startReplay } from './scene.ts';
 
 t.setTimeout(60_000);
 
@@ -12,7 +12,7 @@ const MIB = 1024 * 1024;
 const plain = destinationOf('api');
 const signed: Destination = {
   ...plain,
-  upstream: { url: 'http://api.example', sign: { aws: { service: 'execute-api', region: 'r' } } },
+  upstream: { url: 'http://api.example', sign: { aws: { service: 'vpc-lattice-svcs', region: 'r' } } },
 };
 
 const store = async (scene: ReplayScene, path: string, bytes: number): Promise<string> =>
@@ -103,19 +103,6 @@ t.test('a policy with other credentials is tried at once', async (t) => {
   t.equal(scene.asked.length, 2);
   t.ok(performance.now() - began < 20_000);
 });
-
-/** Lets `performance.now` run ahead; timers do not. */
-const clock = (t: Test): ((ms: number) => void) => {
-  const { now } = performance;
-  let ahead = 0;
-  performance.now = () => now.call(performance) + ahead;
-  t.teardown(() => {
-    performance.now = now;
-  });
-  return (ms) => {
-    ahead += ms;
-  };
-};
 
 t.test(
   'where the app has signed, a refused request is a dead letter with the remedy after a few tries',

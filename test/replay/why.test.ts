@@ -31,6 +31,7 @@ const lane = (changed: Partial<LaneView> = {}): LaneView => ({
   pause: { ms: 0, after: '', failures: 0 },
   underWay: 0,
   concurrency: 4,
+  giveUpAfter: 3_600_000,
   place: { pauseMs: 0 },
   ...changed,
 });
@@ -134,6 +135,20 @@ const TABLE: [what: string, state: WhyState, lines: (RegExp | string)[]][] = [
     'its own pause',
     waits({ place: { pauseMs: 300_000 } }, { attempts: 1, lastError: '403: no' }),
     [/^it is tried again at 2026-11-22T12:05:00.000Z \(in 5 min\), after: 403: no$/],
+  ],
+  [
+    'refused while others are taken',
+    waits(
+      { place: { pauseMs: 300_000 } },
+      {
+        ...{ attempts: 9, lastError: '503: <Error>\n<Code>SlowDown' },
+        stuck: { since: BEFORE, answers: 9, counted: 1_800_000 },
+      },
+    ),
+    [
+      /^it is tried again .*, after: 503: <Error> <Code>SlowDown$/,
+      /^dashcam has refused it 9 times since 2026-11-22T11:00:00.000Z and taken others .* dead letter at 2026-11-23T00:00:00.000Z /,
+    ],
   ],
   [
     'behind one that failed',

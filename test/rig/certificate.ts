@@ -1,4 +1,4 @@
-// A certificate for 127.0.0.1 and localhost that is its own authority, for a webhook on the loopback.
+// A certificate for 127.0.0.1, localhost and other addresses that is its own authority, for servers of tests.
 
 import 'reflect-metadata'; // what @peculiar/x509 is wired with expects it
 import { webcrypto } from 'node:crypto';
@@ -9,18 +9,18 @@ import * as x509 from '@peculiar/x509';
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
 const DAY_MS = 24 * 60 * 60 * 1000;
 
-/** Writes tls.crt and tls.key into `dir`. Returns the certificate, PEM. */
-export async function writeCertificate(dir: string): Promise<string> {
+/** Writes tls.crt and tls.key into `dir`. Returns the certificate, PEM. `addresses`: more that it is for. */
+export async function writeCertificate(dir: string, ...addresses: string[]): Promise<string> {
   const keys = await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
-    name: 'CN=webhook',
+    name: 'CN=rig',
     keys,
     signingAlgorithm: ALGORITHM,
     notBefore: new Date(Date.now() - DAY_MS),
     notAfter: new Date(Date.now() + DAY_MS),
     extensions: [
       new x509.SubjectAlternativeNameExtension([
-        { type: 'ip', value: '127.0.0.1' },
+        ...['127.0.0.1', ...addresses].map((value) => ({ type: 'ip' as const, value })),
         { type: 'dns', value: 'localhost' },
       ]),
       new x509.BasicConstraintsExtension(true, undefined, true),

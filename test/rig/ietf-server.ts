@@ -41,10 +41,15 @@ export interface IetfServerOptions {
   maxAppend?: number;
   /** What the resource makes of a whole representation; default 200. */
   status?: () => number;
+  /** Where it listens; default: any free port of 127.0.0.1. */
+  listen?: { host: string; port: number };
+  /** Called with each whole representation. */
+  onReceived?: (body: Buffer) => void;
 }
 
 export const startIetfServer = async (options: IetfServerOptions = {}): Promise<IetfServer> => {
   const { interim = true, speaks = true, maxAppend, status = () => 200 } = options;
+  const { listen: at = { host: '127.0.0.1', port: 0 }, onReceived } = options;
   const uploads = new Map<string, Upload>();
   const received: IetfServer['received'] = [];
   let count = 0;
@@ -58,7 +63,11 @@ export const startIetfServer = async (options: IetfServerOptions = {}): Promise<
   ): void => {
     const { method, path, headers, pieces } = upload;
     const code = status();
-    if (code < 300) received.push({ method, path, headers, body: Buffer.concat(pieces) });
+    if (code < 300) {
+      const body = Buffer.concat(pieces);
+      received.push({ method, path, headers, body });
+      onReceived?.(body);
+    }
     response.writeHead(code, said).end();
   };
 
@@ -165,10 +174,10 @@ export const startIetfServer = async (options: IetfServerOptions = {}): Promise<
     void (url.startsWith('/uploads/') ? onUpload(url, request, response) : onResource(request, response));
   });
   server.requestTimeout = 0;
-  server.listen(0, '127.0.0.1');
+  server.listen(at.port, at.host);
   await once(server, 'listening');
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url: `http://${at.host}:${(server.address() as AddressInfo).port}`,
     ...{ uploads, received },
     close() {
       server.closeAllConnections();

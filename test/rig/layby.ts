@@ -97,7 +97,8 @@ export interface Layby {
   queue(): Promise<QueueLine[]>;
   /** Asks until it is true of the queue. Rejects after `timeout` ms with what was in it. */
   untilQueue(enough: (lines: QueueLine[]) => boolean, timeout?: number): Promise<QueueLine[]>;
-  link(state: 'up' | 'down' | 'auto', ...destinations: string[]): Promise<void>;
+  /** Resolves with what the command printed. */
+  link(state: 'up' | 'down' | 'auto', ...destinations: string[]): Promise<string>;
   /** Samples by `name{labels}`, as written. */
   metrics(): Promise<Map<string, number>>;
   /** GET of a path of the admin listener. */
@@ -160,7 +161,8 @@ export const startLayby = async (options: LaybyOptions): Promise<Layby> => {
     ...[process.execPath, program, 'up', ...(await policyArgs(options))],
     ...['--data', options.data, '--outbound', outbound, '--admin', admin, ...(options.extraArgs ?? [])],
   ]);
-  const env = { ...process.env, ...options.env };
+  // It ends with this process, also where that is killed.
+  const env = { ...process.env, LAYBY_LAUNCHED: '1', ...options.env };
   const child = spawn(argv[0]!, argv.slice(1), {
     env: { ...env, [MARK]: mark },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -253,9 +255,7 @@ export const startLayby = async (options: LaybyOptions): Promise<Layby> => {
         await sleep(100); // The command line is asked, it does not tell.
       }
     },
-    link: async (state, ...destinations) => {
-      await cli('link', state, ...destinations);
-    },
+    link: (state, ...destinations) => cli('link', state, ...destinations),
     metrics: async () => samplesIn((await get('/metrics')).body.toString()),
     rssAnon: (part) => rssAnon(pidOf(part)),
   };

@@ -10,6 +10,7 @@ import { join, relative, sep } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { findRclone } from '../../src/parts/rclone.ts';
 import { curl } from './app.ts';
+import { writeCertificate } from './certificate.ts';
 import { goProgram } from './go.ts';
 import { endsWithTheRig } from './lifetime.ts';
 import type { Road } from './namespaces.ts';
@@ -34,6 +35,8 @@ export interface S3Options {
   road?: Road;
   /** Any free one where not given. */
   port?: number;
+  /** Speaks TLS; only versitygw. Its certificate is `certificate`. */
+  tls?: boolean;
 }
 
 export interface StoredObject {
@@ -45,8 +48,10 @@ export interface StoredObject {
 }
 
 export interface S3Server {
-  /** `http://HOST:PORT`, path style. */
+  /** `http://HOST:PORT`, path style; `https:` with TLS. */
   url: string;
+  /** With TLS: a PEM file of its authority. */
+  certificate?: string;
   accessKeyId: string;
   secretAccessKey: string;
   region: string;
@@ -91,6 +96,13 @@ export const startS3 = async (options: S3Options): Promise<S3Server> => {
   const address = `${host}:${port}`;
   for (const bucket of buckets) await mkdir(join(dir, bucket), { recursive: true });
   await mkdir(dir, { recursive: true });
+  const secrets = join(dir, '..', 'tls');
+  if (options.tls) {
+    await mkdir(secrets, { recursive: true });
+    await writeCertificate(secrets, host);
+  }
+  const [certificate, key] = [join(secrets, 'tls.crt'), join(secrets, 'tls.key')];
+  const tls = options.tls ? ['--cert', certificate, '--key', key] : [];
   const argv =
     server === 'rclone'
       ? [
@@ -99,7 +111,7 @@ export const startS3 = async (options: S3Options): Promise<S3Server> => {
         ]
       : [
           ...[await versitygw(), '--access', keys.id, '--secret', keys.secret],
-          ...['--region', region, '--port', address, '--quiet', 'posix', dir],
+          ...['--region', region, '--port', address, ...tls, '--quiet', 'posix', dir],
         ];
   const full = road ? road.inCloud(argv) : argv;
   const child = spawn(full[0]!, full.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] });
@@ -111,10 +123,11 @@ export const startS3 = async (options: S3Options): Promise<S3Server> => {
       said = (said + piece).slice(-8192);
     });
 
-  const url = `http://${address}`;
+  const url = `${options.tls ? 'https' : 'http'}://${address}`;
+  const asked = { ...(road && { road, end: 'cloud' as const }), maxTime: 5, args: ['--insecure'] };
   const deadline = performance.now() + 15_000;
   // Neither server says when it accepts; asking is the only event there is.
-  while ((await curl(url, { ...(road ? { road, end: 'cloud' as const } : {}), maxTime: 5 })).status === 0) {
+  while ((await curl(url, asked)).status === 0) {
     if (child.exitCode !== null || child.signalCode !== null) {
       forget();
       throw new Error(`${server} ended before it was ready: ${said.trim()}`);
@@ -125,6 +138,7 @@ export const startS3 = async (options: S3Options): Promise<S3Server> => {
 
   return {
     ...{ url, region, accessKeyId: keys.id, secretAccessKey: keys.secret, pid: child.pid! },
+    ...(options.tls && { certificate }),
     objects: () => objectsIn(dir),
     stop: async () => {
       forget();

@@ -28,6 +28,7 @@ import type {
   SetAsideTotals,
   Store,
   StoreEvent,
+  Stuck,
   Totals,
   WriterOptions,
 } from '../../src/store/store.ts';
@@ -329,10 +330,12 @@ export class MemoryStore implements Store, WriterHost {
     this.#catalog.sent(entry);
   }
 
-  async failed(id: string, lastError: string): Promise<Entry | undefined> {
+  async failed(id: string, lastError: string, stuck?: Stuck): Promise<Entry | undefined> {
     this.#open();
     await this.#catalog.change(id, (slot) =>
-      slot.state === 'stored' ? { now: { ...slot, attempts: slot.attempts + 1, lastError } } : undefined,
+      slot.state === 'stored'
+        ? { now: { ...slot, attempts: slot.attempts + 1, lastError, ...(stuck && { stuck }) } }
+        : undefined,
     );
     return this.get(id);
   }

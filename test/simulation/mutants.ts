@@ -74,6 +74,30 @@ export const MUTANTS: readonly Mutant[] = [
     ],
   },
   {
+    fault: 'an entry that alone is refused is tried for ever',
+    changes: [{ file: 'src/replay/give-up.ts', text: 'counted >= giveUpAfter;', by: 'false;' }],
+  },
+  {
+    fault: 'an outage makes dead letters',
+    changes: [
+      {
+        file: 'src/replay/refusals.ts',
+        text: 'last === undefined || this.#deliveredAt <= last',
+        by: 'last === undefined',
+      },
+    ],
+  },
+  {
+    fault: 'an entry that is never taken holds up those of other keys',
+    changes: [
+      {
+        file: 'src/replay/retry-budget.ts',
+        text: '    if (!isRetry) return now >= this.#freshAt;\n',
+        by: '    if (!isRetry) return now >= this.#freshAt && this.#window >= 1;\n',
+      },
+    ],
+  },
+  {
     fault: 'a client that hangs up leaves its order key closed',
     changes: [
       {

@@ -75,8 +75,15 @@ t.test('a destination can refuse, be away, hang, break, answer early, and lose i
   ][] = [
     ['refuses', answers(401), { answer: { status: 401 } }, 0, body.length],
     ['is away', DOWN, { answer: { status: 503, noLink: 'UF' } }, 0, 0],
-    ['hangs', HANGS, { error: { message: 'nothing moved for 120 s' } }, 0, body.length],
-    ['hangs early', { kind: 'hang', afterBytes: 15_000 }, { error: { message: /nothing moved/ } }, 0, 15_000],
+    ['is lost', { kind: 'silent' }, { answer: { noLink: 'UC' } }, 0, body.length],
+    ['is lost early', { kind: 'silent', afterBytes: 15_000 }, { answer: { noLink: 'UC' } }, 0, 15_000],
+    [
+      'is slow',
+      { kind: 'answer', reply: { status: 200 }, after: 300_000 },
+      { answer: { status: 200 } },
+      1,
+      body.length,
+    ],
     ['breaks', { kind: 'break', afterBytes: 25_000 }, { error: { message: /was reset/ } }, 0, 25_000],
     [
       'breaks, as Envoy says',

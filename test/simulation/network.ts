@@ -10,14 +10,17 @@
 import { createHash } from 'node:crypto';
 import { addAbortSignal, Readable } from 'node:stream';
 import { Deadline } from '../../src/egress/deadline.ts';
-import { type Answer, Egress, type OutgoingBody, type SendOptions } from '../../src/egress/egress.ts';
+import {
+  ANSWER_PATIENCE_MS,
+  type Answer,
+  Egress,
+  type OutgoingBody,
+  type SendOptions,
+} from '../../src/egress/egress.ts';
 import type { Destination } from '../../src/policy/policy.ts';
 import type { EntryHead } from '../../src/store/store.ts';
 import { NO_LINK_HEADER } from '../../src/wire/names.ts';
 import type { Simulation } from './scheduler.ts';
-
-/** As in egress.ts: without an answer for so long, ms, a destination counts as lost. */
-const ANSWER_PATIENCE_MS = 120_000;
 
 /** A request as a destination sees it. */
 export interface Attempt {
@@ -52,23 +55,28 @@ export interface Reply {
 
 /** What a destination does with one request.
  *
- *  answer        the reply, after the whole body; `early`: after so many bytes, and the rest is never read; `bodyBreaks`: the
- *                answer's body breaks off in the middle; `lost`: the destination has done it, but the answer does not arrive
+ *  answer        the reply, after the whole body; `early`: after so many bytes, and the rest is never read; `after`: so many ms later;
+ *                `bodyBreaks`: the answer's body breaks off in the middle; `lost`: the destination has done it, but the answer does not arrive
  *  down          it is not reached: Envoy answers instead of it (response flag `flag`, default UF)
  *  hang          it takes so many bytes (default all), and says nothing
+ *  silent        the link is lost after so many bytes (default all), and nobody reports it: Envoy notices it after LOST_AFTER_MS
  *  break         the connection breaks after so many bytes; `flag`: and Envoy says so, instead of a reset */
 export type Behaviour =
   | {
       kind: 'answer';
       reply: Reply | ((attempt: Attempt) => Reply);
       early?: number;
+      after?: number;
       bodyBreaks?: boolean;
       lost?: 'reset' | 'flag';
       interim?: { status: number; headers: string[] };
     }
   | { kind: 'down'; flag?: string }
-  | { kind: 'hang'; afterBytes?: number }
+  | { kind: 'hang' | 'silent'; afterBytes?: number }
   | { kind: 'break'; afterBytes: number; flag?: string };
+
+/** As TCP_USER_TIMEOUT of control-plane/resources/bounds.ts, ms. */
+const LOST_AFTER_MS = 60_000;
 
 export const UP: Behaviour = { kind: 'answer', reply: { status: 200 } };
 export const DOWN: Behaviour = { kind: 'down' };
@@ -198,12 +206,17 @@ export class SimulatedNetwork {
       case 'hang':
         await this.#simulation.delay(`patience for ${attempt.destination}`, patience, patience);
         throw new Error(`nothing moved for ${patience / 1000} s`);
+      case 'silent':
+        await this.#simulation.delay(`loss of ${attempt.destination}`, LOST_AFTER_MS, LOST_AFTER_MS);
+        return this.#envoys(attempt, 'UC', stop);
       case 'break':
         if (behaviour.flag !== undefined) return this.#envoys(attempt, behaviour.flag, stop);
         throw new Error('the connection was reset');
     }
     stop.throwIfAborted(); // a request that is cut short never looks whole
-    const { lost, bodyBreaks = false } = behaviour;
+    const { lost, bodyBreaks = false, after = 0 } = behaviour;
+    if (after > 0) await this.#simulation.delay(`${attempt.destination} thinks`, after, after);
+    stop.throwIfAborted();
     const reply = typeof behaviour.reply === 'function' ? behaviour.reply(attempt) : behaviour.reply;
     attempt.status = reply.status;
     attempt.ended = performance.now();

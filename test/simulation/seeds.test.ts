@@ -6,6 +6,9 @@ import t from 'tap';
 
 const SEEDS = 200;
 
+// A seed takes 0.1 s, and several times that beside other tests.
+t.setTimeout(300_000);
+
 t.test(`the laws hold in ${SEEDS} seeds of the simulation`, async (t) => {
   const said = await new Promise<{ failed: boolean; output: string }>((resolve) => {
     const program = join(import.meta.dirname, 'run.ts');

@@ -150,7 +150,7 @@ export interface VehicleOptions {
   faults?: StoreFaults;
 }
 
-const noLog = (simulation: Simulation, isAlive: () => boolean): Logger => {
+export const noLog = (simulation: Simulation, isAlive: () => boolean): Logger => {
   const note =
     (level: string) =>
     (fields: unknown, message?: string): void => {
@@ -623,13 +623,13 @@ export class Vehicle {
   }
 }
 
-const NO_BUDGET = {
+export const NO_BUDGET = {
   reserve: () => ({ remaining: 0, switchTo: () => {}, spend: () => undefined, release: () => {} }),
   used: () => ({ day: 0, month: 0 }),
   close: async () => {},
 } as unknown as Budget;
 
-const forcedEntries = (): Hurried => {
+export const forcedEntries = (): Hurried => {
   const ids = new Set<string>();
   return {
     has: (id: string) => ids.has(id),

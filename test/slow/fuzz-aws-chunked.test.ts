@@ -107,6 +107,12 @@ const twist = (random: Random, { headers, body }: Framed): Framed => {
 
 /** The payload of a whole body, or undefined where it is not one. */
 const payloadOf = ({ headers, body }: Framed): Buffer | undefined => {
+  const isFramed = 'x-amz-content-sha256' in headers || 'x-amz-decoded-content-length' in headers;
+  // The token of content-encoding alone says nothing of frames.
+  return isFramed ? unframed(headers, body) : verified(headers, Buffer.from(body, 'latin1'));
+};
+
+const unframed = (headers: Framed['headers'], body: string): Buffer | undefined => {
   const frame = /([0-9a-f]{1,13})(?:;chunk-signature=[0-9a-f]+\**)?\r\n/iy;
   let payload = '';
   for (let size = -1; size !== 0; ) {
@@ -125,7 +131,7 @@ const payloadOf = ({ headers, body }: Framed): Buffer | undefined => {
     rest
       .split(/\r?\n/)
       .filter((line) => line !== '')
-      .map((line) => {
+      .map((line): [string, string] => {
         const colon = line.indexOf(':');
         return [line.slice(0, colon).toLowerCase(), line.slice(colon + 1).replace(/^[ \t]+|[ \t]+$/g, '')];
       }),
@@ -137,10 +143,19 @@ const payloadOf = ({ headers, body }: Framed): Buffer | undefined => {
   const length = headers['x-amz-decoded-content-length'];
   if (length !== undefined && (!/^\d{1,15}$/.test(length) || Number(length) !== whole.length))
     return undefined;
+  return verified(headers, whole, trailers);
+};
+
+/** undefined: a checksum does not match. */
+const verified = (
+  headers: Framed['headers'],
+  whole: Buffer,
+  trailers: ReadonlyMap<string, string> = new Map(),
+): Buffer | undefined => {
   const md5 = headers['content-md5'];
   if (md5 !== undefined && md5 !== createHash('md5').update(whole).digest('base64')) return undefined;
   const named = Object.keys(SUMS).filter((name) => headers[name] !== undefined);
-  const behind = announced.filter((name) => name in SUMS);
+  const behind = Object.keys(SUMS).filter((name) => trailers.has(name));
   if (named.length + behind.length > 1) return undefined;
   for (const name of [...named, ...behind])
     if (SUMS[name]!(whole) !== (headers[name] ?? trailers.get(name))) return undefined;

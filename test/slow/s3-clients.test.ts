@@ -79,7 +79,12 @@ t.test('S3 clients', { skip: noRoad }, async (t) => {
       // The strict one, where it can be had.
       const server = noGo ? 'rclone' : 'versitygw';
       s3 = await startS3({ server, road, dir: join(t.testdirName, 's3'), buckets: [BUCKET] });
-      return RECEIPTS.map((receipt) => ({ name: receipt, url: s3.url, sign: true, store: { receipt } }));
+      return RECEIPTS.map((receipt) => ({
+        name: receipt,
+        url: s3.url,
+        sign: true,
+        store: { receipt, listings: 'pending' },
+      }));
     },
     env: { ...keys, AWS_SECRET_ACCESS_KEY: 'layby/rig+secret/0123456789abcdefghijklm' },
   });

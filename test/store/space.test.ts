@@ -3,10 +3,11 @@
 
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { statfs, truncate, unlink, writeFile } from 'node:fs/promises';
+import { stat, statfs, truncate, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { all, bodyOf, newHead, put, sha256 } from '../../src/store/conformance.ts';
+import { BALLAST_BYTES } from '../../src/store/leveldb/ballast.ts';
 import { EntryIndex } from '../../src/store/leveldb/entry-index.ts';
 import { openStore } from '../../src/store/leveldb/open.ts';
 import type { Entry, Store } from '../../src/store/store.ts';
@@ -64,6 +65,36 @@ const mount = (dir: string, mib: number): boolean =>
 const probe = testdir(t, { probe: {} });
 const canMount = mount(join(probe, 'probe'), 1);
 if (canMount) spawnSync('umount', [join(probe, 'probe')]);
+
+t.test(
+  'what the store has thrown overboard is kept from new bodies until it is there again (tmpfs)',
+  { skip: canMount ? false : 'mounting a tmpfs needs root' },
+  async (t) => {
+    const dir = join(testdir(t, { overboard: {} }), 'overboard');
+    mount(dir, 160);
+    try {
+      const store = await openStore(join(dir, 'store'), { reserve: 0, quota: 10 ** 12 });
+      await put(store, randomBytes(1000));
+      await store.close();
+      t.equal((await stat(join(dir, 'store/ballast'))).size, BALLAST_BYTES);
+      const other = join(dir, 'other');
+      const { bavail, bsize } = await statfs(dir);
+      await writeFile(other, Buffer.alloc(bavail * bsize - 1024 * 1024));
+      // Opening needs the room, and takes little of it.
+      const full = await openStore(join(dir, 'store'), { reserve: 0, quota: 10 ** 12 });
+      await t.rejects(stat(join(dir, 'store/ballast')), { code: 'ENOENT' });
+      await t.rejects(full.begin(newHead(), 2_000_000), { code: 'LAYBY_STORE_FULL', remedy: /disk/ });
+      t.equal((await all(full.list())).length, 1);
+      await full.close();
+      await unlink(other);
+      const roomy = await openStore(join(dir, 'store'), { reserve: 0, quota: 10 ** 12 });
+      await put(roomy, randomBytes(2_000_000));
+      await roomy.close();
+    } finally {
+      spawnSync('umount', ['-l', dir]);
+    }
+  },
+);
 
 t.test(
   'on a full disk writers are told, what has a receipt is there, and storing goes on when there is room (tmpfs)',

@@ -1,4 +1,4 @@
-// Where requests can go, for each upstream: `<name>/direct` (impatient, ejected at the first loss), `layby/queue`, `<name>` (an aggregate
+// Where requests can go, for each upstream: `<name>/direct` (impatient), `layby/queue`, `<name>` (an aggregate
 // of the two, in this order), `<name>/egress` (patient, for what the queue sends, and for streams) and, where there is one,
 // `<name>/mirror`; `<name>/tunnel` leads to the same address without TLS.
 // `<name>` is the destination's, or with `@` and a hash behind it for an upstream of a rule or a split.
@@ -8,6 +8,7 @@ import { upstreamsOf } from '../../policy/in-force.ts';
 import type { Destination, Upstream } from '../../policy/policy.ts';
 import { upstreamName, upstreamPath, urlPort } from '../../policy/upstream.ts';
 import type { Address } from '../../wire/address.ts';
+import { FAILED_HEADER } from '../../wire/names.ts';
 import * as bounds from './bounds.ts';
 import type { Discovery } from './config-source.ts';
 import { discovered, ofUpstream } from './endpoints.ts';
@@ -45,10 +46,19 @@ export function upstreamOf(destination: Destination): {
   };
 }
 
-export const httpOptions = (protocol: Upstream['protocol'] = 'http1') => ({
+const UPSTREAM_CODEC = {
+  name: 'envoy.filters.http.upstream_codec',
+  typed_config: {
+    '@type': 'type.googleapis.com/envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec',
+  },
+};
+
+/** `filters`: what each try passes before it is sent. */
+export const httpOptions = (protocol: Upstream['protocol'] = 'http1', filters: object[] = []) => ({
   'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
     '@type': 'type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions',
     common_http_protocol_options: { idle_timeout: bounds.POOL_IDLE },
+    ...(filters.length > 0 && { http_filters: [...filters, UPSTREAM_CODEC] }),
     explicit_http_config:
       protocol === 'http2'
         ? // A WebSocket goes on as RFC 8441 has it.
@@ -62,14 +72,23 @@ export const assignment = (cluster: string, address: object) => ({
   endpoints: [{ lb_endpoints: [{ endpoint: { address } }] }],
 });
 
-/** Level and name are Linux's. TCP_USER_TIMEOUT (ms) bounds the silence. SO_LINGER {on, 0 s} makes a close discard what the
- *  kernel has not sent yet: otherwise a request that was given up, and went another way, would still arrive when the link is
- *  back, after newer ones of its key (law 3). `linger`: as Linux has it. */
-export const socketOptions = (userTimeoutMs: number, { linger }: { linger: boolean }) => ({
+/** Level and name are Linux's. TCP_NOTSENT_LOWAT keeps what the kernel takes ahead of the link small. SO_LINGER {on, 0 s} makes a close discard what the kernel has not sent yet: otherwise a request that was
+ *  given up, and went another way, would still arrive when the link is back, after newer ones of its key (law 3). `linger`: as Linux has it. */
+const socketOptions = ({ ms, synMs }: bounds.Patience, { linger }: { linger: boolean }) => ({
   socket_options: [
-    { description: 'TCP_USER_TIMEOUT', level: 6, name: 18, int_value: userTimeoutMs },
+    { description: 'TCP_USER_TIMEOUT', level: 6, name: 18, int_value: ms },
+    { description: 'TCP_NOTSENT_LOWAT', level: 6, name: 25, int_value: bounds.UNSENT },
+    { description: 'TCP_SYNCNT', level: 6, name: 7, int_value: bounds.synRetries(synMs) },
     ...(linger ? [] : [{ description: 'SO_LINGER', level: 1, name: 13, buf_value: 'AQAAAAAAAAA=' }]),
   ],
+});
+
+/** How long a cluster's connections may take and be silent: fields of the cluster. A peer that went silent while we wait for its answer is
+ *  found by probes; TCP_USER_TIMEOUT sees only our own bytes. `linger`: see socketOptions. */
+export const patienceOf = (patience: bounds.Patience, linger: { linger: boolean }) => ({
+  connect_timeout: bounds.seconds(patience.connectMs),
+  upstream_bind_config: socketOptions(patience, linger),
+  upstream_connection_options: { tcp_keepalive: patience.probes },
 });
 
 /** What of a sidecar the clusters of destinations depend on. */
@@ -110,22 +129,19 @@ function placeOf(name: string, destination: Destination, discovery: Discovery): 
 function upstreamCluster(
   name: string,
   destination: Destination,
-  { ms, probes }: bounds.Patience,
+  patience: bounds.Patience,
   { trustedCa, discovery }: Side,
-  more: object = {},
+  { linger = false, ...more }: { linger?: boolean } & Record<string, unknown> = {},
 ): Resource {
   const { tls, host } = upstreamOf(destination);
-  const { connectTimeout, protocol } = destination.upstream;
+  const { protocol } = destination.upstream;
   return patched(destination.envoy?.cluster, {
     '@type': CLUSTER,
     name,
     ...placeOf(name, destination, discovery),
-    connect_timeout: connectTimeout === undefined ? bounds.CONNECT_TIMEOUT : bounds.seconds(connectTimeout),
+    ...patienceOf(patience, { linger }),
     per_connection_buffer_limit_bytes: bounds.READ_AHEAD,
     circuit_breakers: bounds.CIRCUIT,
-    upstream_bind_config: socketOptions(ms, { linger: false }),
-    // A peer that went silent while we wait for its answer is found by probes; TCP_USER_TIMEOUT sees only our own bytes.
-    upstream_connection_options: { tcp_keepalive: probes },
     typed_extension_protocol_options: httpOptions(protocol),
     ...(tls
       ? {
@@ -171,20 +187,101 @@ function tunnelUpstream(destination: Destination, side: Side): Resource {
   return upstreamCluster(
     tunnelCluster(destination),
     { ...destination, upstream },
-    bounds.EGRESS_PATIENCE,
+    bounds.egressPatience(upstream),
     side,
-    { upstream_bind_config: socketOptions(bounds.EGRESS_PATIENCE.ms, { linger: true }) },
+    { linger: true },
   );
 }
 
-/** A host that is lost is left alone for a while, and others have its calls. */
+/** `upstream.request_attempt_count == 1u`, parsed. */
+const IS_FIRST_TRY = {
+  id: '1',
+  call_expr: {
+    function: '_==_',
+    args: [
+      {
+        id: '2',
+        select_expr: {
+          operand: { id: '3', ident_expr: { name: 'upstream' } },
+          field: 'request_attempt_count',
+        },
+      },
+      { id: '4', const_expr: { uint64_value: '1' } },
+    ],
+  },
+};
+
+/** Tells the queue how long the direct path took to fail: all tries but the first are its own. */
+const tellingOfFailure = [
+  {
+    name: 'layby.failed',
+    typed_config: {
+      '@type': 'type.googleapis.com/envoy.extensions.common.matching.v3.ExtensionWithMatcher',
+      extension_config: {
+        name: 'envoy.filters.http.header_mutation',
+        typed_config: {
+          '@type': 'type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation',
+          mutations: {
+            request_mutations: [
+              {
+                append: {
+                  header: { key: FAILED_HEADER, value: '%START_TIME(%s%3f)% %EMIT_TIME(%s%3f)%' },
+                  append_action: 'OVERWRITE_IF_EXISTS_OR_ADD',
+                },
+              },
+            ],
+          },
+        },
+      },
+      xds_matcher: {
+        matcher_list: {
+          matchers: [
+            {
+              predicate: {
+                single_predicate: {
+                  input: {
+                    name: 'envoy.matching.inputs.cel_data_input',
+                    typed_config: {
+                      '@type': 'type.googleapis.com/xds.type.matcher.v3.HttpAttributesCelMatchInput',
+                    },
+                  },
+                  custom_match: {
+                    name: 'envoy.matching.matchers.cel_matcher',
+                    typed_config: {
+                      '@type': 'type.googleapis.com/xds.type.matcher.v3.CelMatcher',
+                      expr_match: { cel_expr_parsed: { expr: IS_FIRST_TRY } },
+                    },
+                  },
+                },
+              },
+              on_match: {
+                action: {
+                  name: 'skip',
+                  typed_config: {
+                    '@type':
+                      'type.googleapis.com/envoy.extensions.filters.common.matcher.action.v3.SkipFilter',
+                  },
+                },
+              },
+            },
+          ],
+        },
+      },
+    },
+  },
+];
+
+/** Of hosts that can take one another's calls: one that is lost is left alone for a while. A destination with one address has no ejection: it
+ *  would cost calls for what is no lost link, and the queue is asked after the first loss anyway. */
 export const ejecting = {
   // Or Envoy spreads over hosts that it knows to be dead.
   common_lb_config: { healthy_panic_threshold: { value: 0 } },
-  // The first loss ejects; answers of the destination, 5xx included, never do.
+  // Answers of the destination, 5xx included, never eject.
   outlier_detection: {
     split_external_local_origin_errors: true,
-    consecutive_local_origin_failure: 1,
+    // To Envoy each reset is a failure, also that of a connection which the server has closed for want of requests. Each use of a connection
+    // begins the count anew, so such a one alone is never the second, and attempts to connect are.
+    consecutive_local_origin_failure: 2,
     enforcing_consecutive_local_origin_failure: 100,
     enforcing_local_origin_success_rate: 0,
     enforcing_consecutive_5xx: 0,
@@ -202,15 +299,21 @@ function clustersOf(destination: Destination, side: Side): Resource[] {
   const direct = directCluster(destination);
   const { mirror } = destination.upstream;
   return [
-    upstreamCluster(direct, destination, bounds.DIRECT_PATIENCE, side, ejecting),
+    upstreamCluster(
+      direct,
+      destination,
+      bounds.directPatience(destination.upstream),
+      side,
+      ofUpstream(destination.upstream) ? ejecting : {},
+    ),
     {
       '@type': CLUSTER,
       name: failoverCluster(destination),
       lb_policy: 'CLUSTER_PROVIDED',
-      connect_timeout: bounds.CONNECT_TIMEOUT,
+      connect_timeout: bounds.seconds(bounds.DIRECT_PATIENCE.connectMs),
       circuit_breakers: bounds.CIRCUIT,
       common_lb_config: { healthy_panic_threshold: { value: 0 } },
-      typed_extension_protocol_options: httpOptions(),
+      typed_extension_protocol_options: httpOptions('http1', tellingOfFailure),
       cluster_type: {
         name: 'envoy.clusters.aggregate',
         typed_config: {
@@ -219,13 +322,18 @@ function clustersOf(destination: Destination, side: Side): Resource[] {
         },
       },
     },
-    upstreamCluster(egressCluster(destination), destination, bounds.EGRESS_PATIENCE, side),
+    upstreamCluster(
+      egressCluster(destination),
+      destination,
+      bounds.egressPatience(destination.upstream),
+      side,
+    ),
     ...(mirror
       ? [
           upstreamCluster(
             mirrorCluster(destination),
             { ...destination, upstream: mirror },
-            bounds.DIRECT_PATIENCE,
+            bounds.directPatience(mirror),
             side,
           ),
         ]

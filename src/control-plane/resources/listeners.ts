@@ -1,5 +1,6 @@
 // Where requests enter a sidecar: `outbound` for apps, and `egress` for what the queue sends out.
 
+import { SIGNED_BODY_BYTES, TOO_LONG_TO_SIGN } from '../../policy/signature.ts';
 import type { Address } from '../../wire/address.ts';
 import { CONNECTIONS_HEADER, NO_LINK_HEADER } from '../../wire/names.ts';
 import * as bounds from './bounds.ts';
@@ -7,8 +8,8 @@ import { QUEUE_CLUSTER } from './clusters.ts';
 import { configSource, type Discovery } from './config-source.ts';
 import { envoyAddress } from './envoy-address.ts';
 import { headerFilter, protocolNoted } from './header-filter.ts';
-import { GRPC } from './matches.ts';
-import { inOurWords } from './own-answers.ts';
+import { IGNORED_UPGRADES, LENGTH_OF_A_BODY } from './matches.ts';
+import { givenUp, inOurWords } from './own-answers.ts';
 import { notOutside, passthroughFilters } from './passthrough.ts';
 import { rateLimited, rateLimitFilter } from './rate-limit.ts';
 import type { Resource } from './resource.ts';
@@ -25,8 +26,9 @@ export function connectionManager(
   {
     filters = [],
     lastFilters = [],
+    from = 'apps',
     ...extra
-  }: { filters?: object[]; lastFilters?: object[] } & Record<string, unknown>,
+  }: { filters?: object[]; lastFilters?: object[]; from?: 'apps' | 'queue' } & Record<string, unknown>,
 ) {
   return {
     name: 'envoy.filters.network.http_connection_manager',
@@ -45,7 +47,11 @@ export function connectionManager(
       common_http_protocol_options: { max_headers_count: head.fields },
       // `api.example.` is `api.example`, as for the queue; Host is rewritten anyway.
       strip_trailing_host_dot: true,
-      http_protocol_options: { enable_trailers: true, accept_http_10: true },
+      http_protocol_options: {
+        enable_trailers: true,
+        accept_http_10: true,
+        ignore_http_11_upgrade: IGNORED_UPGRADES,
+      },
       http2_protocol_options: {
         // Also WebSocket over HTTP/2 (RFC 8441).
         allow_connect: true,
@@ -55,7 +61,7 @@ export function connectionManager(
       },
       http_filters: [
         ...filters,
-        headerFilter,
+        headerFilter(from),
         ...signingFilters(),
         ...lastFilters,
         {
@@ -79,7 +85,7 @@ const markOwnAnswers = {
         filter: { response_flag_filter: {} },
         headers_to_add: [
           {
-            header: { key: NO_LINK_HEADER, value: '%RESPONSE_FLAGS%' },
+            header: { key: NO_LINK_HEADER, value: '%RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%' },
             append_action: 'OVERWRITE_IF_EXISTS_OR_ADD',
           },
         ],
@@ -88,19 +94,13 @@ const markOwnAnswers = {
   },
 };
 
-/** Of what is not stored and finds no way. gRPC's clients are told by Envoy, in a status of their own. */
-const noLink = inOurWords(
+/** Of a body that the filter which signs may not hold whole. */
+const tooLongToSign = inOurWords(
   {
-    type: 'no-link',
-    title: 'There is no way to the destination, and nothing of this was stored',
-    status: 503,
+    ...TOO_LONG_TO_SIGN,
+    detail: `Services other than S3 (spec.upstream.sign.aws.service) want a signature over the whole body, and so it has ${SIGNED_BODY_BYTES} bytes at most. Send it in smaller requests.`,
   },
-  {
-    only: GRPC.map((header) => ({
-      header_filter: { header: { ...header, invert_match: true, treat_missing_header_as_empty: true } },
-    })),
-    headers: { 'retry-after': '2', 'cache-control': 'no-store' },
-  },
+  { only: [{ or_filter: { filters: LENGTH_OF_A_BODY.map((header) => ({ header_filter: { header } })) } }] },
 );
 
 const httpListener = (name: string, address: Address, filter: object): Resource => ({
@@ -124,7 +124,7 @@ export const outboundListener = (address: Address, discovery: Discovery): Resour
     connectionManager(OUTBOUND_ROUTES, discovery, bounds.HEAD, {
       filters: [rateLimitFilter],
       lastFilters: passthroughFilters,
-      local_reply_config: { mappers: [rateLimited, noLink, notOutside] },
+      local_reply_config: { mappers: [rateLimited, ...givenUp, notOutside, tooLongToSign] },
       proxy_100_continue: true,
       ...protocolNoted,
       ...UPGRADES,
@@ -184,6 +184,7 @@ export const egressListener = (address: Address, discovery: Discovery): Resource
     EGRESS_ROUTES,
     address,
     connectionManager(EGRESS_ROUTES, discovery, bounds.EGRESS_HEAD, {
+      from: 'queue',
       filters: [connectionsByHeader],
       ...markOwnAnswers,
       proxy_100_continue: true,

@@ -35,6 +35,21 @@ export const withPort = (port: number | string) => ({
   string_match: { safe_regex: { regex: `${HOST}:${port}` } },
 });
 
+const PETABYTE = 1e15;
+
+/** What is the length of no body; of a number that is too long to be one, too. */
+export const NO_LENGTH = {
+  name: 'content-length',
+  range_match: { start: '0', end: String(PETABYTE) },
+  invert_match: true,
+};
+
+/** The opposite: one of these is true of it. */
+export const LENGTH_OF_A_BODY = [
+  { ...NO_LENGTH, invert_match: false },
+  { name: 'content-length', present_match: true, invert_match: true },
+];
+
 /** No other match is for CONNECT. */
 export const connect = (headers: object[] = []): Match => ({ connect_matcher: {}, headers });
 
@@ -50,6 +65,19 @@ export const WEBSOCKET = [
   { name: 'upgrade', string_match: { exact: 'websocket', ignore_case: true } },
   oneOf(['GET']),
 ];
+
+/** All but this word, in any case of its letters. RE2 cannot say that of a whole word, so it is said of each letter. */
+const otherThan = (word: string): string => {
+  const letters = [...word].map((letter, at) => {
+    const before = word.slice(0, at);
+    return `${before}[^${letter}].*${at > 0 ? `|${before}` : ''}`;
+  });
+  return `(?i:${letters.join('|')}|${word}.+)`;
+};
+
+/** What an app may offer to change to in a request that is answered without that: a server may ignore it (RFC 9110 section 7.8). Clients say
+ *  `TLS/1.2` and `h2c` by default. */
+export const IGNORED_UPGRADES = [{ safe_regex: { regex: otherThan('websocket') } }];
 
 /** gRPC-Web too: its answers are as much a conversation. */
 export const GRPC = [

@@ -4,13 +4,16 @@
 import { bucketHosts } from '../../policy/bucket.ts';
 import { appsKey, withRule } from '../../policy/in-force.ts';
 import type { Destination, Rule } from '../../policy/policy.ts';
+import { SIGNED_BODY_BYTES, signsBody } from '../../policy/signature.ts';
 import {
   APPS_HEADER,
   HOST_HEADER,
+  IDEMPOTENT,
   NOT_IDEMPOTENT,
   PREFIX_HEADER,
   REQUEST_HEADER,
   STATUS_PREFIX,
+  TOKEN_PREFIX,
   UPLOAD_PREFIX,
 } from '../../wire/names.ts';
 import * as bounds from './bounds.ts';
@@ -23,11 +26,12 @@ import {
   upstreamOf,
 } from './clusters.ts';
 import { headerEdits } from './header-edits.ts';
-import { holdKey } from './holds.ts';
+import { holdKey, stopKey, whileSet } from './holds.ts';
 import { anyPath, GRPC, type Match, oneOf, WEBSOCKET, type Where, whereOf } from './matches.ts';
+import { refuse, STOPPED } from './own-answers.ts';
 import { patched } from './patch.ts';
 import { bucketOf, unlimited } from './rate-limit.ts';
-import { SIGNABLE_PATH, signingConfig } from './signing.ts';
+import { formOfS3, signingConfig } from './signing.ts';
 
 /** For which requests the routes are. */
 interface Scope {
@@ -129,13 +133,17 @@ function upstreams(destination: Destination, clusterOf: (to: Destination) => str
   return { weighted_clusters: { clusters }, ...rewrite, ...mirrored(destination) };
 }
 
-const filtersOf = (destination: Destination) => {
+const filtersOf = (destination: Destination, conversation = false) => {
   const filters = {
-    ...signingConfig(destination, { fromApp: true }),
+    ...signingConfig(destination, { fromApp: true, conversation }),
     ...headerEdits(destination, { request: true }),
   };
   return Object.keys(filters).length > 0 ? { typed_per_filter_config: filters } : {};
 };
+
+/** How much is kept of a body, bytes: to send it again, and where the signature is also over it, to sign it. */
+const keptOf = (destination: Destination): string =>
+  String(signsBody(destination) ? SIGNED_BODY_BYTES : bounds.RETRY_BUFFER);
 
 /** Answers that do not count; a request is sent again for them at once, so often. */
 const again = ({ retries }: Destination) =>
@@ -151,8 +159,8 @@ const direct = (destination: Destination, { rule }: Scope, match: Match) => {
   return patched(destination.envoy?.route, {
     match,
     ...filtersOf(destination),
-    // For retries and copies.
-    request_body_buffer_limit: String(bounds.RETRY_BUFFER),
+    // For retries, copies and signatures.
+    request_body_buffer_limit: keptOf(destination),
     route: {
       ...upstreams(destination, directCluster),
       timeout: answerTimeout === undefined ? '0s' : bounds.seconds(answerTimeout),
@@ -161,6 +169,8 @@ const direct = (destination: Destination, { rule }: Scope, match: Match) => {
     },
   });
 };
+
+const WEBSOCKETS = [{ upgrade_type: 'websocket' }];
 
 /** What is a conversation goes straight to the destination, and is never stored, copied or sent again: nobody could answer for the
  *  other side later. By the patient way, since a stream outlives a short blackhole; and since the end of one would count as a
@@ -171,18 +181,17 @@ const streams = (destination: Destination, { where, rule }: Scope): object[] => 
   const conversation = (headers: object[], more: object) =>
     patched(destination.envoy?.route, {
       match: where({ headers }),
-      ...filtersOf(destination),
+      ...filtersOf(destination, true),
       route: { ...upstreams(to, egressCluster), timeout: '0s', ...bucketOf(destination, rule), ...more },
     });
-  return [
-    conversation(WEBSOCKET, { upgrade_configs: [{ upgrade_type: 'websocket' }] }),
-    conversation(GRPC, {}),
-  ];
+  return [conversation(WEBSOCKET, { upgrade_configs: WEBSOCKETS }), conversation(GRPC, {})];
 };
 
 const LOST = 'connect-failure,refused-stream,reset,reset-before-request';
-/** One try at the destination, and some at a queue that may just be starting. */
-const TRIES = 6;
+/** One try at the destination, and some at a queue that may just be starting: it and the destination have their turns. */
+const TRIES = 7;
+/** The same for what is not stored: its app hears soon that there is no link, whatever the queue does. */
+const UNSTORED_TRIES = 3;
 
 interface Failover {
   /** A request that is sent again, by Envoy or later by replay, has the key of its first try. */
@@ -192,10 +201,10 @@ interface Failover {
 }
 
 /** How often it is tried at the destination for an answer that does not count: `attempts` more, and then the queue would have its
- *  turn, so there is no more. A lost link ejects the destination, and the next try is the queue's, whatever stands here. */
+ *  turn, so there is no more. */
 const retriesOf = (destination: Destination, { storable }: Failover) => {
   const { retries } = destination;
-  if (!retries) return { retry_on: LOST, num_retries: TRIES, frequency: 1 };
+  if (!retries) return { retry_on: LOST, num_retries: storable ? TRIES : UNSTORED_TRIES, frequency: 1 };
   const codes = { retriable_status_codes: retries.on };
   const retry_on = `${LOST},retriable-status-codes`;
   return storable
@@ -225,14 +234,15 @@ const directThenQueue = (destination: Destination, scope: Scope, match: Match, f
         : []),
       ...ownHeaders({ ...(!toldBefore && told), ...appsHeader(scope.apps) }),
     ],
-    request_body_buffer_limit: String(bounds.RETRY_BUFFER),
+    request_body_buffer_limit: keptOf(destination),
     route: {
       ...upstreams(destination, failoverCluster),
-      timeout: '0s',
+      // What may be stored goes to the queue then.
+      timeout: answerTimeout === undefined || failover.storable ? '0s' : bounds.seconds(answerTimeout),
       retry_policy: {
         ...policy,
-        ...(answerTimeout !== undefined && { per_try_timeout: bounds.seconds(answerTimeout) }),
-        per_try_idle_timeout: bounds.seconds(Math.max(bounds.ANSWER_PATIENCE_MS, answerTimeout ?? 0)),
+        ...(answerTimeout !== undefined &&
+          failover.storable && { per_try_timeout: bounds.seconds(answerTimeout) }),
         retry_back_off: frequency > 1 ? bounds.RETRY_PAUSE : { base_interval: '0.01s', max_interval: '0.5s' },
         retry_priority: {
           name: 'envoy.retry_priorities.previous_priorities',
@@ -249,16 +259,37 @@ const directThenQueue = (destination: Destination, scope: Scope, match: Match, f
 };
 
 /** Bodies that are longer than what Envoy can send a second time. */
-const tooLong = (where: Where, methods: string[]): Match =>
-  where({
-    headers: [
-      {
-        name: 'content-length',
-        range_match: { start: String(bounds.RETRY_BUFFER), end: String(Number.MAX_SAFE_INTEGER) },
-      },
-      oneOf(methods),
-    ],
-  });
+const LONG = {
+  name: 'content-length',
+  range_match: { start: String(bounds.RETRY_BUFFER), end: String(Number.MAX_SAFE_INTEGER) },
+};
+
+const tooLong = (where: Where, methods: string[]): Match => where({ headers: [LONG, oneOf(methods)] });
+
+/** Conversations. A route that answers by itself cannot let a WebSocket in, and Envoy would say 403: to the queue it is a read without a link. */
+const stoppedStreams = (destination: Destination): object[] => {
+  const stopped = whileSet(stopKey(destination.name));
+  return [
+    {
+      match: anyPath({ headers: WEBSOCKET, ...stopped }),
+      request_headers_to_add: ownHeaders({ [REQUEST_HEADER]: '%UNIQUE_ID%' }),
+      route: { cluster: QUEUE_CLUSTER, timeout: '0s', upgrade_configs: WEBSOCKETS },
+    },
+    refuse(STOPPED, anyPath({ headers: GRPC, ...stopped })),
+  ];
+};
+
+/** Nothing is stored. What may be sent a second time has the queue behind it all the same: it asks once more where the server had closed
+ *  the connection. */
+const unstored = (scope: Scope, destination: Destination): object[] => {
+  const { where } = scope;
+  return [
+    refuse(STOPPED, where(whileSet(stopKey(destination.name)))),
+    direct(destination, scope, where({ headers: [LONG] })),
+    directThenQueue(destination, scope, where({ headers: [oneOf(IDEMPOTENT)] }), { storable: false }),
+    direct(destination, scope, where()),
+  ];
+};
 
 /** Bodies that may be. */
 function ofUnknownLength(where: Where, methods: string[]): Match[] {
@@ -275,23 +306,40 @@ function ofUnknownLength(where: Where, methods: string[]): Match[] {
   ];
 }
 
+const mayBeS3 = ({ upstream: { sign }, store: { receipt } }: Destination): boolean =>
+  sign?.aws.service === 's3' || receipt === 's3' || receipt === 'auto';
+
 /** What only the queue can take of S3's requests, whatever the link. */
-function ownToQueue(where: Where, { upstream, store }: Destination): Match[] {
-  const { sign } = upstream;
-  if (sign?.aws.service !== 's3' && !/^(s3|auto)$/.test(store.receipt)) return [];
+function ownToQueue(where: Where, destination: Destination): Match[] {
+  const { store } = destination;
+  if (!mayBeS3(destination)) return [];
   const upload = (match: object) => where({ query_parameters: [{ name: 'uploadId', ...match }] });
   return [
     // Where requests may overtake one another, the end of an upload must still not overtake its parts in the queue.
     store.order === 'none'
       ? upload({ present_match: true })
       : upload({ string_match: { prefix: UPLOAD_PREFIX } }),
-    // Signed anew as one payload, a body framed in chunks would be stored with its frames.
-    ...(sign
-      ? [
-          { name: 'x-amz-content-sha256', string_match: { prefix: 'STREAMING-' } },
-          { name: 'content-encoding', string_match: { contains: 'aws-chunked', ignore_case: true } },
-        ].map((header) => where({ headers: [header] }))
-      : []),
+    where({
+      query_parameters: [{ name: 'continuation-token', string_match: { prefix: TOKEN_PREFIX } }],
+    }),
+  ];
+}
+
+/** Of S3's bodies in chunks. Signed anew as one payload they would be stored with their frames. */
+const FRAMED = [
+  { name: 'x-amz-content-sha256', string_match: { prefix: 'STREAMING-' } },
+  { name: 'content-encoding', string_match: { contains: 'aws-chunked', ignore_case: true } },
+];
+
+/** What is to be signed, and goes through the queue for it. */
+function signedBehindQueue(where: Where, destination: Destination): Match[] {
+  const form = formOfS3(destination);
+  const framed = destination.upstream.sign && mayBeS3(destination) ? FRAMED : [];
+  return [
+    ...(form ? [where({ headers: form })] : []),
+    ...framed.map((header) => where({ headers: [header] })),
+    // The destination, which is to say whether it wants the body, hears of it only when all of it is here.
+    ...(signsBody(destination) ? [where({ headers: [{ name: 'expect', present_match: true }] })] : []),
   ];
 }
 
@@ -305,40 +353,32 @@ const routesIn = (scope: Scope, destination: Destination): object[] => [
 function messagesIn(scope: Scope, destination: Destination): object[] {
   const { where } = scope;
   const { mode, methods } = destination.store;
-  if (mode === 'never' || methods.length === 0) return [direct(destination, scope, where())];
-  const held = where({
-    runtime_fraction: {
-      default_value: { numerator: 0, denominator: 'HUNDRED' },
-      runtime_key: holdKey(destination.name),
-    },
-  });
+  const throughQueue = signedBehindQueue(where, destination);
+  if (mode === 'never' || methods.length === 0)
+    return [
+      ...throughQueue.map((match) => toQueue(destination, scope, match)),
+      ...unstored(scope, destination),
+    ];
+  const held = where(whileSet(holdKey(destination.name)));
   const storable =
     mode === 'always' ? [where({ headers: [oneOf(methods)] })] : ofUnknownLength(where, methods);
-  const unsignable = destination.upstream.sign
-    ? [
-        where({
-          headers: [
-            { name: ':path', string_match: { safe_regex: { regex: SIGNABLE_PATH } }, invert_match: true },
-          ],
-        }),
-      ]
-    : [];
+  // Else one route does for both: routes are sent to every sidecar.
+  const differs = destination.retries !== undefined || destination.answerTimeout !== undefined;
   const others = methods.filter((method) => !NOT_IDEMPOTENT.includes(method));
   return [
     // To be sent again it would have to be kept whole: what is kept of it is memory for nothing.
     toQueue(destination, scope, tooLong(where, methods), bounds.KEPT_OF_LONG),
-    ...[held, ...ownToQueue(where, destination), ...storable, ...unsignable].map((match) =>
+    ...[held, ...ownToQueue(where, destination), ...throughQueue, ...storable].map((match) =>
       toQueue(destination, scope, match),
     ),
     directThenQueue(destination, scope, where({ headers: [oneOf(NOT_IDEMPOTENT)] }), {
       idempotencyKey: true,
       storable: true,
     }),
-    // Only where it makes a difference: routes are sent to every sidecar.
-    ...(destination.retries && others.length > 0
+    ...(differs && others.length > 0
       ? [directThenQueue(destination, scope, where({ headers: [oneOf(others)] }), { storable: true })]
       : []),
-    directThenQueue(destination, scope, where(), { storable: false }),
+    directThenQueue(destination, scope, where(), { storable: !differs }),
   ];
 }
 
@@ -349,6 +389,7 @@ export function outboundRoutes(destination: Destination, apps: readonly string[]
   );
   return [
     statusPages(destination),
+    ...stoppedStreams(destination),
     ...ruled.flatMap((rule) => routesIn({ where: whereOf(rule), rule, apps }, withRule(destination, rule))),
     ...routesIn({ where: anyPath, rule: undefined, apps }, destination),
   ];

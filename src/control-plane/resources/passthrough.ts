@@ -1,11 +1,11 @@
 // Calls to hosts that nothing in the policy names, where it lets them pass: they go to the host that the app called, by Envoy's dynamic
 // forward proxy. Only apps' calls do: nothing of them is stored, and the queue's way out knows no such hosts.
 
-import { PASSED_HEADER } from '../../wire/names.ts';
+import { IDEMPOTENT, PASSED_HEADER } from '../../wire/names.ts';
 import * as bounds from './bounds.ts';
-import { socketOptions } from './clusters.ts';
+import { patienceOf } from './clusters.ts';
 import { HEADER_FILTER } from './header-filter.ts';
-import { anyPath, connect, GRPC, type Match, WEBSOCKET, withPort } from './matches.ts';
+import { anyPath, connect, GRPC, type Match, oneOf, WEBSOCKET, withPort } from './matches.ts';
 import { inOurWords, refuse } from './own-answers.ts';
 import { rbacFilter, rbacRule } from './rbac.ts';
 import type { Resource } from './resource.ts';
@@ -116,6 +116,11 @@ const cameBack = (match: Match) =>
 
 const backHere = { headers: [{ name: PASSED_HEADER, present_match: true }] };
 
+const NOT_ARRIVED = 'connect-failure,refused-stream,reset-before-request';
+
+/** Each is two more SYNs. */
+const again = (retry_on: string) => ({ retry_policy: { retry_on, num_retries: 2 } });
+
 /** `checks`: routes that refuse what no destination takes either. */
 export const passthroughRoutes = (checks: object[]): object[] => [
   cameBack(connect(backHere.headers)),
@@ -134,17 +139,16 @@ export const passthroughRoutes = (checks: object[]): object[] => [
   passes(anyPath({ headers: WEBSOCKET }), STREAMS_CLUSTER, {
     upgrade_configs: [{ upgrade_type: 'websocket' }],
   }),
-  passes(anyPath(), REQUESTS_CLUSTER, {
-    // Only where nothing of it has arrived. Each is two more SYNs.
-    retry_policy: { retry_on: 'connect-failure,refused-stream,reset-before-request', num_retries: 2 },
-  }),
+  // The host may have closed the connection for want of requests.
+  passes(anyPath({ headers: [oneOf(IDEMPOTENT)] }), REQUESTS_CLUSTER, again(`${NOT_ARRIVED},reset`)),
+  passes(anyPath(), REQUESTS_CLUSTER, again(NOT_ARRIVED)),
 ];
 
 /** To each host in what the app speaks: HTTP/1.1 or HTTP/2, without TLS. */
-const cluster = (name: string, { ms, probes }: bounds.Patience): Resource => ({
+const cluster = (name: string, patience: bounds.Patience): Resource => ({
   '@type': 'type.googleapis.com/envoy.config.cluster.v3.Cluster',
   name,
-  connect_timeout: bounds.CONNECT_TIMEOUT,
+  ...patienceOf(patience, { linger: true }),
   per_connection_buffer_limit_bytes: bounds.READ_AHEAD,
   lb_policy: 'CLUSTER_PROVIDED',
   cluster_type: {
@@ -157,8 +161,6 @@ const cluster = (name: string, { ms, probes }: bounds.Patience): Resource => ({
     },
   },
   circuit_breakers: bounds.CIRCUIT,
-  upstream_bind_config: socketOptions(ms, { linger: true }),
-  upstream_connection_options: { tcp_keepalive: probes },
   typed_extension_protocol_options: {
     'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
       '@type': 'type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions',

@@ -26,7 +26,7 @@ export function namedResource(policy: Policy, type: TypeName, name: string): Res
   return {
     '@type': 'type.googleapis.com/envoy.config.cluster.v3.Cluster',
     name,
-    connect_timeout: bounds.CONNECT_TIMEOUT,
+    connect_timeout: bounds.seconds(bounds.DIRECT_PATIENCE.connectMs),
     ...(wanted
       ? discovered(wanted, 'aggregated')
       : // The one that takes names and addresses.

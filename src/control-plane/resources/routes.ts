@@ -4,6 +4,7 @@
 import type { App } from '../../policy/in-force.ts';
 import { keysOf, upstreamsOf } from '../../policy/in-force.ts';
 import type { Destination, Policy } from '../../policy/policy.ts';
+import { SIGNED_BODY_BYTES, signsBody } from '../../policy/signature.ts';
 import { upstreamName } from '../../policy/upstream.ts';
 import {
   DESTINATION_HEADER,
@@ -14,14 +15,14 @@ import {
 } from '../../wire/names.ts';
 import * as bounds from './bounds.ts';
 import { directCluster, egressCluster, upstreamOf } from './clusters.ts';
-import { anyPath, authority, connect, oneOf } from './matches.ts';
+import { anyPath, authority, connect, NO_LENGTH, oneOf } from './matches.ts';
 import { mirrored, outboundRoutes, pagesBelow } from './outbound.ts';
 import { refuse } from './own-answers.ts';
 import { passthroughRoutes } from './passthrough.ts';
 import { patched } from './patch.ts';
 import { rateLimits } from './rate-limit.ts';
 import type { Resource } from './resource.ts';
-import { signingConfig } from './signing.ts';
+import { formOfS3, signingConfig } from './signing.ts';
 import { connectRoutes } from './tunnels.ts';
 
 export const OUTBOUND_ROUTES = 'outbound';
@@ -31,8 +32,6 @@ const ROUTES = 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration';
 
 /** `*.example` and `dashcam.example` as Envoy's domains; the port is ignored by the route configuration. */
 const domains = (destination: Destination): string[] => destination.hosts;
-
-const PETABYTE = 1e15;
 
 /** What no destination takes. `hosts`: of the virtual host. */
 const refusals = (hosts: readonly string[]): object[] => [
@@ -44,14 +43,9 @@ const refusals = (hosts: readonly string[]): object[] => [
       ],
     }),
   ),
-  // Of a number that is too long to be one, too.
   refuse(
     { status: 413, title: 'Layby: the Content-Length is that of no body' },
-    anyPath({
-      headers: [
-        { name: 'content-length', range_match: { start: '0', end: String(PETABYTE) }, invert_match: true },
-      ],
-    }),
+    anyPath({ headers: [NO_LENGTH] }),
   ),
   // A line break in the URL of a request in absolute form makes a line without a version of it, which Envoy takes for HTTP/0.9: the
   // rest, and the body with it, it would not read.
@@ -114,17 +108,26 @@ export function outboundRouteConfiguration(policy: Policy, app: App, more: objec
 /** Two ways to each upstream: the queue is impatient while an app waits for the answer, and patient in replay. */
 function egressRoutes(destination: Destination): object[] {
   const config = signingConfig(destination, { fromApp: false });
+  const form = formOfS3(destination);
   const named = { name: DESTINATION_HEADER, string_match: { exact: upstreamName(destination) } };
   const impatient = { name: PATIENCE_HEADER, string_match: { exact: IMPATIENT } };
-  return [
+  const ways = [
     { headers: [named, impatient], cluster: directCluster(destination) },
     { headers: [named], cluster: egressCluster(destination) },
-  ].map(({ headers, cluster }) =>
+  ];
+  const unsigned = form
+    ? ways.map(({ headers, cluster }) => ({ headers: [...headers, ...form], cluster }))
+    : [];
+  return [
+    ...unsigned.map((way) => ({ ...way, filters: undefined })),
+    ...ways.map((way) => ({ ...way, filters: config })),
+  ].map(({ headers, cluster, filters }) =>
     patched(destination.envoy?.route, {
       match: anyPath({ headers }),
-      ...(config ? { typed_per_filter_config: config } : {}),
-      // For copies.
+      ...(filters ? { typed_per_filter_config: filters } : {}),
+      // For copies, and for signatures over the body.
       ...(destination.upstream.mirror && { request_body_buffer_limit: String(bounds.RETRY_BUFFER) }),
+      ...(signsBody(destination) && { request_body_buffer_limit: String(SIGNED_BODY_BYTES) }),
       route: {
         cluster,
         timeout: '0s',
@@ -135,7 +138,7 @@ function egressRoutes(destination: Destination): object[] {
   );
 }
 
-/** The queue names the destination, and sends the path and host that the upstream wants: nothing is rewritten here. */
+/** The queue names the destination, and sends the path that the upstream wants; what is signed is spelled as it is signed. */
 export function egressRouteConfiguration(policy: Policy): Resource {
   return {
     '@type': ROUTES,

@@ -4,12 +4,13 @@
 import { DEFAULT_TRUST_DOMAIN, sidecarId } from '../../identity/spiffe.ts';
 import { listeningAddress } from '../../policy/listening.ts';
 import type { Policy, Service } from '../../policy/policy.ts';
+import { IDEMPOTENT } from '../../wire/names.ts';
 import * as bounds from './bounds.ts';
-import { ejecting, httpOptions, located, socketOptions } from './clusters.ts';
+import { ejecting, httpOptions, located, patienceOf } from './clusters.ts';
 import { discovered, ofService } from './endpoints.ts';
 import { envoyAddress } from './envoy-address.ts';
 import { connectionManager, UPGRADES } from './listeners.ts';
-import { anyPath, WEBSOCKET } from './matches.ts';
+import { anyPath, oneOf, WEBSOCKET } from './matches.ts';
 import { rbacFilter, rbacRule } from './rbac.ts';
 import type { Resource } from './resource.ts';
 import { secretsOf } from './secret-source.ts';
@@ -32,7 +33,7 @@ const cluster = (name: string, { protocol }: Service, place: object, more: objec
   '@type': 'type.googleapis.com/envoy.config.cluster.v3.Cluster',
   name,
   ...place,
-  connect_timeout: bounds.CONNECT_TIMEOUT,
+  connect_timeout: bounds.seconds(bounds.DIRECT_PATIENCE.connectMs),
   per_connection_buffer_limit_bytes: bounds.READ_AHEAD,
   circuit_breakers: bounds.CIRCUIT,
   typed_extension_protocol_options: httpOptions(protocol),
@@ -43,18 +44,14 @@ const cluster = (name: string, { protocol }: Service, place: object, more: objec
 function callersCluster(service: Service, sidecar: Sidecar): Resource {
   const name = serviceCluster(service);
   const wanted = ofService(service);
-  const { ms, probes } = bounds.DIRECT_PATIENCE;
   return cluster(
     name,
     service,
     wanted ? discovered(wanted, sidecar.discovery) : located(name, service.address),
     {
       transport_socket: connectingTls(secretsOf(sidecar), sidecarId(trustDomainOf(sidecar), service.node)),
-      ...(wanted && {
-        ...ejecting,
-        upstream_bind_config: socketOptions(ms, { linger: true }),
-        upstream_connection_options: { tcp_keepalive: probes },
-      }),
+      ...patienceOf(bounds.DIRECT_PATIENCE, { linger: true }),
+      ...(wanted && ejecting),
     },
   );
 }
@@ -83,15 +80,21 @@ const elsewhere = {
   host_selection_retry_max_attempts: '3',
 };
 
-/** Requests and conversations alike, whatever they last. */
-const callsTo = (cluster: string, more: object = {}): object[] =>
-  [
+const NOT_ARRIVED = 'connect-failure,refused-stream';
+
+/** Requests and conversations alike, whatever they last. A request is sent again where nothing of it has arrived; and where it may be repeated,
+ *  also where the connection ended before an answer: an app closes those on which nothing comes. `retries`: more of that. */
+const callsTo = (cluster: string, retries: object = {}): object[] => {
+  const again = (retry_on: string) => ({ retry_policy: { retry_on, num_retries: 2, ...retries } });
+  return [
     { headers: WEBSOCKET, also: { upgrade_configs: [{ upgrade_type: 'websocket' }] } },
-    { headers: undefined, also: more },
+    { headers: [oneOf(IDEMPOTENT)], also: again(`${NOT_ARRIVED},reset`) },
+    { headers: undefined, also: again(NOT_ARRIVED) },
   ].map(({ headers, also }) => ({
     match: anyPath(headers && { headers }),
     route: { cluster, timeout: '0s', ...also },
   }));
+};
 
 /** What apps call. The app's own sidecar goes straight to it; a tunnel through another goes on as one, and ends beside the app. */
 export const serviceHosts = ({ services = [] }: Policy, sidecar: Sidecar): object[] =>
@@ -104,14 +107,7 @@ export const serviceHosts = ({ services = [] }: Policy, sidecar: Sidecar): objec
       domains: service.hosts,
       routes: [
         ...tunnelRoutes(portOf(service), service.tunnel && { cluster, ...tunnel }),
-        ...callsTo(cluster, {
-          // Only where nothing of it has arrived.
-          retry_policy: {
-            retry_on: 'connect-failure,refused-stream',
-            num_retries: 2,
-            ...(service.pods && elsewhere),
-          },
-        }),
+        ...callsTo(cluster, service.pods && elsewhere),
       ],
     };
   });

@@ -6,8 +6,9 @@ import type { Address } from '../../wire/address.ts';
 import * as bounds from './bounds.ts';
 import { tunnelCluster, upstreamOf } from './clusters.ts';
 import { envoyAddress } from './envoy-address.ts';
+import { stopKey, whileSet } from './holds.ts';
 import { connect, withPort } from './matches.ts';
-import { refuse } from './own-answers.ts';
+import { refuse, STOPPED } from './own-answers.ts';
 import type { Resource } from './resource.ts';
 
 const allowed = ({ tunnel }: Destination): boolean => tunnel === 'allow';
@@ -27,11 +28,14 @@ export function tunnelRoutes(port: number, route: object | undefined): object[] 
 export const ENDS_HERE = { upgrade_configs: [{ upgrade_type: 'CONNECT', connect_config: {} }] };
 
 /** Of a destination's hosts. */
-export const connectRoutes = (destination: Destination): object[] =>
-  tunnelRoutes(
-    upstreamOf(destination).port,
-    allowed(destination) ? { cluster: tunnelCluster(destination), ...ENDS_HERE } : undefined,
-  );
+export function connectRoutes(destination: Destination): object[] {
+  const { port } = upstreamOf(destination);
+  if (!allowed(destination)) return tunnelRoutes(port, undefined);
+  return [
+    refuse(STOPPED, { ...connect(), ...whileSet(stopKey(destination.name)) }),
+    ...tunnelRoutes(port, { cluster: tunnelCluster(destination), ...ENDS_HERE }),
+  ];
+}
 
 /** Hosts that TLS can name: an address is none (RFC 6066 section 3). */
 const serverNames = ({ hosts }: Destination): string[] =>

@@ -2,6 +2,7 @@
 // decided what goes out when: the order of the types, and what has to wait for what. Nothing waits without saying so, and what is
 // new waits only so long: a client that is stuck must still get what would free it.
 
+import { timerMs } from '../../platform/timer.ts';
 import type { Served, ServedResource } from '../snapshot.ts';
 import { PUSH_ORDER, REMOVALS_AFTER, type TypeName, UPDATES_AFTER } from '../types.ts';
 import { Subscription, type SubscriptionStatus, type Wait } from './subscription.ts';
@@ -112,7 +113,7 @@ export class Client {
       this.#wakesAt = NEVER;
       this.push();
     };
-    this.#timer = setTimeout(wake, Math.max(1, at - Date.now())).unref();
+    this.#timer = setTimeout(wake, timerMs(Math.max(1, at - Date.now()))).unref();
   }
 
   /** Returns when to look again even if nothing happens until then. */

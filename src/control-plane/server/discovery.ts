@@ -4,6 +4,7 @@
 import { EventEmitter, once } from 'node:events';
 import * as grpc from '@grpc/grpc-js';
 import { DEFAULT_TRUST_DOMAIN, sidecarId } from '../../identity/spiffe.ts';
+import { timerMs } from '../../platform/timer.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import type { Discovery } from '../resources/config-source.ts';
 import type { Sidecar } from '../resources/sidecar.ts';
@@ -246,7 +247,7 @@ export class DiscoveryServer extends EventEmitter<{ settled: [Client]; asked: [C
         behind.delete(client);
         if (behind.size === 0) finish(true);
       };
-      const timer = setTimeout(() => finish(false), ms);
+      const timer = setTimeout(() => finish(false), timerMs(ms));
       this.on('settled', check);
     });
   }
@@ -258,7 +259,7 @@ export class DiscoveryServer extends EventEmitter<{ settled: [Client]; asked: [C
 
   /** Resolves when `count` connected clients ask for this type, 0: more than any number; at the latest after `ms`. */
   async asked(type: TypeName, count: number, ms: number): Promise<void> {
-    const signal = AbortSignal.timeout(Math.max(1, Math.round(ms)));
+    const signal = AbortSignal.timeout(timerMs(Math.max(1, Math.round(ms))));
     while (!signal.aborted && !(count > 0 && this.asking(type) >= count))
       await once(this, 'asked', { signal }).catch(() => {});
   }

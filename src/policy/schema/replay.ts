@@ -154,7 +154,15 @@ export const Replay = Type.Object(
     ),
     retry: Type.Optional(
       Type.Object(
-        { max: Type.Optional(duration('The longest pause between two tries.', '30s')) },
+        {
+          max: Type.Optional(duration('The longest pause between two tries.', '30s')),
+          giveUpAfter: Type.Optional(
+            duration(
+              'An entry becomes a dead letter that the destination has refused for so long while it took others: with 500, 401, 403, 421 or 423. Answers that speak of the server (408, 425, 429, 502 and above) count a 24th of the time. Time in which nothing is taken does not count. At least 1m.',
+              '1h',
+            ),
+          ),
+        },
         {
           default: {},
           description: 'How a failed entry is tried again: pauses grow, with jitter, up to `max`.',

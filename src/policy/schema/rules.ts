@@ -81,7 +81,7 @@ const inherited = <Schema extends TSchema>(field: Schema) => {
   return Type.Optional(rest as unknown as Schema);
 };
 
-const { mode, receipt, reads, class: cls, patience, ttl } = Store.properties;
+const { mode, receipt, reads, listings, unknown, class: cls, patience, ttl } = Store.properties;
 
 export const Rule = Type.Object(
   {
@@ -94,6 +94,8 @@ export const Rule = Type.Object(
           mode: inherited(mode),
           receipt: inherited(receipt),
           reads: inherited(reads),
+          listings: inherited(listings),
+          unknown: inherited(unknown),
           class: inherited(cls),
           patience: inherited(patience),
           ttl: inherited(ttl),

@@ -79,6 +79,20 @@ export const Store = Type.Object(
         'stored',
       ),
     ),
+    listings: Type.Optional(
+      oneOf(
+        ['unavailable', 'pending'],
+        'What a listing of S3 (ListObjects, ListObjectsV2) gets while the bucket cannot be asked. `unavailable`: 503, since a program that mirrors would take whatever is not listed for deleted. `pending`: only the objects that wait in the queue, marked with `layby-answer: pending`. While the bucket can be asked, its listing is merged with what waits either way.',
+        'unavailable',
+      ),
+    ),
+    unknown: Type.Optional(
+      oneOf(
+        ['unavailable', 'absent'],
+        'What GetObject and HeadObject of S3 get for an object of which nothing waits, while the bucket cannot be asked. `unavailable`: 503. `absent`: 404 `NoSuchKey`, marked with `layby-answer: assumed`, for programs that look before they upload; CreateBucket then gets 409 `BucketAlreadyOwnedByYou`. A program then believes that the object does not exist: it may upload it again, or overwrite it.',
+        'unavailable',
+      ),
+    ),
     class: Type.Optional(
       oneOf(
         CLASSES,

@@ -52,7 +52,8 @@ export const Upstream = Type.Object(
                 title: 'the name of an AWS service, like s3',
                 pattern: '^[a-z0-9-]+$',
                 maxLength: 63,
-                description: 'The service to sign for.',
+                description:
+                  'The service to sign for. For all but S3 and its kin the body is signed as well: see docs/wire.md.',
               }),
               region: Type.String({
                 title: 'the name of an AWS region, like ap-northeast-1',
@@ -82,7 +83,7 @@ export const Upstream = Type.Object(
     ),
     connectTimeout: Type.Optional(
       duration(
-        'How long one attempt to connect may take on the direct way. Left out: 2s. Stored requests have it too.',
+        'How long one attempt to connect may take on the direct path, with the handshake of TLS: an hour at most. Left out: 10s. An address that does not answer at all is given up after 3s, or after this where it is longer; so is an established connection that falls silent. Stored requests have 30s, or this where it is longer.',
       ),
     ),
     split: Type.Optional(
@@ -137,7 +138,7 @@ export const Treatment = {
   ),
   answerTimeout: Type.Optional(
     duration(
-      'How long the destination may take, from the end of a request to the end of its answer; at least 2s. After that a direct request that may be stored is stored, and another fails with 504; a try of a stored one is given up, and comes again. Left out: an answer may take as long as it goes on, and silence of 60s counts as a lost link.',
+      'How long the destination may take, from the end of a request to the end of its answer; at least 2s. After that a direct request that may be stored is stored, and another fails with 504; a try of a stored one is given up, and comes again. Left out: as long as it takes, while the connection lives and is not silent for an hour.',
     ),
   ),
   retries: Type.Optional(
@@ -147,7 +148,7 @@ export const Treatment = {
           minItems: 1,
           maxItems: 32,
           description:
-            'Status codes that do not count as an answer: 408, 425, 429 and 500 to 599. A direct request that may be stored is stored at the first of them, and replay sends it again. Replay tries these again whatever stands here.',
+            'Status codes that do not count as an answer: 408, 425, 429 and 500 to 599. A direct request that may be stored is stored at the first of them, and replay sends it again. Replay tries most of these again whatever stands here, and 501, 505 and 510 where they stand here; else those are dead letters.',
         }),
         attempts: Type.Optional(
           Type.Integer({

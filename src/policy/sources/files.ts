@@ -4,6 +4,7 @@
 import { type FSWatcher, watch } from 'node:fs';
 import { lstat, readdir, readFile, readlink, stat } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, resolve, sep } from 'node:path';
+import { timerMs } from '../../platform/timer.ts';
 import { LaybyError, messageOf } from '../../telemetry/error.ts';
 import { type PolicyFile, parsePolicy } from '../parse.ts';
 import type { Policy } from '../policy.ts';
@@ -143,7 +144,7 @@ export const watchPolicyFiles = (
     timer = setTimeout(() => {
       timer = undefined;
       void look();
-    }, wait);
+    }, timerMs(wait));
   };
   const changed = () => {
     if (closed) return;

@@ -8,11 +8,11 @@ import type { Policy } from '../../policy/policy.ts';
 import { authorityOf, hostIn, servesHost } from '../../policy/serves.ts';
 import type { Entry, EntryEdit, EntryState, Store } from '../../store/store.ts';
 import { LaybyError, messageOf } from '../../telemetry/error.ts';
+import { HIDDEN, isSecret } from '../../telemetry/secrets.ts';
 import { endToEndHeaders } from '../headers.ts';
 import { type Hand, inWords } from './act.ts';
 import { placementIn } from './placement.ts';
 import { known } from './select.ts';
-import { isSecret } from './show.ts';
 
 /** As it comes over the admin listener. */
 export interface EditRequest extends Hand {
@@ -47,6 +47,12 @@ export function planEdit(
   const destination = forEntry(named, { ...entry, url: request.url ?? entry.url });
   const words: string[] = [];
   const edit: EntryEdit = {};
+  const { headers = [], removeHeaders = [] } = request;
+  if (request.url?.includes(HIDDEN) || headers.some(([, value]) => value === HIDDEN))
+    throw refused(
+      `${HIDDEN} stands for a value that was not shown`,
+      `see it with \`layby queue show ${entry.id} --secrets\``,
+    );
   if (request.url !== undefined) {
     const url = canonicalUrl(request.url);
     if (!servesHost(policy, named, hostIn(authorityOf(url))))
@@ -59,7 +65,6 @@ export function planEdit(
     if (placement.url !== entry.url) edit.restart = true;
     words.push(`url ${withoutQuery(entry.url)} → ${withoutQuery(placement.url)}`);
   }
-  const { headers = [], removeHeaders = [] } = request;
   if (headers.length > 0 || removeHeaders.length > 0) {
     for (const [name, value] of headers) checkHeader(name, value);
     const gone = new Set(

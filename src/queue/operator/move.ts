@@ -10,8 +10,13 @@ import type { Act } from './act.ts';
 import { placementIn } from './placement.ts';
 
 /** Errors: LAYBY_DESTINATION_UNKNOWN where the policy names no such destination, LAYBY_REQUEST_INVALID. */
-export function move(store: Store, backlog: Backlog, policy: Policy | undefined, to: unknown): Act {
-  if (typeof to !== 'string' || to === '')
+export function move(
+  store: Store,
+  backlog: Backlog,
+  policy: Policy | undefined,
+  to: string | undefined,
+): Act {
+  if (!to)
     throw new LaybyError('LAYBY_REQUEST_INVALID', 'the destination to move to is missing', {
       remedy: 'name it with --to NAME',
     });

@@ -1,6 +1,6 @@
 // The operator's hands over the queue's admin listener: which path does what. The acts themselves: act.ts, edit.ts.
 
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 import type { Policy } from '../../policy/policy.ts';
 import { authorityOf, destinationServing, hostIn } from '../../policy/serves.ts';
@@ -8,7 +8,10 @@ import type { Budget } from '../../replay/budget.ts';
 import type { Replay } from '../../replay/replay.ts';
 import { type WhyState, why } from '../../replay/why.ts';
 import type { Store, StoreEvent } from '../../store/store.ts';
-import { LaybyError } from '../../telemetry/error.ts';
+import { withoutSecrets } from '../../telemetry/secrets.ts';
+import type { AdminRequest } from '../../wire/admin-server.ts';
+import { ANYTHING, FLAG, fieldsOf, listOf, PAIR, TEXT } from '../../wire/fields.ts';
+import { readJson, sendJson } from '../../wire/http-server.ts';
 import type { Backlog } from '../backlog.ts';
 import { entryView } from '../entries-page.ts';
 import type { FormerLanes } from '../former-lanes.ts';
@@ -32,46 +35,59 @@ export interface OperatorOptions {
 interface ActRequest extends Hand {
   select: unknown;
   /** The destination to move to. */
-  to?: unknown;
+  to?: string;
   dryRun?: boolean;
 }
+
+const HAND = { by: TEXT, reason: TEXT };
 
 /** false where the path is none of these. Errors: LAYBY_REQUEST_INVALID, LAYBY_ENTRY_UNKNOWN, and those of the acts. */
 export async function serveOperator(
   options: OperatorOptions,
-  request: IncomingMessage,
-  response: ServerResponse,
-  path: string,
-  query: URLSearchParams,
+  { request, response, path, query, route: called }: AdminRequest,
 ): Promise<boolean> {
   const { store, replay, backlog, budget, policy } = options;
   const [, id, what] = /^\/v1\/queue\/entries\/([0-9a-f-]+)(?:\/([a-z]+))?$/i.exec(path) ?? [];
-  const route = `${request.method} ${id === undefined ? path : `entry ${what ?? ''}`}`;
+  const route = id === undefined ? called : `${request.method} entry ${what ?? ''}`;
   switch (route) {
     case 'GET entry ':
-      json(response, wholeView(store, await known(store, id!), query.has('secrets')));
+      sendJson(response, 200, wholeView(store, await known(store, id!), query.has('secrets')));
       return true;
     case 'GET entry body':
       await sendBody(store, id!, response);
       return true;
     case 'GET entry why':
-      json(response, { id, why: why(await whyStateOf(options, id!.toLowerCase())) });
+      sendJson(response, 200, {
+        id,
+        why: why(await whyStateOf(options, id!.toLowerCase())).map(withoutSecrets),
+      });
       return true;
     case 'POST entry edit': {
-      const edit = await jsonOf<EditRequest>(request);
+      const edit = fieldsOf<EditRequest>(await readJson(request, BODY_BYTES), {
+        ...HAND,
+        url: TEXT,
+        headers: listOf(PAIR),
+        removeHeaders: listOf(TEXT),
+      });
       const { destination } = await known(store, id!);
       const edited = await backlog.holding(destination, () => editEntry(store, policy(), id!, edit));
-      json(response, wholeView(store, edited, false));
+      sendJson(response, 200, wholeView(store, edited, false));
       return true;
     }
     case 'GET /v1/queue/budget':
-      json(response, budget.view());
+      sendJson(response, 200, budget.view());
       return true;
     case 'POST /v1/queue/retry':
     case 'POST /v1/queue/send':
     case 'POST /v1/queue/drop':
     case 'POST /v1/queue/move': {
-      const { select, to, dryRun = false, ...hand } = await jsonOf<ActRequest>(request);
+      const asked = fieldsOf<ActRequest>(await readJson(request, BODY_BYTES), {
+        ...HAND,
+        select: ANYTHING,
+        to: TEXT,
+        dryRun: FLAG,
+      });
+      const { select, to, dryRun = false, ...hand } = asked;
       const acts = {
         retry: () => retry(store, backlog),
         drop: () => drop(store),
@@ -80,32 +96,12 @@ export async function serveOperator(
       };
       const act = acts[path.slice('/v1/queue/'.length) as keyof typeof acts];
       const { first, ...tally } = await actOn(store, checkSelection(select), act(), hand, dryRun);
-      json(response, { ...tally, dryRun, first: first.map(entryView) });
+      sendJson(response, 200, { ...tally, dryRun, first: first.map((entry) => entryView(entry)) });
       return true;
     }
     default:
       return false;
   }
-}
-
-function json(response: ServerResponse, body: unknown): void {
-  response.writeHead(200, { 'content-type': 'application/json', 'cache-control': 'no-store' });
-  response.end(`${JSON.stringify(body)}\n`);
-}
-
-async function jsonOf<T>(request: IncomingMessage): Promise<T> {
-  const pieces: Buffer[] = [];
-  let bytes = 0;
-  for await (const piece of request as AsyncIterable<Buffer>) {
-    bytes += piece.length;
-    if (bytes > BODY_BYTES) throw new LaybyError('LAYBY_REQUEST_INVALID', 'the body is too long');
-    pieces.push(piece);
-  }
-  try {
-    const body: unknown = JSON.parse(Buffer.concat(pieces).toString('utf8'));
-    if (typeof body === 'object' && body !== null) return body as T;
-  } catch {}
-  throw new LaybyError('LAYBY_REQUEST_INVALID', 'the body is no JSON object');
 }
 
 /** Each chunk is verified before it leaves; a damaged one breaks the answer off, so nobody takes a part for the whole. */

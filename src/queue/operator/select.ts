@@ -3,6 +3,7 @@
 import { CLASSES } from '../../policy/policy.ts';
 import type { Entry, EntryState, Store } from '../../store/store.ts';
 import { LaybyError } from '../../telemetry/error.ts';
+import { FLAG, fieldsOf, listOf, NUMBER, TEXT } from '../../wire/fields.ts';
 
 /** As it comes over the admin listener. Either ids, or a filter: each field that is there must hold. */
 export interface Selection {
@@ -20,6 +21,14 @@ export interface Selection {
   through?: number;
 }
 
+/** The state is judged below, which says the states there are. */
+type SelectionFields = Omit<Required<Selection>, 'state'> & { state: string };
+
+const FIELDS = {
+  ...{ ids: listOf(TEXT), destination: TEXT, state: TEXT, class: TEXT, url: TEXT },
+  ...{ olderThan: NUMBER, all: FLAG, through: NUMBER },
+};
+
 const STATES: readonly EntryState[] = ['stored', 'sending', 'staged', 'dead', 'quarantined'];
 
 const invalid = (message: string, remedy?: string): LaybyError =>
@@ -27,12 +36,11 @@ const invalid = (message: string, remedy?: string): LaybyError =>
 
 /** Throws LAYBY_REQUEST_INVALID where it is none, or would mean everything without saying so. */
 export function checkSelection(given: unknown): Selection {
-  const selection = (typeof given === 'object' && given !== null ? given : {}) as Selection;
+  const selection = fieldsOf<SelectionFields>(given ?? {}, FIELDS, 'the selection') as Selection;
   const { ids, destination, state, class: className, url, olderThan, all } = selection;
   const filters = [destination, state, className, url, olderThan].filter((value) => value !== undefined);
   if (ids !== undefined) {
-    if (!Array.isArray(ids) || ids.length === 0 || ids.some((id) => typeof id !== 'string'))
-      throw invalid('ids are no list of ids');
+    if (ids.length === 0) throw invalid('the list of ids is empty', 'name one id at least');
     if (filters.length > 0 || all) throw invalid('ids and a filter exclude each other');
   } else if (filters.length === 0 && !all) {
     throw invalid('nothing is selected', 'name ids, a filter like --destination NAME, or --all');
@@ -41,8 +49,7 @@ export function checkSelection(given: unknown): Selection {
     throw invalid(`there is no state ${state}`, `one of ${STATES.join(', ')}`);
   if (className !== undefined && !CLASSES.some((known) => known === className))
     throw invalid(`there is no class ${className}`, `one of ${CLASSES.join(', ')}`);
-  if (olderThan !== undefined && !(Number.isFinite(olderThan) && olderThan >= 0))
-    throw invalid('olderThan is no time in ms');
+  if (olderThan !== undefined && olderThan < 0) throw invalid('olderThan is less than 0', 'write it in ms');
   return selection;
 }
 

@@ -1,24 +1,21 @@
 // An entry as an operator sees it, whole: with its headers and what the destination answered. What is secret by its name stays
-// hidden unless it is asked for.
+// hidden unless it is asked for, in headers and in URLs.
 
 import { isUtf8 } from 'node:buffer';
 import { CLASSES } from '../../policy/policy.ts';
 import type { Entry, KeptAnswer, Store } from '../../store/store.ts';
+import { HIDDEN, isSecret, withoutSecrets } from '../../telemetry/secrets.ts';
 import { entryView } from '../entries-page.ts';
-
-const SECRET =
-  /^(authorization|proxy-authorization|cookie|set-cookie|x-amz-security-token)$|api-?key|token|secret/i;
-/** Whether a header of this name bears credentials. */
-export const isSecret = (name: string): boolean => SECRET.test(name);
-
-const HIDDEN = '(hidden)';
 
 type Pair = [name: string, value: string];
 
 const pairs = (headers: readonly string[], secrets: boolean): Pair[] =>
   Array.from({ length: headers.length / 2 }, (_, i): Pair => {
     const name = headers[2 * i]!;
-    return [name, !secrets && isSecret(name) ? HIDDEN : headers[2 * i + 1]!];
+    const value = headers[2 * i + 1]!;
+    if (secrets) return [name, value];
+    // Location, Referer, Link: URLs as well.
+    return [name, isSecret(name) ? HIDDEN : withoutSecrets(value)];
   });
 
 const answerView = ({ status, headers, body }: KeptAnswer, secrets: boolean) => ({
@@ -32,10 +29,10 @@ const answerView = ({ status, headers, body }: KeptAnswer, secrets: boolean) => 
 
 /** `secrets`: with all values, for an export. */
 export const wholeView = (store: Store, entry: Entry, secrets: boolean) => ({
-  ...entryView(entry),
+  ...entryView(entry, secrets),
   seq: entry.seq,
   class: CLASSES[entry.class] ?? String(entry.class),
-  orderKey: entry.orderKey,
+  orderKey: secrets ? entry.orderKey : withoutSecrets(entry.orderKey),
   ageMs: Math.round(store.age(entry)),
   ttlMs: entry.ttl ?? null,
   headers: pairs(entry.headers, secrets),

@@ -6,10 +6,13 @@ import type { Entry } from '../../store/store.ts';
 
 const CHECKSUM = /^x-amz-checksum-(crc32c?|crc64nvme|sha1|sha256)$/i;
 
-const checksumsOf = ({ headers }: Entry): Record<string, string> => {
+const checksumsOf = ({ headers, url }: Entry): Record<string, string> => {
   const found: Record<string, string> = {};
   for (let i = 0; i < headers.length; i += 2)
     if (CHECKSUM.test(headers[i]!)) found[headers[i]!] = headers[i + 1]!;
+  // Of a part S3 says no type: its upload has one.
+  if (Object.keys(found).length > 0 && !/[?&]uploadId=/.test(url))
+    found['x-amz-checksum-type'] = 'FULL_OBJECT';
   return found;
 };
 

@@ -41,6 +41,10 @@ export const NAMESPACE = 'http://s3.amazonaws.com/doc/2006-03-01/';
 export const element = (name: string, text: string | number | boolean | undefined): string =>
   text === undefined ? '' : `<${name}>${escapeXml(String(text))}</${name}>`;
 
+/** Who owns what waits, or began it: whose it will be is for S3 to say. */
+export const ownerAs = (name: 'Owner' | 'Initiator'): string =>
+  `<${name}>${element('ID', 'layby')}${element('DisplayName', 'layby')}</${name}>`;
+
 export const newRequestId = (): string => randomBytes(8).toString('hex').toUpperCase();
 
 export function sendXml(

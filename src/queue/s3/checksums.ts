@@ -52,6 +52,22 @@ const ALGORITHMS: Record<string, { bytes: number; digest: () => Digest | Promise
 
 export const CHECKSUM = /^x-amz-checksum-(crc32c?|crc64nvme|sha1|sha256)$/;
 
+/** The checksum over the digests of parts, as S3 makes it: base64 and `-N`. undefined: a part's digest is none. `algorithm`: the end of
+ *  its header's name. */
+export const checksumOfParts = async (
+  algorithm: string,
+  parts: readonly string[],
+): Promise<string | undefined> => {
+  const { bytes, digest } = ALGORITHMS[algorithm]!;
+  const whole = await digest();
+  for (const part of parts) {
+    const decoded = fromBase64(part, bytes);
+    if (!decoded) return undefined;
+    whole.update(decoded);
+  }
+  return `${whole.done().toString('base64')}-${parts.length}`;
+};
+
 interface Check {
   digest: Digest;
   /** undefined: it comes behind the body. */

@@ -2,6 +2,7 @@
 
 import { type Arrival, headOf, type Surroundings } from '../arrival.ts';
 import type { Filing } from '../filing.ts';
+import { type ProxiedBody, proxyRequest } from '../proxy-request.ts';
 import { RECEIPTS, receiptFor } from '../receipts/receipt.ts';
 import { mayPass } from '../storing.ts';
 import { refuse, type S3Refused } from './answer.ts';
@@ -12,10 +13,16 @@ export interface S3Arrival extends Arrival {
   s3: S3Request;
 }
 
+/** The policy lets it be stored. */
+export const mayBeStored = (
+  { request, destination: { store } }: Arrival,
+  method = request.method ?? '',
+): boolean => store.mode !== 'never' && store.methods.includes(method);
+
 /** Throws S3Refused where the policy does not let it be stored. */
 export const storable = (arrival: S3Arrival, method = arrival.request.method ?? ''): S3Arrival => {
-  const { name, store } = arrival.destination;
-  if (store.mode !== 'never' && store.methods.includes(method)) return arrival;
+  const { name } = arrival.destination;
+  if (mayBeStored(arrival, method)) return arrival;
   throw unavailable(`Layby has no link, and ${method} is not stored for ${name}.`);
 };
 
@@ -44,6 +51,13 @@ export const filingOf = async (
   };
 };
 
+/** Another request than the app's own can be sent in its place: the sidecar signs it, or nobody has to. */
+export const maySign = ({ destination, request, s3 }: S3Arrival): boolean =>
+  destination.upstream.sign !== undefined ||
+  (request.headers.authorization === undefined &&
+    !s3.query.has('X-Amz-Signature') &&
+    !s3.query.has('Signature'));
+
 /** What belongs to one upload keeps its order, also where the policy asks for none. */
 export const partKey = (orderKey: string, { s3 }: S3Arrival): string => orderKey || nameOf(s3);
 
@@ -55,3 +69,10 @@ export const reachable = (
   { backlog, linkUp }: Surroundings,
   { destination: { name }, failedOver }: Arrival,
 ): boolean => !failedOver && linkUp(name) && !backlog.isFailing(name);
+
+/** false: the destination was not reached, and the client has nothing yet. */
+export const passOn = async (
+  { egress }: Surroundings,
+  arrival: Arrival,
+  body?: ProxiedBody,
+): Promise<boolean> => (await proxyRequest(egress, arrival, body)) === 'answered';

@@ -9,6 +9,7 @@ import { element, NAMESPACE, newRequestId, sendXml } from './answer.ts';
 import { filingOf, partKey, type S3Arrival, storable, waits } from './filing.ts';
 import { spoken } from './operation.ts';
 import { type Payload, wholeBody } from './payload.ts';
+import { completedChecksum } from './upload-checksum.ts';
 import { commitWrite } from './writes.ts';
 import { type PartNamed, partsIn } from './xml.ts';
 
@@ -31,7 +32,9 @@ export async function storePart(around: Surroundings, arrival: S3Arrival): Promi
 export async function completeGiven(around: Surroundings, arrival: S3Arrival): Promise<Outcome> {
   const { payload, ...filing } = await filingOf(around, storable(arrival));
   const body = await wholeBody(payload, LIST_BYTES);
-  const etag = etagOfParts(partsIn(body));
+  const parts = partsIn(body);
+  const checksum = await completedChecksum(arrival.request.headers, parts);
+  const result = completed(arrival, etagOfParts(parts), checksum);
   return storeRequest(around, arrival, {
     ...filing,
     head: { ...filing.head, orderKey: partKey(filing.head.orderKey, arrival) },
@@ -40,7 +43,7 @@ export async function completeGiven(around: Surroundings, arrival: S3Arrival): P
     online: mayPass(around, { ...arrival, expected: body.length }) && !waits(around, arrival),
     committing: (commit) => commitWrite(around, arrival, filing.head.id, commit),
     receipt: (response, entry) =>
-      sendXml(response, 200, completed(arrival, etag), {
+      sendXml(response, 200, result, {
         'x-amz-request-id': newRequestId(),
         'Layby-Entry': entry.id,
       }),
@@ -60,12 +63,14 @@ export const etagOfParts = (parts: readonly PartNamed[]): string => {
   return `"${hash.digest('hex')}-${parts.length}"`;
 };
 
-export const completed = ({ url, s3 }: S3Arrival, etag: string): string =>
+/** `checksum`: its elements. */
+export const completed = ({ url, s3 }: S3Arrival, etag: string, checksum: string): string =>
   [
     `<CompleteMultipartUploadResult xmlns="${NAMESPACE}">`,
     element('Location', url.split('?', 1)[0]),
     element('Bucket', spoken(s3.bucket)),
     element('Key', spoken(s3.key)),
     element('ETag', etag),
+    checksum,
     '</CompleteMultipartUploadResult>',
   ].join('');

@@ -1,151 +1,156 @@
-// ListObjects and ListObjectsV2 of what waits, and of nothing else: what the destination has, nobody can say without a link.
+// ListObjects and ListObjectsV2. A listing that is not the bucket's must not look like one, since programs that mirror delete what it does
+// not name:
 //
-// Keys come in the order of their entries and are wanted sorted. One pass keeps the first keys beyond the marker, with the
-// last that happened to each, so memory is bounded by a page whatever waits.
+//   nothing that waits concerns it     passed on
+//   the bucket can be asked            the bucket's, merged with what waits (merged-page.ts)
+//   else, by store.listings            503, or only what waits
 
-import type { Destination } from '../../policy/policy.ts';
-import type { Entry, Store } from '../../store/store.ts';
-import { etagOf } from '../stored-answer.ts';
-import { element, NAMESPACE, refuse } from './answer.ts';
-import { type S3Request, spoken } from './operation.ts';
-import { allWaiting } from './pending.ts';
+import type { XmlElement } from '@rgrove/parse-xml';
+import { WayLost } from '../../replay/deliver/ask.ts';
+import { portalSign } from '../../replay/deliver/portal.ts';
+import { ANSWER_HEADER, MERGED, PENDING } from '../../wire/names.ts';
+import type { Outcome, Surroundings } from '../arrival.ts';
+import { element, NAMESPACE, newRequestId, ownerAs, sendXml } from './answer.ts';
+import { BucketListing, BucketRefusal } from './bucket-listing.ts';
+import { maySign, passOn, reachable, type S3Arrival, unavailable, waits } from './filing.ts';
+import { isOwnToken, type ListQuery, listQueryOf, type Position, tokenOf } from './list-query.ts';
+import { type Item, Merge, type Page } from './merged-page.ts';
+import type { Window } from './pending-rows.ts';
+import { elementsOf, serialized } from './xml.ts';
 
-const MOST_KEYS = 1000;
+/** What XML can say as it is. Of the first version of the listing clients decode all but the prefix that they asked for. */
+const XML_TEXT = /^[\t\n\x20-\uD7FF\uE000-\uFFFD]*$/;
 
-interface Row {
-  /** UTF-8: S3 sorts by it. */
-  sort: Buffer;
-  key: string;
-  /** undefined: what happened last is a deletion, or nobody knows. */
-  entry: Entry | undefined;
+const START: Position = { name: '', isPrefix: false };
+
+/** Rejects with S3Refused. */
+export async function list(around: Surroundings, arrival: S3Arrival): Promise<Outcome> {
+  const query = listQueryOf(arrival.s3);
+  if (reachable(around, arrival)) {
+    const window = await concerning(around, arrival, query);
+    if (!window) {
+      if (await passOn(around, arrival)) return 'cut_through';
+    } else if (await listMerged(around, arrival, query, window)) return 'read';
+  }
+  arrival.request.resume();
+  const { name, store } = arrival.destination;
+  if (store.listings !== 'pending')
+    throw unavailable(
+      `Layby has no link to ${name}, so what the bucket has is not known. Please try again. (store.listings of the policy can let it list only what waits.)`,
+    );
+  const merge = new Merge(around, arrival, undefined);
+  const after = knownPosition(query);
+  answer(arrival, query, await merge.page(query, after, await merge.windowAfter(query, after)), PENDING);
+  return 'read';
 }
 
-/** The first keys after a marker. */
-class FirstRows {
-  readonly rows: Row[] = [];
-  readonly #limit: number;
-  /** Some did not fit: there are more behind the last. */
-  more = false;
+/** What waits and concerns it; undefined: the bucket can answer it alone. */
+async function concerning(
+  around: Surroundings,
+  arrival: S3Arrival,
+  query: ListQuery,
+): Promise<Window | undefined> {
+  const mustBeOurs = isOwnToken(query.token);
+  if (!mustBeOurs && (query.limit === 0 || !waits(around, arrival))) return undefined;
+  const window = await new Merge(around, arrival, undefined).windowAfter(query, query.after ?? START);
+  return mustBeOurs || window.rows.length > 0 ? window : undefined;
+}
 
-  constructor(limit: number) {
-    this.#limit = limit;
-  }
-
-  set(key: string, entry: Entry | undefined): void {
-    const sort = Buffer.from(key);
-    let low = 0;
-    let high = this.rows.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (Buffer.compare(this.rows[middle]!.sort, sort) < 0) low = middle + 1;
-      else high = middle;
+/** false: the bucket could not be asked, and nothing was said yet. */
+async function listMerged(
+  around: Surroundings,
+  arrival: S3Arrival,
+  query: ListQuery,
+  window: Window,
+): Promise<boolean> {
+  if (!maySign(arrival))
+    throw unavailable(
+      'What waits cannot be merged into a listing that the app itself has signed. Please try again.',
+    );
+  const merge = new Merge(around, arrival, new BucketListing(around.egress, arrival));
+  const after = knownPosition(query);
+  try {
+    answer(arrival, query, await merge.page(query, after, window), MERGED);
+    return true;
+  } catch (error) {
+    if (error instanceof WayLost) {
+      arrival.signal.throwIfAborted();
+      around.log.info({ destination: arrival.destination.name, why: error.message }, 'bucket not listed');
+      return false;
     }
-    if (this.rows[low]?.key === key) {
-      this.rows[low]!.entry = entry;
-      return;
-    }
-    if (low < this.#limit) this.rows.splice(low, 0, { sort, key, entry });
-    if (this.rows.length > this.#limit || low >= this.#limit) this.more = true;
-    this.rows.length = Math.min(this.rows.length, this.#limit);
+    if (error instanceof BucketRefusal) return refusedByBucket(arrival, error);
+    throw error;
   }
 }
 
-interface Page {
-  objects: Row[];
-  prefixes: string[];
-  /** Where the next page begins; undefined: this is the last. */
-  next: string | undefined;
-}
-
-const pageOf = async (
-  store: Store,
-  destination: Destination,
-  bucket: string,
-  query: { prefix: string; delimiter: string; after: string; limit: number },
-  signal: AbortSignal,
-): Promise<Page> => {
-  const { prefix, delimiter, after, limit } = query;
-  const first = new FirstRows(limit);
-  const marker = Buffer.from(after);
-  // A marker that ends in the delimiter stands for all that begins with it.
-  const passed = (key: string): boolean =>
-    Buffer.compare(Buffer.from(key), marker) <= 0 ||
-    (delimiter !== '' && after.endsWith(delimiter) && key.startsWith(after));
-  for await (const { entry, request, effect } of allWaiting(store, destination)) {
-    signal.throwIfAborted();
-    if (effect === 'none' || request.bucket !== bucket) continue;
-    const key = spoken(request.key);
-    if (!key.startsWith(prefix) || (after !== '' && passed(key))) continue;
-    first.set(key, effect === 'put' ? entry : undefined);
-  }
-  const objects: Row[] = [];
-  const prefixes: string[] = [];
-  let next = after;
-  for (const row of first.rows) {
-    const at = delimiter === '' ? -1 : row.key.indexOf(delimiter, prefix.length);
-    const common = at < 0 ? undefined : row.key.slice(0, at + delimiter.length);
-    if (row.entry && common === undefined) objects.push(row);
-    else if (row.entry && prefixes.at(-1) !== common) prefixes.push(common!);
-    next = common !== undefined && prefixes.at(-1) === common ? common : row.key;
-  }
-  return { objects, prefixes, next: first.more ? next : undefined };
+const knownPosition = ({ after }: ListQuery): Position => {
+  if (after) return after;
+  throw unavailable(
+    'This listing began at the bucket, and meanwhile requests wait that concern it. Please try again, or list from the beginning.',
+  );
 };
 
-const numberOf = (text: string | undefined): number => {
-  if (text === undefined || text === '') return MOST_KEYS;
-  if (!/^\d{1,10}$/.test(text))
-    throw refuse(400, 'InvalidArgument', 'Provided max-keys not an integer or within integer range');
-  return Math.min(MOST_KEYS, Number(text));
-};
+/** S3's own refusal is the app's answer. */
+function refusedByBucket({ destination, response }: S3Arrival, { answer: refusal }: BucketRefusal): boolean {
+  const { status, headers, text } = refusal;
+  if (portalSign(destination, { status, headers, text }) !== undefined) return false;
+  const body = Buffer.from(text);
+  const kept: string[] = [];
+  for (let i = 0; i < headers.length; i += 2)
+    if (/^(content-type|x-amz-.*|date)$/i.test(headers[i]!)) kept.push(headers[i]!, headers[i + 1]!);
+  response.sendDate = false;
+  response.writeHead(status, [...kept, 'content-length', String(body.length)]);
+  response.end(body);
+  return true;
+}
 
-/** The XML of the answer. Rejects with S3Refused, and with the signal's reason. */
-export const listing = async (
-  store: Store,
-  destination: Destination,
-  { operation, bucket, query }: S3Request,
-  signal: AbortSignal,
-): Promise<string> => {
-  const two = operation === 'ListObjectsV2';
-  const prefix = query.get('prefix') ?? '';
-  const delimiter = query.get('delimiter') ?? '';
-  const limit = numberOf(query.get('max-keys'));
-  const token = query.get('continuation-token');
-  const start = query.get(two ? 'start-after' : 'marker');
-  const after = two && token ? Buffer.from(token, 'base64url').toString() : (start ?? '');
-  const encoded = query.get('encoding-type') === 'url';
-  const name = (text: string) =>
-    encoded ? encodeURIComponent(text).replaceAll('%2F', '/').replaceAll('%20', '+') : text;
-  const { objects, prefixes, next } =
-    limit === 0
-      ? { objects: [], prefixes: [], next: undefined }
-      : await pageOf(store, destination, bucket, { prefix, delimiter, after, limit }, signal);
+function answer({ request, response }: S3Arrival, query: ListQuery, page: Page, kind: string): void {
+  request.resume();
+  sendXml(response, 200, documentOf(query, page), {
+    'x-amz-request-id': newRequestId(),
+    [ANSWER_HEADER]: kind,
+  });
+}
+
+function documentOf(query: ListQuery, { items, next }: Page): string {
+  const { version, bucket, prefix, delimiter, limit, token, start, isEncoded } = query;
+  const name = (text: string): string =>
+    isEncoded ? encodeURIComponent(text).replaceAll('%2F', '/').replaceAll('%20', '+') : text;
   return [
     `<ListBucketResult xmlns="${NAMESPACE}">`,
     element('Name', bucket),
-    element('Prefix', name(prefix)),
+    element('Prefix', version === 1 && XML_TEXT.test(prefix) ? prefix : name(prefix)),
     delimiter === '' ? '' : element('Delimiter', name(delimiter)),
     element('MaxKeys', limit),
-    encoded ? element('EncodingType', 'url') : '',
+    isEncoded ? element('EncodingType', 'url') : '',
     element('IsTruncated', next !== undefined),
-    ...(two
+    ...(version === 2
       ? [
-          element('KeyCount', objects.length + prefixes.length),
+          element('KeyCount', items.length),
           element('ContinuationToken', token),
           element('StartAfter', start === undefined ? undefined : name(start)),
-          element(
-            'NextContinuationToken',
-            next === undefined ? undefined : Buffer.from(next).toString('base64url'),
-          ),
+          element('NextContinuationToken', next && tokenOf(next)),
         ]
-      : [
-          element('Marker', name(start ?? '')),
-          element('NextMarker', next === undefined ? undefined : name(next)),
-        ]),
-    ...objects.map(
-      ({ key, entry }) =>
-        `<Contents>${element('Key', name(key))}${element('LastModified', new Date(entry!.receivedAt).toISOString())}${element('ETag', etagOf(entry!))}${element('Size', entry!.bytes)}${element('StorageClass', 'STANDARD')}</Contents>`,
-    ),
-    ...prefixes.map((common) => `<CommonPrefixes>${element('Prefix', name(common))}</CommonPrefixes>`),
+      : [element('Marker', name(start ?? '')), element('NextMarker', next && name(next.name))]),
+    ...items.filter(({ isPrefix }) => !isPrefix).map((item) => contentsOf(query, item, name(item.name))),
+    ...items
+      .filter(({ isPrefix }) => isPrefix)
+      .map((item) => `<CommonPrefixes>${element('Prefix', name(item.name))}</CommonPrefixes>`),
     '</ListBucketResult>',
   ].join('');
-};
+}
+
+function contentsOf({ withOwner }: ListQuery, { pending, contents }: Item, key: string): string {
+  const said = pending
+    ? [
+        element('LastModified', new Date(pending.receivedAt).toISOString()),
+        element('ETag', pending.etag),
+        element('Size', pending.bytes),
+        element('StorageClass', pending.storageClass),
+        withOwner ? ownerAs('Owner') : '',
+      ]
+    : elementsOf(contents!)
+        .filter(({ name }) => name !== 'Key')
+        .map((each: XmlElement) => serialized(each));
+  return `<Contents>${element('Key', key)}${said.join('')}</Contents>`;
+}

@@ -18,6 +18,7 @@ export type Operation =
   | 'ListObjects'
   | 'ListObjectsV2'
   | 'HeadBucket'
+  | 'CreateBucket'
   | 'GetBucketLocation'
   | 'CreateMultipartUpload'
   | 'UploadPart'
@@ -25,6 +26,10 @@ export type Operation =
   | 'CompleteMultipartUpload'
   | 'AbortMultipartUpload'
   | 'ListParts'
+  | 'ListMultipartUploads'
+  | 'ListObjectVersions'
+  /** What else is read of an object: a version, tags, ACL, attributes. */
+  | 'ReadObject'
   /** Anything else that S3 knows: only the destination can answer it. */
   | 'Other';
 
@@ -101,8 +106,10 @@ const onObject = (method: string, query: ReadonlyMap<string, string>, copies: bo
     case 'PUT partNumber uploadId':
       return copies ? 'UploadPartCopy' : 'UploadPart';
     case 'GET ':
+    case 'GET partNumber':
       return 'GetObject';
     case 'HEAD ':
+    case 'HEAD partNumber':
       return 'HeadObject';
     case 'DELETE ':
       return 'DeleteObject';
@@ -122,7 +129,7 @@ const onObject = (method: string, query: ReadonlyMap<string, string>, copies: bo
     case 'GET uploadId':
       return 'ListParts';
     default:
-      return 'Other';
+      return method === 'GET' || method === 'HEAD' ? 'ReadObject' : 'Other';
   }
 };
 
@@ -132,8 +139,14 @@ const onBucket = (method: string, query: ReadonlyMap<string, string>): Operation
       return query.get('list-type') === '2' ? 'ListObjectsV2' : 'ListObjects';
     case 'HEAD ':
       return 'HeadBucket';
+    case 'PUT ':
+      return 'CreateBucket';
     case 'GET location':
       return 'GetBucketLocation';
+    case 'GET uploads':
+      return 'ListMultipartUploads';
+    case 'GET versions':
+      return 'ListObjectVersions';
     case 'POST delete':
       return 'DeleteObjects';
     default:

@@ -11,6 +11,7 @@
 import { v5 } from 'uuid';
 import type { Entry, EntryHead, EntryWriter } from '../../store/store.ts';
 import { LaybyError } from '../../telemetry/error.ts';
+import { headerOf } from '../../wire/headers.ts';
 import { ENTRY_HEADER, UPLOAD_PREFIX } from '../../wire/names.ts';
 import { headOf, type Outcome, type Surroundings } from '../arrival.ts';
 import type { Filing } from '../filing.ts';
@@ -21,6 +22,12 @@ import { filingOf, type S3Arrival, storable } from './filing.ts';
 import { completed, etagOfParts, partListIn } from './given-upload.ts';
 import { s3Request, spoken } from './operation.ts';
 import { assembled, listed, partNumberOf, type Upload } from './parts.ts';
+import {
+  completedChecksum,
+  type UploadChecksum,
+  uploadChecksumHeaders,
+  uploadChecksumOf,
+} from './upload-checksum.ts';
 import { commitWrite } from './writes.ts';
 
 /** Where the policy has no time to live: what an upload that never ends may keep of the disk, ms. */
@@ -33,6 +40,7 @@ export const isOwn = ({ s3 }: S3Arrival): boolean =>
 
 export async function createUpload(around: Surroundings, arrival: S3Arrival): Promise<Outcome> {
   const { head, ...filing } = await filingOf(around, storable(storable(arrival, 'PUT')));
+  const checksum = uploadChecksumOf((name) => headerOf(head.headers, name));
   const group = UPLOAD_PREFIX + head.id;
   await stage(around, arrival, { ...filing, head: stagedHead(head, group) });
   const { s3, response } = arrival;
@@ -43,7 +51,10 @@ export async function createUpload(around: Surroundings, arrival: S3Arrival): Pr
     element('UploadId', group),
     '</InitiateMultipartUploadResult>',
   ].join('');
-  sendXml(response, 200, xml, { 'x-amz-request-id': newRequestId() });
+  sendXml(response, 200, xml, {
+    'x-amz-request-id': newRequestId(),
+    ...uploadChecksumHeaders(checksum),
+  });
   return 'receipt';
 }
 
@@ -68,15 +79,16 @@ export async function completeUpload(around: Surroundings, arrival: S3Arrival): 
   const { payload } = await filingOf(around, storable(arrival));
   const parts = await partListIn(payload);
   const id = wholeId(arrival);
-  const answer = (etag: string): Outcome => {
-    sendXml(response, 200, completed(arrival, etag), {
+  const answer = async (created?: UploadChecksum): Promise<Outcome> => {
+    const checksum = await completedChecksum(arrival.request.headers, parts, created);
+    sendXml(response, 200, completed(arrival, etagOfParts(parts), checksum), {
       'x-amz-request-id': newRequestId(),
       [ENTRY_HEADER]: id,
     });
     return 'receipt';
   };
   // Asked again since the answer was lost: the app is owed the same one, and no second object.
-  if (await isKnown(around, id)) return answer(etagOfParts(parts));
+  if (await isKnown(around, id)) return answer();
   const upload = await uploadOf(around, arrival);
   const { ids, headers } = await assembled(store, upload, arrival, parts);
   const head = headOf({ ...arrival, url: url.split('?', 1)[0]! });
@@ -98,7 +110,7 @@ export async function completeUpload(around: Surroundings, arrival: S3Arrival): 
     storing.done();
   }
   await dropGroup(around, arrival, upload.group, `the upload was completed as ${id}`);
-  return answer(etagOfParts(parts));
+  return answer(uploadChecksumOf((name) => headerOf(upload.created.headers, name)));
 }
 
 export async function abortUpload(around: Surroundings, arrival: S3Arrival): Promise<Outcome> {

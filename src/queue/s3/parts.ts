@@ -3,10 +3,11 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Entry, Store } from '../../store/store.ts';
 import { headerOf } from '../../wire/headers.ts';
-import { element, NAMESPACE, refuse } from './answer.ts';
+import { element, NAMESPACE, ownerAs, refuse } from './answer.ts';
 import { CHECKSUM, Checksums } from './checksums.ts';
 import type { S3Arrival } from './filing.ts';
 import { queryOf, type S3Request, spoken } from './operation.ts';
+import { uploadChecksumOf } from './upload-checksum.ts';
 import type { PartNamed } from './xml.ts';
 
 /** Of all parts but the last, bytes. */
@@ -166,16 +167,20 @@ export const listed = async (
     .filter(({ number }) => number > marker)
     .sort((a, b) => a.number - b.number);
   const page = after.slice(0, most);
+  const sum = uploadChecksumOf((name) => headerOf(upload.created.headers, name));
   return [
     `<ListPartsResult xmlns="${NAMESPACE}">`,
     element('Bucket', spoken(bucket)),
     element('Key', spoken(key)),
     element('UploadId', upload.group),
+    ownerAs('Initiator'),
+    ownerAs('Owner'),
     element('StorageClass', headerOf(upload.created.headers, 'x-amz-storage-class') ?? 'STANDARD'),
     element('PartNumberMarker', marker),
     element('NextPartNumberMarker', page.at(-1)?.number ?? 0),
     element('MaxParts', most),
     element('IsTruncated', after.length > page.length),
+    sum ? element('ChecksumAlgorithm', sum.algorithm) + element('ChecksumType', sum.type) : '',
     ...page.map(({ number, md5, bytes, receivedAt, checksum }) =>
       [
         '<Part>',

@@ -31,9 +31,19 @@ const tokens = (value: string): string[] =>
     .map((token) => token.trim())
     .filter((token) => token !== '');
 
+/** The token alone says nothing: S3 takes it off, and the body as it is. */
 export const isFramed = ({ headers }: IncomingMessage): boolean =>
   String(headers['x-amz-content-sha256'] ?? '').startsWith('STREAMING-') ||
-  tokens(headers['content-encoding'] ?? '').some((token) => token.toLowerCase() === TOKEN);
+  ('x-amz-decoded-content-length' in headers && isToken(headers['content-encoding'] ?? ''));
+
+const isToken = (encoding: string): boolean => withoutToken(encoding) !== encoding;
+
+/** `content-encoding` without what says that the body is framed. */
+const withoutToken = (encoding: string): string => {
+  const all = tokens(encoding);
+  const left = all.filter((token) => token.toLowerCase() !== TOKEN);
+  return left.length < all.length ? left.join(', ') : encoding;
+};
 
 export interface PayloadOptions {
   /** The end-to-end headers. */
@@ -62,7 +72,7 @@ export const payloadOf = async (
   return {
     expected: length,
     checksumBehind: false,
-    headers: kept,
+    headers: withoutTokens(kept),
     read: checksums.none
       ? (onChunk) => readBody(client, onChunk)
       : async (onChunk) => {
@@ -141,6 +151,14 @@ const decodedLength = (value: string | string[] | undefined): number | undefined
   throw refuse(400, 'InvalidArgument', 'x-amz-decoded-content-length is not a number of bytes.');
 };
 
+const withoutTokens = (kept: readonly string[]): string[] =>
+  kept.flatMap((name, at) => {
+    if (at % 2 === 1) return [];
+    const value = kept[at + 1]!;
+    const left = name.toLowerCase() === 'content-encoding' ? withoutToken(value) : value;
+    return left === '' && value !== '' ? [] : [name, left];
+  });
+
 /** `aside`: what is true of the object, and would be refused in front of a body whose checksum S3 cannot see. */
 const withoutFraming = (
   kept: readonly string[],
@@ -154,8 +172,8 @@ const withoutFraming = (
     if (FRAMING.has(lower)) continue;
     if (lower === 'x-amz-content-sha256') unframed.push(name, 'UNSIGNED-PAYLOAD');
     else if (lower === 'content-encoding') {
-      const left = tokens(kept[i + 1]!).filter((token) => token.toLowerCase() !== TOKEN);
-      if (left.length > 0) unframed.push(name, left.join(', '));
+      const left = withoutToken(kept[i + 1]!);
+      if (left !== '') unframed.push(name, left);
     } else if (checksumBehind && lower === ALGORITHM) {
       aside.push(name, kept[i + 1]!);
     } else {

@@ -5,22 +5,36 @@
 import { objectPath } from '../../egress/path.ts';
 import { pathStyle } from '../../policy/bucket.ts';
 import { LaybyError, messageOf } from '../../telemetry/error.ts';
-import { ANSWER_HEADER, PENDING } from '../../wire/names.ts';
-import type { Arrival, Outcome, Surroundings } from '../arrival.ts';
+import { ANSWER_HEADER, ASSUMED, PENDING } from '../../wire/names.ts';
+import { type Arrival, headOf, type Outcome, type Surroundings } from '../arrival.ts';
 import { ClientDisconnected } from '../client-signal.ts';
-import { proxyRequest } from '../proxy-request.ts';
+import { bearsCredentialsOf } from '../credentials.ts';
 import { speaksS3 } from '../receipts/receipt.ts';
 import { mayPass, storeRequest } from '../storing.ts';
 import { element, NAMESPACE, newRequestId, type Refusal, S3Refused, sendS3Error, sendXml } from './answer.ts';
+import { copyWaiting } from './copy.ts';
 import { deleteObjects } from './delete-objects.ts';
-import { filingOf, reachable, type S3Arrival, storable, unavailable, waits } from './filing.ts';
+import {
+  filingOf,
+  mayBeStored,
+  passOn,
+  reachable,
+  type S3Arrival,
+  storable,
+  unavailable,
+  waits,
+} from './filing.ts';
 import { completeGiven, storePart } from './given-upload.ts';
-import { listing } from './listing.ts';
+import { isHalfTruth } from './half-truth.ts';
+import { list } from './listing.ts';
 import { sendObject } from './objects.ts';
 import { nameOf, s3Request } from './operation.ts';
+import { overtakes } from './overtakes.ts';
 import { abortUpload, completeUpload, createUpload, isOwn, listParts, uploadPart } from './own-upload.ts';
+import { isFramed, type Payload, payloadOf, wholeBody } from './payload.ts';
 import { lastOf } from './pending.ts';
-import { commitWrite } from './writes.ts';
+import { hasDocument, validateDocument, validateWrite } from './validity.ts';
+import { commitWrite, isDeletedAlready } from './writes.ts';
 
 /** The destination is S3, or its policy speaks S3 to those who do. */
 export const isS3 = ({ destination, request }: Arrival): boolean =>
@@ -43,8 +57,6 @@ export async function serveS3(around: Surroundings, arrival: Arrival): Promise<O
     return await serve(around, { ...arrival, ...judged, path, url, s3 });
   } catch (error) {
     if (error instanceof ClientDisconnected || response.headersSent) throw error;
-    // What is left of the body is not wanted: the connection goes with it.
-    response.shouldKeepAlive = request.complete;
     const refusal = refusalOf(error);
     if (!refusal) around.log.error({ err: error, method }, 'a request to S3 could not be answered');
     sendS3Error(response, refusal ?? unavailable(messageOf(error)), nameOf(s3));
@@ -60,6 +72,7 @@ const refusalOf = (error: unknown): Refusal | undefined => {
 };
 
 async function serve(around: Surroundings, arrival: S3Arrival): Promise<Outcome> {
+  if (isFramed(arrival.request) && !mayBeStored(arrival)) return onlyThere(around, arrival);
   switch (arrival.s3.operation) {
     case 'PutObject':
     case 'DeleteObject':
@@ -86,56 +99,93 @@ async function serve(around: Surroundings, arrival: S3Arrival): Promise<Outcome>
     case 'HeadBucket':
     case 'GetBucketLocation':
       return bucket(around, arrival);
+    case 'CreateBucket':
+      return createBucket(around, arrival);
+    case 'CopyObject':
+      return copy(around, arrival);
     default:
       return onlyThere(around, arrival);
   }
 }
 
 async function store(around: Surroundings, arrival: S3Arrival): Promise<Outcome> {
-  const { payload: _, ...filing } = await filingOf(around, storable(arrival));
+  if (await isDeletedAlready(around, arrival)) {
+    arrival.request.resume();
+    arrival.response.writeHead(204, { 'x-amz-request-id': newRequestId(), [ANSWER_HEADER]: PENDING });
+    arrival.response.end();
+    return 'read';
+  }
+  validate(arrival);
+  const { payload, ...filing } = await filingOf(around, storable(arrival));
+  const whole = hasDocument(arrival.s3, filing.head.method) ? await documentOf(arrival, payload) : undefined;
   return storeRequest(around, arrival, {
     ...filing,
+    ...(whole && {
+      expected: whole.length,
+      read: async (onChunk) => void (whole.length > 0 && (await onChunk(whole))),
+    }),
     committing: (commit) => commitWrite(around, arrival, filing.head.id, commit),
   });
 }
 
+const validate = ({ request, s3, destination }: S3Arrival): void =>
+  validateWrite(request.headers, s3, new URL(destination.upstream.url).hostname);
+
+/** 100 grants of an ACL are less. */
+const DOCUMENT_BYTES = 1024 * 1024;
+
+const documentOf = async ({ s3 }: S3Arrival, payload: Payload): Promise<Buffer> => {
+  const body = await wholeBody(payload, DOCUMENT_BYTES);
+  validateDocument(s3, body);
+  return body;
+};
+
 /** S3 gives the id where it can be asked. */
 async function create(around: Surroundings, arrival: S3Arrival): Promise<Outcome> {
+  validate(arrival);
   const ask = mayPass(around, arrival) && !waits(around, arrival);
-  if (ask && (await proxyRequest(around.egress, arrival)) === 'answered') return 'cut_through';
+  if (ask && (await passOn(around, arrival))) return 'cut_through';
   return createUpload(around, arrival);
 }
 
 async function read(around: Surroundings, arrival: S3Arrival): Promise<Outcome> {
   const { s3, destination, response } = arrival;
   const last = await lastOf(around.former, destination, arrival.url);
-  if (!last) return onlyThere(around, arrival);
-  const { effect, entry } = last;
+  if (!last) return readUnknown(around, arrival);
+  // Of what another has sent nothing is said, not even that it is there.
+  if (!bearsCredentialsOf(last.entry, arrival.request.rawHeaders, arrival.path))
+    return onlyThere(around, arrival);
+  const { effect } = last;
   if (effect === 'put') {
-    if (!(await sendObject(around.store, arrival, s3.query, entry))) return onlyThere(around, arrival);
+    if (!(await sendObject(around.store, arrival, s3.query, last))) return onlyThere(around, arrival);
     arrival.request.resume();
   } else if (effect === 'delete') {
-    const gone = { status: 404, code: 'NoSuchKey', message: 'The specified key does not exist.' };
-    sendS3Error(response, gone, nameOf(s3), { [ANSWER_HEADER]: PENDING });
+    sendS3Error(response, NO_SUCH_KEY, nameOf(s3), { [ANSWER_HEADER]: PENDING });
   } else {
     throw unavailable('Layby holds the end of an upload whose parts are at S3: only S3 knows the object.');
   }
   return 'read';
 }
 
-async function list(around: Surroundings, arrival: S3Arrival): Promise<Outcome> {
-  const { s3, destination, response, signal } = arrival;
-  if (reachable(around, arrival) && !waits(around, arrival)) return onlyThere(around, arrival);
-  arrival.request.resume();
-  const xml = await listing(around.store, destination, s3, signal);
-  sendXml(response, 200, xml, { 'x-amz-request-id': newRequestId(), [ANSWER_HEADER]: PENDING });
+const NO_SUCH_KEY: Refusal = {
+  status: 404,
+  code: 'NoSuchKey',
+  message: 'The specified key does not exist.',
+};
+
+/** An object of which nothing waits. */
+async function readUnknown(around: Surroundings, arrival: S3Arrival): Promise<Outcome> {
+  const { destination, request, response, s3 } = arrival;
+  if (reachable(around, arrival) && (await passOn(around, arrival))) return 'cut_through';
+  request.resume();
+  if (destination.store.unknown !== 'absent') throw onlyKnownThere(arrival);
+  sendS3Error(response, NO_SUCH_KEY, nameOf(s3), { [ANSWER_HEADER]: ASSUMED });
   return 'read';
 }
 
 async function bucket(around: Surroundings, arrival: S3Arrival): Promise<Outcome> {
   const { s3, destination, response } = arrival;
-  if (reachable(around, arrival) && (await proxyRequest(around.egress, arrival)) === 'answered')
-    return 'cut_through';
+  if (reachable(around, arrival) && (await passOn(around, arrival))) return 'cut_through';
   arrival.request.resume();
   const region = destination.upstream.sign?.aws.region ?? 'us-east-1';
   const headers = { 'x-amz-request-id': newRequestId(), [ANSWER_HEADER]: PENDING };
@@ -152,14 +202,56 @@ async function bucket(around: Surroundings, arrival: S3Arrival): Promise<Outcome
   return 'read';
 }
 
-/** What only the destination can answer. A read may pass what waits; a change may not. */
-async function onlyThere(around: Surroundings, arrival: S3Arrival): Promise<Outcome> {
-  const { request, destination, s3 } = arrival;
-  const reads = request.method === 'GET' || request.method === 'HEAD';
-  const free = !isOwn(arrival) && reachable(around, arrival) && (reads || !waits(around, arrival));
-  if (free && (await proxyRequest(around.egress, arrival)) === 'answered') return 'cut_through';
+/** Programs that make sure of their bucket before they upload take this error for a success. Nothing that waits makes or removes a bucket, so
+ *  where S3 can be asked it is. */
+async function createBucket(around: Surroundings, arrival: S3Arrival): Promise<Outcome> {
+  const { destination, request, response, s3 } = arrival;
+  if (destination.store.unknown !== 'absent') return onlyThere(around, arrival);
+  if (reachable(around, arrival) && (await passOn(around, arrival))) return 'cut_through';
   request.resume();
-  throw unavailable(
-    `Layby has no link to ${destination.name}, or older requests wait, and ${s3.operation === 'Other' ? 'this request' : s3.operation} is not one that it can answer or store. Please try again.`,
-  );
+  const message = 'Your previous request to create the named bucket succeeded and you already own it.';
+  const exists = { status: 409, code: 'BucketAlreadyOwnedByYou', message };
+  sendS3Error(response, exists, nameOf(s3), { [ANSWER_HEADER]: ASSUMED });
+  return 'read';
 }
+
+/** S3 copies where it can be asked and what waits does not concern the two objects. */
+async function copy(around: Surroundings, arrival: S3Arrival): Promise<Outcome> {
+  const free = reachable(around, arrival) && !(await overtakes(around, arrival));
+  if (free && (await passOn(around, arrival, await unframed(arrival)))) return 'cut_through';
+  const copied = await copyWaiting(around, arrival);
+  if (copied) return copied;
+  arrival.request.resume();
+  throw onlyKnownThere(arrival);
+}
+
+/** A body that is framed is signed anew, as one payload. */
+async function unframed(arrival: S3Arrival) {
+  if (!isFramed(arrival.request)) return undefined;
+  const head = headOf(arrival);
+  const { expected, headers, read } = await payloadOf(arrival, {
+    kept: head.headers,
+    length: arrival.expected,
+  });
+  return { head: { ...head, headers }, expected, read };
+}
+
+/** What only the destination can answer. A read may pass what waits, unless its answer would be another one then; a change may not. */
+async function onlyThere(around: Surroundings, arrival: S3Arrival): Promise<Outcome> {
+  const { request } = arrival;
+  const reads = request.method === 'GET' || request.method === 'HEAD';
+  const may = !isOwn(arrival) && reachable(around, arrival);
+  const free =
+    may &&
+    (reads
+      ? !(waits(around, arrival) && (await isHalfTruth(around, arrival)))
+      : !(await overtakes(around, arrival)));
+  if (free && (await passOn(around, arrival, await unframed(arrival)))) return 'cut_through';
+  request.resume();
+  throw onlyKnownThere(arrival);
+}
+
+const onlyKnownThere = ({ destination, s3 }: S3Arrival): S3Refused =>
+  unavailable(
+    `Layby has no link to ${destination.name}, or older requests wait, and ${/^(Other|ReadObject)$/.test(s3.operation) ? 'this request' : s3.operation} is not one that it can answer or store. Please try again.`,
+  );

@@ -26,6 +26,16 @@ export const commitWrite = <T>(
   });
 };
 
+/** A deletion with a condition, behind another deletion that waits: S3 says that all is well where there is nothing to delete. It is not
+ *  stored, since not all servers do, and a dead letter would be made of nothing. */
+export const isDeletedAlready = async (
+  { former }: Pick<Surroundings, 'former'>,
+  { request, destination, s3, url }: S3Arrival,
+): Promise<boolean> =>
+  s3.operation === 'DeleteObject' &&
+  request.headers['if-match'] !== undefined &&
+  (await lastOf(former, destination, url.split('?', 1)[0]!))?.effect === 'delete';
+
 const judge = async (
   { former }: Pick<Surroundings, 'former'>,
   { request, destination }: S3Arrival,
@@ -39,8 +49,7 @@ const judge = async (
   if (!last || last.entry.id === id) return;
   const { effect, entry } = last;
   const gone = effect === 'delete';
-  if (gone && ifMatch !== undefined && request.method !== 'DELETE')
-    throw refuse(404, 'NoSuchKey', 'The specified key does not exist.');
+  if (gone && ifMatch !== undefined) throw refuse(404, 'NoSuchKey', 'The specified key does not exist.');
   const current: Current | undefined = gone
     ? undefined
     : { etag: effect === 'put' ? etagOf(entry) : undefined };

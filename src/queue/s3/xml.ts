@@ -1,31 +1,50 @@
-// The two documents that S3 clients send: what to delete, and which parts make an object. Whatever is not one of them is
+// The documents that S3 clients send, here those that say what to delete and which parts make an object. Whatever is not one of them is
 // MalformedXML, as S3 says it.
 
 import { parseXml, XmlElement } from '@rgrove/parse-xml';
-import { refuse } from './answer.ts';
+import { element, refuse } from './answer.ts';
 
-const malformed = () =>
+export const malformed = () =>
   refuse(
     400,
     'MalformedXML',
     'The XML you provided was not well-formed or did not validate against our published schema',
   );
 
-const root = (body: Buffer, name: string): XmlElement => {
-  let found: XmlElement | null;
+/** undefined: it is no such document. */
+export const rootNamed = (text: string, name: string): XmlElement | undefined => {
   try {
-    found = parseXml(body.toString('utf8')).root;
+    const found = parseXml(text).root;
+    return found?.name === name ? found : undefined;
   } catch {
-    throw malformed();
+    return undefined;
   }
-  if (found?.name !== name) throw malformed();
+};
+
+/** Throws S3Refused. */
+export const root = (body: Buffer, name: string): XmlElement => {
+  const found = rootNamed(body.toString('utf8'), name);
+  if (!found) throw malformed();
   return found;
 };
 
-const elements = (parent: XmlElement, name: string): XmlElement[] =>
-  parent.children.filter((child): child is XmlElement => child instanceof XmlElement && child.name === name);
+export const elements = (parent: XmlElement, name: string): XmlElement[] =>
+  elementsOf(parent).filter((child) => child.name === name);
 
-const textOf = (parent: XmlElement, name: string): string | undefined => elements(parent, name)[0]?.text;
+/** All of them, whatever they are called. */
+export const elementsOf = (parent: XmlElement): XmlElement[] =>
+  parent.children.filter((child): child is XmlElement => child instanceof XmlElement);
+
+/** As it was read, without attributes. */
+export const serialized = (of: XmlElement): string => {
+  const inner = elementsOf(of);
+  return inner.length > 0
+    ? `<${of.name}>${inner.map(serialized).join('')}</${of.name}>`
+    : element(of.name, of.text);
+};
+
+export const textOf = (parent: XmlElement, name: string): string | undefined =>
+  elements(parent, name)[0]?.text;
 
 export interface Deletion {
   /** As the client names it, not encoded. */

@@ -1,6 +1,6 @@
 // One request through the egress listener and its whole answer, for strategies that need more than one.
 
-import type { Egress } from '../../egress/egress.ts';
+import type { RequestSender } from '../../egress/egress.ts';
 import type { Destination } from '../../policy/policy.ts';
 import type { EntryHead } from '../../store/store.ts';
 import { messageOf } from '../../telemetry/error.ts';
@@ -23,9 +23,9 @@ export class WayLost extends Error {}
 
 async function* none(): AsyncGenerator<Buffer> {}
 
-/** Rejects with WayLost. `options`: see Egress. */
+/** Rejects with WayLost. `options`: see Egress.send. */
 export async function ask(
-  egress: Egress,
+  egress: RequestSender,
   destination: Destination,
   head: EntryHead,
   options: {

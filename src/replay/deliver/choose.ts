@@ -4,6 +4,7 @@ import type { Answer } from '../../egress/egress.ts';
 import type { Destination } from '../../policy/policy.ts';
 import type { EntryHead } from '../../store/store.ts';
 import { messageOf } from '../../telemetry/error.ts';
+import { oneLine } from '../../telemetry/one-line.ts';
 import { textOf } from './answer-text.ts';
 import type { Result, Strategy, Try } from './deliver.ts';
 import { deliverByHttp, resultOf } from './http.ts';
@@ -36,8 +37,11 @@ export async function deliver(attempt: Try): Promise<Result> {
       return { kind: 'no-link', words: messageOf(error), moved: 0 };
     }
   }
-  return STRATEGIES[strategyFor(destination, entry, body, known)](attempt);
+  return shown(await STRATEGIES[strategyFor(destination, entry, body, known)](attempt));
 }
+
+/** Its words go into tables, logs and the audit trail. */
+const shown = <Some extends Result>(result: Some): Some => ({ ...result, words: oneLine(result.words) });
 
 /** The result of an answer whose request was sent elsewhere; it is read to its end. */
 export async function resultOfAnswer(
@@ -46,7 +50,9 @@ export async function resultOfAnswer(
   { status, headers, body }: Answer,
 ): Promise<Result> {
   const { text, whole } = await textOf(body);
-  return destination.upstream.sign?.aws.service === 's3'
-    ? resultOfS3({ entry, destination }, { status, headers, text, whole, error: errorIn(text) })
-    : resultOf(destination, entry, { status, headers, text });
+  return shown(
+    destination.upstream.sign?.aws.service === 's3'
+      ? resultOfS3({ entry, destination }, { status, headers, text, whole, error: errorIn(text) })
+      : resultOf(destination, entry, { status, headers, text }),
+  );
 }

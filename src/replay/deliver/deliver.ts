@@ -1,7 +1,7 @@
 // The contract of a strategy: one try of one entry, through the egress listener, and what came of it. Which strategy
 // an entry gets is for strategy.ts, when a try is due and what its result means for the lane is for replay.ts.
 
-import type { Egress } from '../../egress/egress.ts';
+import type { RequestSender } from '../../egress/egress.ts';
 import type { Destination } from '../../policy/policy.ts';
 import type { EntryHead, KeptAnswer, Store } from '../../store/store.ts';
 import type { Outcome } from '../outcome.ts';
@@ -20,7 +20,7 @@ export interface Pace {
 export interface Try {
   /** What is noted of the delivery is kept here. */
   store: Pick<Store, 'progress' | 'setProgress'>;
-  egress: Egress;
+  egress: RequestSender;
   destination: Destination;
   /** Every destination of the policy: S3 may name another one of them. */
   destinations: readonly Destination[];

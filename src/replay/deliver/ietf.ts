@@ -10,7 +10,7 @@
 //
 // Before 104 or OPTIONS have said so nobody knows that it is spoken, and a request without a body would be taken for an empty one.
 
-import type { Egress } from '../../egress/egress.ts';
+import type { RequestSender } from '../../egress/egress.ts';
 import type { Destination } from '../../policy/policy.ts';
 import type { EntryHead } from '../../store/store.ts';
 import { headerOf } from '../../wire/headers.ts';
@@ -297,7 +297,7 @@ class Upload {
 
 /** Rejects with WayLost. `gone`: nothing is left of it, or it cannot be taken back. */
 export async function abortIetf(
-  egress: Egress,
+  egress: RequestSender,
   destination: Destination,
   id: string,
   { upload }: IetfBegun,

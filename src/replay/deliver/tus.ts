@@ -7,13 +7,15 @@
 //
 // The offset is the destination's word, so nothing but the place of the upload has to be written down.
 
-import type { Egress } from '../../egress/egress.ts';
+import type { RequestSender } from '../../egress/egress.ts';
 import type { Destination } from '../../policy/policy.ts';
 import type { EntryHead } from '../../store/store.ts';
 import { headerOf } from '../../wire/headers.ts';
 import { outcomeOf, retryAfterMs } from '../outcome.ts';
+import { ANSWER_KEPT } from './answer-text.ts';
 import { ask, WayLost, type WholeAnswer } from './ask.ts';
 import type { Result, Strategy } from './deliver.ts';
+import { keptAnswer } from './kept-answer.ts';
 import { beginOnce, OutgoingBody } from './outgoing-body.ts';
 import { type Place, placeOf } from './place.ts';
 import { isHtmlPage, isHtmlType, portalSign, suspicious } from './portal.ts';
@@ -45,8 +47,8 @@ const answeredBy = (
   { status, headers, text }: WholeAnswer,
   moved: number,
 ): Result & { kind: 'answered' } => ({
-  ...{ kind: 'answered', outcome: outcomeOf(status), status, words: text.slice(0, 4096), moved },
-  retryAfter: retryAfterMs(headers),
+  ...{ kind: 'answered', outcome: outcomeOf(status), status, words: text.slice(0, ANSWER_KEPT), moved },
+  ...{ retryAfter: retryAfterMs(headers), answer: keptAnswer(status, headers, text.slice(0, ANSWER_KEPT)) },
 });
 
 /** A server that speaks tus says its version in each answer, also in refusals. */
@@ -158,7 +160,7 @@ const nowhere = (answer: WholeAnswer): Result => ({
 
 /** Rejects with WayLost. `gone`: nothing is left of it, or it cannot be taken back. */
 export async function abortTus(
-  egress: Egress,
+  egress: RequestSender,
   destination: Destination,
   id: string,
   { upload }: TusBegun,

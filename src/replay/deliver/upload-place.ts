@@ -13,7 +13,8 @@ export function uploadPath(
   const path = called.slice(called.indexOf('/', called.indexOf('//') + 2));
   const upstream = new URL(destination.upstream.url);
   const before = upstreamPath(destination);
-  const base = new URL(before + path, upstream.origin);
+  // Not relative to the origin: `//` is a path of the app's, and no other host.
+  const base = new URL(`${upstream.origin}${before}${path}`);
   if (!URL.canParse(location, base.href)) return undefined;
   const url = new URL(location, base);
   // Behind a proxy that ends TLS the server may not know that it is https.

@@ -36,6 +36,36 @@ export const fates: Record<string, Scenario> = {
     t.equal(await store.failed('nobody', 'x'), undefined);
   }),
 
+  'for how long an entry is refused beside others is kept, until it has another head or waits again': async (
+    t,
+    open,
+    dir,
+  ) => {
+    let store = await open(dir);
+    const entries = [await put(store, 'x'), await put(store, 'y', { ttl: 1_000_000 }), await put(store, 'z')];
+    const [edited, dead, moved] = entries.map(({ id }) => id) as [string, string, string];
+    const stuck = { since: 1_700_000_000_000, answers: 3, counted: 60_000 };
+    for (const { id } of entries) t.match(await store.failed(id, '500', stuck), { attempts: 1, stuck });
+    t.match(await store.failed(edited, 'no link'), { attempts: 2, lastError: 'no link', stuck });
+    await store.close();
+    store = await open(dir);
+    for (const { id } of entries) t.same((await store.get(id))?.stuck, stuck);
+    t.match(await store.get(dead), { ttl: 1_000_000, lastError: '500' });
+    t.same(await idsOf(store.waitingFor('dashcam', entries[0]!.url)), [moved, dead, edited]);
+    await store.edit(edited, { headers: [] }, 'by hand');
+    await store.move(moved, { from: 'dashcam', destination: 'other', orderKey: 'k' }, 'by hand');
+    await store.dead(dead, '500');
+    await store.retry(dead);
+    const check = async (): Promise<void> => {
+      for (const { id } of entries) t.equal((await store.get(id))?.stuck, undefined);
+    };
+    await check();
+    await store.close();
+    store = await open(dir);
+    await check();
+    await store.close();
+  },
+
   'a try that has begun is told, and of many the trail has the first and then fewer and fewer': async (
     t,
     open,

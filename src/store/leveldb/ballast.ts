@@ -20,6 +20,7 @@ export class Ballast {
   readonly #path: string;
   readonly #dir: string;
   #present = false;
+  #dropped = false;
   #making: Promise<void> | undefined;
 
   constructor(dir: string) {
@@ -38,11 +39,17 @@ export class Ballast {
     return this.#present ? BALLAST_BYTES : 0;
   }
 
+  /** Bytes that it gave to the disk, for opening again and for nothing else. */
+  get owed(): number {
+    return this.#dropped ? BALLAST_BYTES : 0;
+  }
+
   /** Gives its bytes to the disk; false where there are none. */
   async drop(): Promise<boolean> {
     await this.#making;
     if (!this.#present) return false;
     this.#present = false;
+    this.#dropped = true;
     await rm(this.#path, { force: true });
     return true;
   }
@@ -68,6 +75,7 @@ export class Ballast {
     }
     await rename(`${this.#path}.new`, this.#path);
     this.#present = true;
+    this.#dropped = false;
   }
 
   async close(): Promise<void> {

@@ -268,7 +268,7 @@ export class Catalog {
 
   /** As the contract shows it. Of an entry whose record is lost only the slot is known. */
   entry(slot: Slot, record: EntryRecord | undefined): Entry {
-    const { id, seq, bytes, destination, receivedAt, attempts, lastError, reason, answer } = slot;
+    const { id, seq, bytes, destination, receivedAt, attempts, lastError, stuck, reason, answer } = slot;
     const head = record?.head ?? {
       id,
       destination,
@@ -289,6 +289,7 @@ export class Catalog {
       state: this.stateOf(slot),
       attempts,
       ...(lastError !== undefined && { lastError }),
+      ...(stuck && { stuck }),
       ...(reason !== undefined && { reason }),
       ...(answer && { answer }),
       ...(record && { committed: record.committed }),

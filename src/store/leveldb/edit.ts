@@ -73,7 +73,8 @@ export const changeHead = async (
           index.setProgress(slot.id, undefined);
           index.setProgress(abandonedId(slot.id, edition), progress);
         }
-        return { now: { ...now, destination, at, parts, resource }, event };
+        const { stuck: _, ...kept } = now;
+        return { now: { ...kept, destination, at, parts, resource }, event };
       });
       if (!stale) return done !== undefined;
     } finally {

@@ -11,6 +11,7 @@
 // flush-loop.ts says when a flush is due.
 
 import { Level } from 'level';
+import { StallWatch } from '../../platform/stall-watch.ts';
 import type { StoreEvent } from '../store.ts';
 import type { Cipher } from './cipher.ts';
 import { FlushLoop } from './flush-loop.ts';
@@ -65,6 +66,8 @@ export class EntryIndex extends IndexReads {
     write: () => this.#write(),
     written: () => this.onFlushed(this.#flush),
   });
+  /** Finds a write that hangs. */
+  stalls = new StallWatch();
   /** Writers with chunks on the disk, asked for when a watermark is written. */
   openWriters: () => number[] = () => [];
   /** Called after each flush that reached the disk. */
@@ -243,7 +246,7 @@ export class EntryIndex extends IndexReads {
     this.#marked = false;
     try {
       if (this.#broken) await this.#reopen();
-      await this.#writeBatch();
+      await this.stalls.write('a write of the index of the store', this.#writeBatch());
     } catch (cause) {
       this.inFlight.cover(this.pending);
       this.pending = this.inFlight;

@@ -3,6 +3,7 @@
 
 import { readdir, rename, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { StallWatch } from '../../platform/stall-watch.ts';
 import { directoryBytes, syncDirectory } from './directory.ts';
 import { COPY, Generation } from './generation.ts';
 import { generationKeyName, type KeyRing } from './key-ring.ts';
@@ -52,6 +53,8 @@ export class Generations {
   mended: (generation: number, reason: string) => void = () => {};
   /** Told when a sealed one has been put in order: it could not be removed until then. */
   settled: () => void = () => {};
+  /** Finds a read that hangs. */
+  stalls = new StallWatch();
   /** Whether the disk surely takes what LevelDB writes when it opens. */
   roomy: () => boolean = () => true;
 
@@ -150,7 +153,8 @@ export class Generations {
 
   /** The values of `keys`, undefined where there is none or it cannot be read. */
   async read(number: number, keys: Buffer[]): Promise<(Buffer | undefined)[]> {
-    const values = await this.use(number, (generation) => generation.values(keys)).catch((thrown) => {
+    const reading = this.use(number, (generation) => generation.values(keys));
+    const values = await this.stalls.watch('a read of the store', reading).catch((thrown) => {
       throw storeFailed(`Generation ${number} of the store cannot be read`, thrown);
     });
     return values ?? keys.map(() => undefined);

@@ -6,6 +6,7 @@
 // LevelDB does not wait for this thread. Batches land in their order, and what follows a failed one counts as failed.
 
 import { setImmediate as afterIo } from 'node:timers/promises';
+import { StallWatch } from '../../platform/stall-watch.ts';
 import type { EntryHead } from '../store.ts';
 import { payloadOf } from './chunk.ts';
 import {
@@ -86,6 +87,8 @@ export class GroupCommit {
   /** Resolved when something came that may be worth a second batch. */
   #more: PromiseWithResolvers<void> | undefined;
   #nextSeq: number;
+  /** Finds a commit that hangs. */
+  stalls = new StallWatch();
   /** Awaited before each batch: the index must not fall behind without bound. */
   ready: () => Promise<void> | undefined = () => undefined;
   /** Called with what is now safe, before anyone is told; synchronous, so that the tellers find it in the index. */
@@ -190,8 +193,11 @@ export class GroupCommit {
     let written: Promise<void>;
     try {
       await this.ready();
-      generation = await this.#generations.writable();
-      written = generation.write(this.#form(batch, generation));
+      generation = await this.stalls.watch(
+        'starting a generation of the store',
+        this.#generations.writable(),
+      );
+      written = this.stalls.write('a commit of the store', generation.write(this.#form(batch, generation)));
     } catch (cause) {
       written = Promise.reject(cause);
     }

@@ -20,6 +20,7 @@ import type {
   SetAsideTotals,
   Store,
   StoreEvent,
+  Stuck,
   Totals,
   WriterOptions,
 } from '../store.ts';
@@ -294,10 +295,12 @@ export class LevelStore implements Store, WriterHost {
     return this.#catalog.totals.totals();
   }
 
-  async failed(id: string, lastError: string): Promise<Entry | undefined> {
+  async failed(id: string, lastError: string, stuck?: Stuck): Promise<Entry | undefined> {
     this.#open();
     await this.#catalog.change(id, (slot) =>
-      slot.state === 'stored' ? { now: { ...slot, attempts: slot.attempts + 1, lastError } } : undefined,
+      slot.state === 'stored'
+        ? { now: { ...slot, attempts: slot.attempts + 1, lastError, ...(stuck && { stuck }) } }
+        : undefined,
     );
     return this.get(id);
   }

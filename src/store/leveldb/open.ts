@@ -4,6 +4,7 @@
 import { randomInt } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { StallWatch } from '../../platform/stall-watch.ts';
 import { LaybyError, messageOf } from '../../telemetry/error.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import type { Damage, InFlight, Store, StoreEvent } from '../store.ts';
@@ -42,6 +43,8 @@ export interface StoreOptions extends SpaceOptions {
   key?: Buffer | undefined;
   /** Default: nothing is in flight. */
   isInFlight?: InFlight | undefined;
+  /** Knows of reads and writes that hang. */
+  stalls?: StallWatch | undefined;
   /** The machine's clocks; tests bring their own. */
   bootClock?: BootClock | undefined;
 }
@@ -142,11 +145,13 @@ const assemble = async (
   const newWriter = (): number => ++writers;
   const budget = new MemoryBudget();
   const commits = new GroupCommit(generations, budget, clock, position.seq + 1);
+  if (options.stalls) for (const part of [commits, generations, index]) part.stalls = options.stalls;
   const space = new Space(
     dir,
     options,
     async () => (await generations.bytes()) + (await directoryBytes(join(dir, 'index'))),
   );
+  space.floor = () => ballast.owed;
   space.onRefreshed = (free) => ballast.tend(free);
   await space.refresh();
   index.mayReopen = async () =>

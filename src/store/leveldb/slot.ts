@@ -1,6 +1,6 @@
 // What the index knows of an entry: enough to order, count, find and remove it without its record.
 
-import type { KeptAnswer } from '../store.ts';
+import type { KeptAnswer, Stuck } from '../store.ts';
 import type { EntryRecord } from './entry-record.ts';
 import { partsOf } from './entry-record.ts';
 import type { GenerationKey } from './keys.ts';
@@ -21,6 +21,7 @@ export interface Slot {
   state: 'stored' | 'staged' | 'dead' | 'quarantined';
   attempts: number;
   lastError?: string;
+  stuck?: Stuck;
   reason?: string;
   /** Beside a reason. */
   answer?: KeptAnswer;
@@ -59,7 +60,7 @@ export const slotOf = (
 
 /** A dead letter as it was before its first try; its time to live begins anew. `now`: the store's clock. */
 export const waitingAgain = (
-  { lastError: _, reason: __, answer: ___, expiry, ...rest }: Slot,
+  { lastError: _, reason: __, answer: ___, stuck: ____, expiry, ...rest }: Slot,
   now: number,
 ): Slot => ({
   ...rest,
@@ -74,7 +75,14 @@ export type PackedSlot = [
   bytes: number,
   cls: number,
   receivedAt: number,
-  at: [generation: number, counter: number, kind: Slot['at']['kind'], writer: number, resource?: number],
+  at: [
+    generation: number,
+    counter: number,
+    kind: Slot['at']['kind'],
+    writer: number,
+    resource?: number | null,
+    stuck?: [since: number, answers: number, counted: number],
+  ],
   parts: Slot['parts'],
   state: Slot['state'],
   attempts: number,
@@ -100,17 +108,25 @@ const unpackReason = (packed: PackedSlot[9]): Pick<Slot, 'reason' | 'answer'> =>
   return { reason, answer: { status, headers, body: Buffer.from(body, 'base64') } };
 };
 
+/** The resource stands here since format 3, where it needs no place holders, and so does what follows it. */
+const packPlace = ({ at, resource, stuck }: Slot): PackedSlot[4] => {
+  const { generation, counter, kind, writer } = at;
+  if (stuck) {
+    const { since, answers, counted } = stuck;
+    return [generation, counter, kind, writer, resource ?? null, [since, answers, Math.round(counted)]];
+  }
+  return resource === undefined
+    ? [generation, counter, kind, writer]
+    : [generation, counter, kind, writer, resource];
+};
+
 export const packSlot = (slot: Slot): PackedSlot => {
-  const { generation, counter, kind, writer } = slot.at;
   const packed: PackedSlot = [
     slot.id,
     slot.bytes,
     slot.class,
     slot.receivedAt,
-    // The resource stands there since format 3, where it needs no place holders.
-    slot.resource === undefined
-      ? [generation, counter, kind, writer]
-      : [generation, counter, kind, writer, slot.resource],
+    packPlace(slot),
     slot.parts,
     slot.state,
     slot.attempts,
@@ -124,7 +140,7 @@ export const packSlot = (slot: Slot): PackedSlot => {
 
 export const unpackSlot = (place: { destination: string; seq: number }, packed: PackedSlot): Slot => {
   const [id, bytes, cls, receivedAt, at, parts, state, attempts, lastError, reason, ttl, expiresAt] = packed;
-  const [generation, counter, kind, writer, resource] = at;
+  const [generation, counter, kind, writer, resource, stuck] = at;
   return {
     id,
     ...place,
@@ -137,7 +153,8 @@ export const unpackSlot = (place: { destination: string; seq: number }, packed: 
     attempts,
     ...(typeof lastError === 'string' && { lastError }),
     ...unpackReason(reason),
-    ...(resource !== undefined && { resource }),
+    ...(typeof resource === 'number' && { resource }),
+    ...(stuck && { stuck: { since: stuck[0], answers: stuck[1], counted: stuck[2] } }),
     ...(ttl !== undefined && expiresAt !== undefined && { expiry: { ttl, at: expiresAt } }),
   };
 };

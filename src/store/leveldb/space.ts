@@ -37,6 +37,8 @@ export class Space {
   #expected = 0;
   #at = 0;
   #refreshing: Promise<void> | undefined;
+  /** Bytes that stay free whatever the reserve is: without them what leaves the store could not be written down. */
+  floor: () => number = () => 0;
   /** Told the bytes free on the disk. */
   onRefreshed: (free: number) => void = () => {};
 
@@ -60,7 +62,7 @@ export class Space {
     const [used, disk] = await Promise.all([this.#measure(), statfs(this.#dir)]);
     this.#used = used;
     this.#free = disk.bavail * disk.bsize;
-    this.#spare = this.#free - reserveOf(disk, this.#reserve);
+    this.#spare = this.#free - Math.max(reserveOf(disk, this.#reserve), this.floor());
     this.#taken -= before;
     this.#at = performance.now();
     this.onRefreshed(this.#free);

@@ -36,7 +36,7 @@ const complete = (
 const escaped = (etag: string): string => etag.replaceAll('"', '&quot;');
 
 t.test('one that begins here arrives as one object, with the headers of its beginning', async (t) => {
-  const s3 = await bucket(t);
+  const s3 = await bucket(t, { listings: 'pending' });
   const headers = {
     'content-type': 'video/mp4',
     'x-amz-meta-cam': 'front',
@@ -92,6 +92,60 @@ t.test('one that begins here arrives as one object, with the headers of its begi
     'x-amz-meta-cam': 'front',
     'x-amz-storage-class': 'STANDARD_IA',
   });
+});
+
+t.test('checksums are told where they are known, at the beginning, in the list and at the end', async (t) => {
+  const s3 = await bucket(t);
+  const sumOf = (body: Buffer): Buffer => {
+    const sum = Buffer.alloc(4);
+    sum.writeUInt32BE(crc32(body));
+    return sum;
+  };
+  const bodies = PARTS.slice(0, 2);
+  const sums = bodies.map(sumOf);
+  const composite = `${sumOf(Buffer.concat(sums)).toString('base64')}-2`;
+  const end = (id: string, headers: Record<string, string> = {}) =>
+    s3.ask('POST', `/b/k?uploadId=${id}`, {
+      headers,
+      body: Buffer.from(
+        `<CompleteMultipartUpload>${bodies.map((body, i) => `<Part><PartNumber>${i + 1}</PartNumber><ETag>"${md5(body)}"</ETag><ChecksumCRC32>${sums[i]!.toString('base64')}</ChecksumCRC32></Part>`).join('')}</CompleteMultipartUpload>`,
+      ),
+    });
+  const upload = async (headers: Record<string, string>) => {
+    const created = await s3.ask('POST', '/b/k?uploads', { body: Buffer.alloc(0), headers });
+    const id = xml(created, 'UploadId')!;
+    for (const [i, body] of bodies.entries())
+      await part(s3, id, i + 1, body, { 'x-amz-checksum-crc32': sums[i]!.toString('base64') });
+    return { created, id };
+  };
+
+  const { created, id } = await upload({ 'x-amz-checksum-algorithm': 'CRC32' });
+  t.match(created.headers, { 'x-amz-checksum-algorithm': 'CRC32', 'x-amz-checksum-type': 'COMPOSITE' });
+  const listed = await s3.ask('GET', `/b/k?uploadId=${id}`);
+  t.equal(xml(listed, 'ChecksumAlgorithm'), 'CRC32');
+  t.same(
+    allXml(listed, 'ChecksumCRC32'),
+    sums.map((sum) => sum.toString('base64')),
+  );
+  const ended = await end(id);
+  t.equal(xml(ended, 'ChecksumCRC32'), composite);
+  t.equal(xml(ended, 'ChecksumType'), 'COMPOSITE');
+
+  const full = sumOf(Buffer.concat(bodies)).toString('base64');
+  const other = await upload({ 'x-amz-checksum-algorithm': 'CRC32', 'x-amz-checksum-type': 'FULL_OBJECT' });
+  t.match(other.created.headers, { 'x-amz-checksum-type': 'FULL_OBJECT' });
+  const whole = await end(other.id, { 'x-amz-checksum-crc32': full });
+  t.equal(xml(whole, 'ChecksumCRC32'), full);
+  t.equal(xml(whole, 'ChecksumType'), 'FULL_OBJECT');
+
+  const silent = await upload({});
+  t.equal(silent.created.headers['x-amz-checksum-algorithm'], undefined);
+  t.equal(xml(await end(silent.id), 'ChecksumCRC32'), undefined);
+  const wrong = { 'x-amz-checksum-algorithm': 'SHA256', 'x-amz-checksum-type': 'FULL_OBJECT' };
+  isError(t, await s3.ask('POST', '/b/k?uploads', { headers: wrong }), 400, 'InvalidRequest');
+
+  const theirs = await end('of-S3', { 'x-amz-checksum-type': 'COMPOSITE' });
+  t.equal(xml(theirs, 'ChecksumCRC32'), composite, 'of an upload that S3 began, too');
 });
 
 t.test('one that began here ends here also when the link is back', async (t) => {

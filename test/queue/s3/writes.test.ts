@@ -30,6 +30,19 @@ t.test('an object that waits is there, until a deletion of it waits', async (t) 
   );
 });
 
+t.test('a deletion with a condition is done already behind a deletion, and is no entry', async (t) => {
+  const s3 = await bucket(t);
+  const remove = (headers: Record<string, string>) => s3.ask('DELETE', '/b/k', { headers });
+  t.match(await remove({}), { status: 204 });
+  for (const etag of ['*', `"${md5(body)}"`])
+    t.match(await remove({ 'if-match': etag }), { status: 204, headers: { 'layby-answer': 'pending' } });
+  t.equal((await stored(s3)).length, 1);
+  await s3.ask('PUT', '/b/k', { body });
+  isError(t, await remove({ 'if-match': '"x"' }), 412, 'PreconditionFailed');
+  t.match(await remove({ 'if-match': `"${md5(body)}"` }), { status: 204 });
+  t.equal((await stored(s3)).length, 3);
+});
+
 t.test('of many that want to be the first at once, one is', async (t) => {
   const s3 = await bucket(t);
   const all = await Promise.all(

@@ -5,16 +5,20 @@ import { createReadStream } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import {
+  CompleteMultipartUploadCommand,
   CopyObjectCommand,
+  CreateMultipartUploadCommand,
   DeleteObjectCommand,
   DeleteObjectsCommand,
   GetObjectCommand,
+  GetObjectTaggingCommand,
   HeadBucketCommand,
   HeadObjectCommand,
   PutObjectCommand,
   paginateListObjectsV2,
   S3Client,
   S3ServiceException,
+  UploadPartCommand,
 } from '@aws-sdk/client-s3';
 import { Upload } from '@aws-sdk/lib-storage';
 import { run } from '../run.ts';
@@ -22,21 +26,33 @@ import type { Call, Result, S3App, S3Endpoint } from './s3-app.ts';
 
 const PACKAGE = new URL('../../../node_modules/@aws-sdk/client-s3/package.json', import.meta.url);
 
-export const sdkClient = ({ url, retries }: S3Endpoint): S3Client =>
+export const sdkClient = ({
+  url,
+  retries,
+  keys = { id: 'APPKEY', secret: 'app-secret' },
+}: S3Endpoint): S3Client =>
   new S3Client({
     endpoint: url,
     region: 'us-east-1',
-    credentials: { accessKeyId: 'APPKEY', secretAccessKey: 'app-secret' },
+    credentials: { accessKeyId: keys.id, secretAccessKey: keys.secret },
     forcePathStyle: true,
     ...(retries ? {} : { maxAttempts: 1 }),
   });
+
+const SAID = [
+  'ContentType',
+  'ContentEncoding',
+  'ContentLanguage',
+  'ContentDisposition',
+  'CacheControl',
+] as const;
 
 const perform = async (client: S3Client, Bucket: string, call: Call): Promise<Result> => {
   switch (call.op) {
     case 'put': {
       const Body = call.as === 'bytes' ? await readFile(call.file) : createReadStream(call.file);
       const ContentLength = (await stat(call.file)).size;
-      const input = { Bucket, Key: call.key, Body, ContentLength, Metadata: call.meta ?? {} };
+      const input = { Bucket, Key: call.key, Body, ContentLength, Metadata: call.meta ?? {}, ...call.more };
       const { ETag } = await client.send(new PutObjectCommand(input));
       return { etag: ETag ?? null };
     }
@@ -49,10 +65,10 @@ const perform = async (client: S3Client, Bucket: string, call: Call): Promise<Re
       const found = await client.send(new HeadObjectCommand({ Bucket, Key: call.key }));
       return { etag: found.ETag ?? null, bytes: found.ContentLength ?? -1, meta: found.Metadata ?? {} };
     }
+    case 'download':
     case 'get': {
-      const found = await client.send(
-        new GetObjectCommand({ Bucket, Key: call.key, ...(call.range && { Range: call.range }) }),
-      );
+      const range = call.op === 'get' && call.range ? { Range: call.range } : {};
+      const found = await client.send(new GetObjectCommand({ Bucket, Key: call.key, ...range }));
       const body = await found.Body!.transformToByteArray();
       const sha256 = createHash('sha256').update(body).digest('hex');
       return { etag: found.ETag ?? null, bytes: body.length, sha256 };
@@ -66,6 +82,38 @@ const perform = async (client: S3Client, Bucket: string, call: Call): Promise<Re
         for (const { Key } of page.Contents ?? []) keys.push(Key!);
       return { keys };
     }
+    case 'parts': {
+      const object = { Bucket, Key: call.key };
+      const { UploadId } = await client.send(
+        new CreateMultipartUploadCommand({ ...object, Metadata: call.meta ?? {}, ...call.more }),
+      );
+      const Body = await readFile(call.file);
+      const Parts = [];
+      for (const PartNumber of [1, 2]) {
+        const { ETag } = await client.send(new UploadPartCommand({ ...object, UploadId, PartNumber, Body }));
+        Parts.push({ PartNumber, ETag });
+      }
+      await client.send(
+        new CompleteMultipartUploadCommand({ ...object, UploadId, MultipartUpload: { Parts } }),
+      );
+      return {};
+    }
+    case 'describe': {
+      const object = { Bucket, Key: call.key };
+      const found = await client.send(new GetObjectCommand(object));
+      const body = await found.Body!.transformToByteArray();
+      const { TagSet = [] } = await client.send(new GetObjectTaggingCommand(object));
+      return {
+        bytes: body.length,
+        sha256: createHash('sha256').update(body).digest('hex'),
+        meta: found.Metadata ?? {},
+        tags: Object.fromEntries(TagSet.map(({ Key, Value }) => [Key!, Value!])),
+        said: Object.fromEntries(SAID.flatMap((name) => (found[name] ? [[name, found[name]]] : []))),
+      };
+    }
+    case 'presign':
+    case 'form':
+      throw new Error('the package that does this is another');
     case 'delete':
       await client.send(new DeleteObjectCommand({ Bucket, Key: call.key }));
       return {};

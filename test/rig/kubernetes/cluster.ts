@@ -57,8 +57,12 @@ export interface Cluster {
   api(method: string, path: string, body?: unknown, contentType?: string): Promise<unknown>;
   /** etcd forgets all revisions before now, and the API server its cached ones are older: a watch from before gets 410. */
   compact(): Promise<void>;
-  /** A token of this service account, which must exist; `seconds` of at least 600. */
-  tokenOf(namespace: string, serviceAccount: string, seconds?: number): Promise<string>;
+  /** A token of this service account, which must exist; `seconds` of at least 600. `pod`: bound to it, and so to its node. */
+  tokenOf(
+    namespace: string,
+    serviceAccount: string,
+    options?: { seconds?: number; pod?: { name: string; uid: string } },
+  ): Promise<string>;
   close(): Promise<void>;
 }
 
@@ -223,6 +227,8 @@ export async function startCluster({ dir, with: others = [], patience }: Cluster
       ...['--etcd-servers', etcdUrl, '--etcd-compaction-interval', '0'],
       ...['--bind-address', '127.0.0.1', '--secure-port', String(secure), '--cert-dir', certificates],
       ...['--token-auth-file', tokensFile, '--authorization-mode', 'RBAC'],
+      // As clusters have it: a kubelet writes its own node alone, and not every label.
+      ...['--enable-admission-plugins', 'NodeRestriction'],
       ...['--service-account-key-file', keyFile, '--service-account-signing-key-file', keyFile],
       ...['--service-account-issuer', 'https://kubernetes.default.svc'],
       ...['--service-cluster-ip-range', '10.96.0.0/16'],
@@ -294,9 +300,14 @@ export async function startCluster({ dir, with: others = [], patience }: Cluster
       };
       await etcdCall(`${etcdUrl}/v3/kv/compaction`, { revision: header.revision, physical: true });
     },
-    tokenOf: async (namespace, serviceAccount, seconds = 3600) => {
+    tokenOf: async (namespace, serviceAccount, { seconds = 3600, pod } = {}) => {
       const path = `/api/v1/namespaces/${namespace}/serviceaccounts/${serviceAccount}/token`;
-      const answer = await api('POST', path, { spec: { expirationSeconds: seconds } });
+      const answer = await api('POST', path, {
+        spec: {
+          expirationSeconds: seconds,
+          ...(pod && { boundObjectRef: { kind: 'Pod', apiVersion: 'v1', ...pod } }),
+        },
+      });
       return (answer as { status: { token: string } }).status.token;
     },
     close,

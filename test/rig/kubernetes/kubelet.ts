@@ -20,7 +20,7 @@ const STRATEGIC = 'application/strategic-merge-patch+json';
 const LOOK_EVERY = 200;
 
 interface Probe {
-  httpGet: { path: string; port: number | string };
+  httpGet: { path: string; port: number | string; host?: string };
 }
 
 interface Container {
@@ -169,9 +169,9 @@ export class RunningPod {
 
   async #answers({ ports = [] }: Container, probe: Probe | undefined): Promise<boolean> {
     if (!probe) return true;
-    const { path, port } = probe.httpGet;
+    const { path, port, host = this.address } = probe.httpGet;
     const at = typeof port === 'number' ? port : ports.find(({ name }) => name === port)!.containerPort;
-    const curl = ['curl', '-sf', '-o', '/dev/null', '-m', '1', `http://${this.address}:${at}${path}`];
+    const curl = ['curl', '-sf', '-o', '/dev/null', '-m', '1', `http://${host}:${at}${path}`];
     return run(this.#inNetwork(curl)).then(
       () => true,
       () => false,
@@ -265,10 +265,13 @@ export class RunningPod {
       const { namespace } = this.object.metadata;
       if (source.serviceAccountToken) {
         const account = this.object.spec.serviceAccountName ?? 'default';
-        const token = await this.#options.cluster.tokenOf(namespace, account);
+        const { name, uid } = this.object.metadata;
+        const token = await this.#options.cluster.tokenOf(namespace, account, { pod: { name, uid } });
         files.push([source.serviceAccountToken.path, Buffer.from(token)]);
       }
       if (source.configMap) files.push(...(await this.#content('configmaps', source.configMap)));
+      // Of the downward API only what every pod has of it.
+      if (source.downwardAPI) files.push(['namespace', Buffer.from(namespace)]);
     }
     for (const [path, content] of files) await writeFile(join(at, path), content, { mode: 0o644 });
   }

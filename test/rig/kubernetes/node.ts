@@ -34,7 +34,15 @@ export async function addNode(
   const node = {
     apiVersion: 'v1',
     kind: 'Node',
-    metadata: { name, labels: { 'kubernetes.io/os': 'linux', 'kubernetes.io/hostname': name, ...labels } },
+    metadata: {
+      name,
+      labels: {
+        'kubernetes.io/os': 'linux',
+        'kubernetes.io/arch': 'amd64',
+        'kubernetes.io/hostname': name,
+        ...labels,
+      },
+    },
   };
   await cluster.api('POST', '/api/v1/nodes', node);
   const say = async () => {

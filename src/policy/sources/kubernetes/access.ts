@@ -44,6 +44,12 @@ export async function podAccess(env: NodeJS.ProcessEnv = process.env, files = PO
   };
 }
 
+/** Of the pod that this is; undefined: it is none. */
+export async function podNamespace(files = POD_FILES): Promise<string | undefined> {
+  const text = await readFile(`${files}/namespace`, 'utf8').catch(() => '');
+  return text.trim() || undefined;
+}
+
 interface Named {
   name?: string;
 }

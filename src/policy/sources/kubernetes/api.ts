@@ -3,53 +3,24 @@
 
 import type { Readable } from 'node:stream';
 import { Pool } from 'undici';
-import { LaybyError, messageOf } from '../../../telemetry/error.ts';
+import { messageOf } from '../../../telemetry/error.ts';
 import type { Access } from './access.ts';
+import { KubernetesError, refusalOf } from './refusal.ts';
+
+export { KubernetesError } from './refusal.ts';
 
 /** The server sends a bookmark each minute: a watch that says nothing for so long has lost its link, ms. */
 const SILENCE_MS = 150_000;
 /** ms */
 const ANSWER_MS = 30_000;
+/** Refusals that are remembered. */
+const MOST_REFUSED = 1_000;
 
-/** LAYBY_KUBERNETES_AWAY (no answer), or LAYBY_KUBERNETES_REFUSED (an answer that is none). */
-export class KubernetesError extends LaybyError {
-  override name = 'KubernetesError';
-  /** Of HTTP; 0: no answer. */
-  readonly status: number;
-
-  constructor(status: number, message: string, remedy: string, cause?: unknown) {
-    super(status === 0 ? 'LAYBY_KUBERNETES_AWAY' : 'LAYBY_KUBERNETES_REFUSED', message, { remedy, cause });
-    this.status = status;
-  }
-}
-
-const REMEDIES: Readonly<Record<number, string>> = {
-  401: 'see whether the token or certificate is still good',
-  403: 'give the service account what docs/kubernetes.md lists',
-  404: 'install the custom resources: kubectl apply -f manifests/crds',
-};
-
-const away = (error: unknown): KubernetesError =>
-  new KubernetesError(
-    0,
-    `the API server does not answer: ${messageOf(error)}`,
-    'it is tried again; until then the policy stays as it is',
-    error,
-  );
-
-const refused = (status: number, text: string): KubernetesError => {
-  let said = text;
-  try {
-    said = (JSON.parse(text) as { message?: string }).message ?? text;
-  } catch {
-    // A proxy's words are no JSON.
-  }
-  return new KubernetesError(
-    status,
-    `the API server answers ${status}: ${said.trim().slice(0, 1024)}`,
-    REMEDIES[status] ?? 'it is tried again',
-  );
-};
+const away = (cause: unknown): KubernetesError =>
+  new KubernetesError(0, `the API server does not answer: ${messageOf(cause)}`, {
+    remedy: 'it is tried again; until then the policy stays as it is',
+    cause,
+  });
 
 /** ADDED, MODIFIED, DELETED, BOOKMARK. */
 export interface WatchEvent {
@@ -58,9 +29,10 @@ export interface WatchEvent {
 }
 
 /** node:readline would not tell of an error of the stream. */
-async function* linesOf(stream: Readable): AsyncGenerator<string> {
+async function* linesOf(stream: Readable, count: (piece: string) => void): AsyncGenerator<string> {
   let rest = '';
   for await (const piece of stream.setEncoding('utf8')) {
+    count(piece);
     const lines = (rest + piece).split('\n');
     rest = lines.pop() ?? '';
     yield* lines;
@@ -72,13 +44,44 @@ interface Connection {
   pool: Pool;
 }
 
+/** What every object has, and of which kind it is: nothing of what it says. */
+const METADATA = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1';
+
+interface Sent {
+  body?: string;
+  type?: string;
+  accept?: string;
+  signal?: AbortSignal;
+}
+
 export class Api {
   readonly #open: () => Promise<Access>;
+  readonly #starting: number | undefined;
   #connection: Promise<Connection> | undefined;
+  /** Since when requests of this method and path are answered by 401 or 403 alone, performance.now(). */
+  readonly #refusedSince = new Map<string, number>();
+  /** Of the bodies of all answers, bytes. */
+  received = 0;
 
-  /** `open`: where it is, asked again when it did not answer or did not know us. */
-  constructor(open: () => Promise<Access>) {
+  /** `open`: where it is, asked again when it did not answer or did not know us. `starting`: how long a 401 or 403 may be that of a
+   *  server that starts, ms. */
+  constructor(open: () => Promise<Access>, { starting }: { starting?: number } = {}) {
     this.#open = open;
+    this.#starting = starting;
+  }
+
+  /** How long such a request has been refused so, ms; `status` is its newest answer. */
+  #lasting(request: string, status: number): number {
+    const now = performance.now();
+    if (status !== 401 && status !== 403) {
+      // What says nothing of rights does not end it.
+      if (status !== 429 && status < 500) this.#refusedSince.delete(request);
+      return 0;
+    }
+    const since = this.#refusedSince.get(request) ?? now;
+    if (this.#refusedSince.size >= MOST_REFUSED) this.#refusedSince.clear();
+    this.#refusedSince.set(request, since);
+    return now - since;
   }
 
   async #connected(): Promise<Connection> {
@@ -114,52 +117,117 @@ export class Api {
     });
   }
 
-  async #send(method: 'GET' | 'PATCH', path: string, body?: string, signal?: AbortSignal) {
+  async #send(
+    method: 'GET' | 'PATCH' | 'POST' | 'PUT' | 'DELETE',
+    path: string,
+    { body, type, accept = 'application/json', signal }: Sent = {},
+  ) {
     const { access, pool } = await this.#connected();
     const token = await access.token();
     const lost = (error: unknown): never => {
       this.#leave(pool);
+      // It may be started anew.
+      this.#refusedSince.clear();
       throw away(error);
     };
-    const { statusCode, body: answer } = await pool
+    const {
+      statusCode,
+      headers,
+      body: answer,
+    } = await pool
       .request({
         method,
         path,
         headers: {
-          accept: 'application/json',
+          accept,
           ...(token && { authorization: `Bearer ${token}` }),
-          ...(body !== undefined && { 'content-type': 'application/merge-patch+json' }),
+          ...(type !== undefined && { 'content-type': type }),
         },
         ...(body !== undefined && { body }),
         ...(signal && { signal }),
       })
       .catch(lost);
+    const lasting = this.#lasting(`${method} ${path.split('?', 1)[0]}`, statusCode);
     if (statusCode < 300) return { answer, lost };
     if (statusCode === 401) this.#leave(pool);
-    throw refused(statusCode, await answer.text().catch(() => ''));
+    const text = await answer.text().catch(() => '');
+    const retryAfter = headers['retry-after'];
+    throw refusalOf(
+      {
+        ...{ status: statusCode, text, lasting },
+        ...(retryAfter !== undefined && { retryAfter: String(retryAfter) }),
+      },
+      this.#starting,
+    );
   }
 
   /** Errors: KubernetesError, LAYBY_KUBERNETES_CONFIG_INVALID. */
   async get(path: string, signal?: AbortSignal): Promise<unknown> {
-    const { answer, lost } = await this.#send('GET', path, undefined, signal);
-    return answer.json().catch(lost);
+    return this.#ask('GET', path, { ...(signal && { signal }) });
+  }
+
+  /** The metadata of an object and nothing else. Errors: as `get`. */
+  async getMetadata(path: string): Promise<unknown> {
+    return this.#ask('GET', path, { accept: METADATA });
   }
 
   /** A merge patch (RFC 7396). Errors: as `get`. */
   async patch(path: string, patch: unknown): Promise<unknown> {
-    const { answer, lost } = await this.#send('PATCH', path, JSON.stringify(patch));
-    return answer.json().catch(lost);
+    return this.#tell('PATCH', path, patch, 'application/merge-patch+json');
+  }
+
+  /** Server-side apply: makes the object, or takes `by`'s fields of it over and changes them. `lean`: the answer is its metadata alone. Errors: as
+   *  `get`. */
+  async apply(path: string, object: unknown, by: string, lean = false): Promise<unknown> {
+    const url = `${path}?fieldManager=${encodeURIComponent(by)}&force=true`;
+    const type = 'application/apply-patch+yaml';
+    return this.#ask('PATCH', url, { body: JSON.stringify(object), type, ...(lean && { accept: METADATA }) });
+  }
+
+  /** Makes an object. Errors: as `get`; 409 where there is one. */
+  async post(path: string, object: unknown): Promise<unknown> {
+    return this.#tell('POST', path, object, 'application/json');
+  }
+
+  /** Errors: as `get`; 409 where it is not of the version that `object` names. */
+  async put(path: string, object: unknown): Promise<unknown> {
+    return this.#tell('PUT', path, object, 'application/json');
+  }
+
+  /** Errors: as `get`. */
+  async delete(path: string): Promise<void> {
+    const { answer, lost } = await this.#send('DELETE', path);
+    await answer.dump().catch(lost);
+  }
+
+  async #tell(method: 'PATCH' | 'POST' | 'PUT', path: string, said: unknown, type: string): Promise<unknown> {
+    return this.#ask(method, path, { body: JSON.stringify(said), type });
+  }
+
+  async #ask(method: 'GET' | 'PATCH' | 'POST' | 'PUT', path: string, sent: Sent): Promise<unknown> {
+    const { answer, lost } = await this.#send(method, path, sent);
+    try {
+      const text = await answer.text();
+      this.#count(text);
+      return JSON.parse(text) as unknown;
+    } catch (error) {
+      return lost(error);
+    }
+  }
+
+  #count(piece: string): void {
+    this.received += Buffer.byteLength(piece);
   }
 
   /** Until the server ends it. Errors: as `get`; 410 also where it is said in the middle. */
   async *watch(path: string, signal: AbortSignal): AsyncGenerator<WatchEvent> {
-    const { answer, lost } = await this.#send('GET', path, undefined, signal);
+    const { answer, lost } = await this.#send('GET', path, { ...(signal && { signal }) });
     try {
-      for await (const line of linesOf(answer)) {
+      for await (const line of linesOf(answer, (piece) => this.#count(piece))) {
         const event = JSON.parse(line) as WatchEvent;
         if (event.type === 'ERROR') {
           const { code = 500 } = event.object as { code?: number };
-          throw refused(code, JSON.stringify(event.object));
+          throw refusalOf({ status: code, text: JSON.stringify(event.object) });
         }
         yield event;
       }

@@ -10,18 +10,11 @@ import {
   MESH_JSON_SCHEMA,
   SERVICE_JSON_SCHEMA,
 } from '../../schema.ts';
+import { inWords, KEPT, matches, type Schema } from './crd-words.ts';
 import { GROUP, PLURALS, VERSION } from './names.ts';
+import { REPORT_PLURAL } from './report.ts';
+import { REPORT_CRD } from './report-crd.ts';
 import { CONDITIONS, type ConditionType } from './status.ts';
-
-type Schema = Omit<JsonSchema, 'type' | 'properties' | 'items'> & {
-  type?: JsonSchema['type'] | 'boolean';
-  format?: string;
-  'x-kubernetes-validations'?: { rule: string; message: string }[];
-  'x-kubernetes-list-type'?: 'map';
-  'x-kubernetes-list-map-keys'?: string[];
-  properties?: Readonly<Record<string, Schema>>;
-  items?: Schema;
-};
 
 const UPSTREAM: [rule: string, message: string][] = [
   [
@@ -90,8 +83,39 @@ const count = (description: string): Schema => ({ type: 'integer', minimum: 0, d
 
 const STATUS: Schema = {
   type: 'object',
-  description: 'What became of it. Written by the control planes.',
+  description: 'What became of it on all nodes. Written by the cluster part.',
+  // Until somebody has judged it, nobody takes it for ready (kstatus: an object without conditions is).
+  default: {
+    conditions: ['Ready', 'Accepted'].map((type) => ({
+      ...{
+        type,
+        status: 'Unknown',
+        reason: 'Pending',
+        message: 'the cluster part of Layby has not seen it yet',
+      },
+      lastTransitionTime: '1970-01-01T00:00:00Z',
+    })),
+  },
   properties: {
+    observedGeneration: count('The generation that this is said of.'),
+    hosts: text('Its hosts, shortened: a.example, b.example and 3 more.'),
+    vehicles: {
+      type: 'object',
+      description: 'Nodes that report.',
+      properties: {
+        total: count('How many there are.'),
+        programmed: count('How many of them have the newest on all of their sidecars.'),
+        away: count('How many of them are away: their Node is not ready.'),
+      },
+    },
+    entries: {
+      type: 'object',
+      description: 'Requests that are stored for it, on all nodes.',
+      properties: {
+        stored: count('In whatever state.'),
+        dead: count('Of them, dead letters.'),
+      },
+    },
     conditions: {
       type: 'array',
       description: 'All nodes together.',
@@ -102,33 +126,13 @@ const STATUS: Schema = {
         required: ['type', 'status', 'reason', 'message', 'lastTransitionTime'],
         properties: {
           type: text(
-            `${CONDITIONS.join(', ')}: accepted by every control plane, taken by every sidecar, the Services that it names have endpoints, refused by an Envoy.`,
+            `${CONDITIONS.join(', ')}: in force on all nodes that are not away, accepted by every control plane, taken by every sidecar, the Services that it names have endpoints, refused by an Envoy, wrong until it is edited.`,
           ),
           status: { type: 'string', enum: ['True', 'False', 'Unknown'], description: 'Whether it is so.' },
           reason: text('Why, as one word.'),
           message: text('Why, in words.'),
           observedGeneration: count('The generation that this is said of.'),
           lastTransitionTime: time('Since when.'),
-        },
-      },
-    },
-    nodes: {
-      type: 'array',
-      description: 'What each control plane says, by the node that it runs on.',
-      'x-kubernetes-list-type': 'map',
-      'x-kubernetes-list-map-keys': ['node'],
-      items: {
-        type: 'object',
-        required: ['node', 'observedGeneration', 'accepted', 'sidecars', 'programmed'],
-        properties: {
-          node: text('Where the control plane runs.'),
-          observedGeneration: count('The generation that it has seen last.'),
-          accepted: { type: 'boolean', description: 'Whether it is right.' },
-          message: text('What is wrong with it, in the words of `layby policy check`.'),
-          sidecars: count('How many are connected.'),
-          programmed: count('How many of them have taken it.'),
-          nack: text("A sidecar's words that has refused it."),
-          unresolved: text('Why Services of the cluster that it names have no endpoints.'),
         },
       },
     },
@@ -148,26 +152,28 @@ const column = (name: string, field: string, priority = 0) => ({
   ...(priority > 0 && { priority }),
 });
 
+const HOSTS_COLUMN = { name: 'Hosts', type: 'string', jsonPath: '.status.hosts' };
+
 const STANDING_COLUMNS = [
+  standing('Ready'),
   standing('Accepted'),
   standing('Programmed'),
   { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
   {
     name: 'Message',
     type: 'string',
-    jsonPath: '.status.conditions[?(@.status=="False")].message',
+    jsonPath: '.status.conditions[?(@.type=="Ready")].message',
     priority: 1,
   },
 ];
-
-const crd = (kind: string, schema: JsonSchema, short: string, columns: unknown[]) => {
+const crd = (kind: string, about: string, schema: JsonSchema, short: string, columns: unknown[]) => {
   const plural = PLURALS[kind]!;
   const { metadata, spec } = schema.properties ?? {};
   const { name } = metadata?.properties ?? {};
   return {
     apiVersion: 'apiextensions.k8s.io/v1',
     kind: 'CustomResourceDefinition',
-    metadata: { name: `${plural}.${GROUP}` },
+    metadata: { name: `${plural}.${GROUP}`, annotations: KEPT },
     spec: {
       group: GROUP,
       scope: 'Namespaced',
@@ -182,18 +188,22 @@ const crd = (kind: string, schema: JsonSchema, short: string, columns: unknown[]
           schema: {
             openAPIV3Schema: {
               type: 'object',
+              description: about,
               required: ['spec'],
               properties: {
-                apiVersion: { type: 'string' },
-                kind: { type: 'string' },
-                // Of the metadata a CRD may judge the name and nothing else.
-                metadata: {
-                  type: 'object',
-                  properties: { name: { type: 'string', pattern: name?.pattern } },
-                },
-                spec: withRules(spec as Schema, 'spec'),
-                status: STATUS,
+                apiVersion: text('The version of this form.'),
+                kind: text('The kind of this object.'),
+                // Kubernetes lets a CRD say nothing else of it.
+                metadata: { type: 'object', properties: { name: { type: 'string' } } },
+                spec: inWords(withRules(spec as Schema, 'spec'), 'spec'),
+                status: inWords(STATUS, 'status'),
               },
+              'x-kubernetes-validations': [
+                {
+                  ...matches('self.metadata.name', name?.pattern ?? '', name?.title ?? ''),
+                  fieldPath: '.metadata.name',
+                },
+              ],
             },
           },
         },
@@ -203,21 +213,34 @@ const crd = (kind: string, schema: JsonSchema, short: string, columns: unknown[]
 };
 
 /** The definitions, by the names of their files. */
-export const CRDS: Readonly<Record<string, ReturnType<typeof crd>>> = {
-  [`${GROUP}_${PLURALS[KIND]}.yaml`]: crd(KIND, DESTINATION_JSON_SCHEMA, 'dest', [
-    column('Hosts', 'hosts'),
-    column('Upstream', 'upstream.url'),
-    column('Mode', 'store.mode'),
-    column('Receipt', 'store.receipt'),
-    column('Order', 'store.order', 1),
-    column('Class', 'store.class', 1),
-  ]),
-  [`${GROUP}_${PLURALS[SERVICE_KIND]}.yaml`]: crd(SERVICE_KIND, SERVICE_JSON_SCHEMA, 'lsvc', [
-    column('Hosts', 'hosts'),
-    column('Node', 'node'),
-    column('Address', 'address'),
-  ]),
-  [`${GROUP}_${PLURALS[MESH_KIND]}.yaml`]: crd(MESH_KIND, MESH_JSON_SCHEMA, 'lmesh', [
-    column('Passthrough', 'passthrough'),
-  ]),
+export const CRDS: Readonly<Record<string, ReturnType<typeof crd> | typeof REPORT_CRD>> = {
+  [`${GROUP}_${PLURALS[KIND]}.yaml`]: crd(
+    KIND,
+    'Servers that apps call, and what happens to requests while there is no link.',
+    DESTINATION_JSON_SCHEMA,
+    'dest',
+    [
+      HOSTS_COLUMN,
+      column('Upstream', 'upstream.url'),
+      column('Mode', 'store.mode'),
+      column('Receipt', 'store.receipt'),
+      column('Order', 'store.order', 1),
+      column('Class', 'store.class', 1),
+    ],
+  ),
+  [`${GROUP}_${PLURALS[SERVICE_KIND]}.yaml`]: crd(
+    SERVICE_KIND,
+    'An app of the vehicle that other apps call through the mesh.',
+    SERVICE_JSON_SCHEMA,
+    'lsvc',
+    [HOSTS_COLUMN, column('Node', 'node'), column('Address', 'address')],
+  ),
+  [`${GROUP}_${PLURALS[MESH_KIND]}.yaml`]: crd(
+    MESH_KIND,
+    'What holds for the whole mesh. There is one at most.',
+    MESH_JSON_SCHEMA,
+    'lmesh',
+    [column('Passthrough', 'passthrough')],
+  ),
+  [`${GROUP}_${REPORT_PLURAL}.yaml`]: REPORT_CRD,
 };

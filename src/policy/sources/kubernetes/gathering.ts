@@ -1,5 +1,7 @@
 // What happens in a row becomes one: each change costs every sidecar something.
 
+import { timerMs } from '../../../platform/timer.ts';
+
 /** After so long without another, ms. */
 const QUIET_MS = 30;
 /** Under changes that never stop, ms. */
@@ -23,7 +25,7 @@ export class Gathering {
     this.#timer = setTimeout(() => {
       this.#since = undefined;
       this.#act();
-    }, wait);
+    }, timerMs(wait));
   }
 
   close(): void {

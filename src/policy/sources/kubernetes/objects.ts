@@ -16,7 +16,7 @@ import { MESH_KIND, type MeshDocument } from '../../schema/mesh.ts';
 import { SERVICE_KIND, type ServiceDocument } from '../../schema/service.ts';
 import { type DestinationDocument, KIND } from '../../schema.ts';
 import { policyOf } from '../../version.ts';
-import type { Status } from './status.ts';
+import { ACCEPT_ANNOTATION } from './names.ts';
 
 export interface PolicyObject {
   kind: string;
@@ -31,18 +31,20 @@ export interface PolicyObject {
     creationTimestamp: string;
   };
   spec: unknown;
-  status?: Status | undefined;
+  /** It says that deletions are to be taken as they are. */
+  acceptsDeletions?: true;
 }
 
-/** Of what the API server says. */
+/** Of what the API server says. The status is not kept: nothing follows from it here. */
 export function policyObject(kind: string, raw: unknown): PolicyObject {
-  const { metadata, spec, status } = raw as PolicyObject;
+  const { metadata, spec } = raw as PolicyObject;
   const { namespace, name, uid, resourceVersion, generation, creationTimestamp } = metadata;
+  const { annotations } = metadata as { annotations?: Readonly<Record<string, string>> };
   return {
     kind,
     metadata: { namespace, name, uid, resourceVersion, generation, creationTimestamp },
     spec,
-    ...(status && { status }),
+    ...(kind === MESH_KIND && annotations?.[ACCEPT_ANNOTATION] === 'true' && { acceptsDeletions: true }),
   };
 }
 
@@ -80,6 +82,10 @@ const meshOf = (name: string, said: Pick<Policy, 'passthrough'> = {}): Mesh => (
 
 /** `default/dashcam` */
 export const keyOf = ({ metadata }: PolicyObject): string => `${metadata.namespace}/${metadata.name}`;
+
+/** All but the one that is called as `object`. */
+export const others = <Each extends PolicyObject>(all: readonly Each[], object: PolicyObject): Each[] =>
+  all.filter((each) => each.kind !== object.kind || keyOf(each) !== keyOf(object));
 
 /** Of one generation there may be several attempts. */
 const attemptOf = (object: PolicyObject): PolicyObject => ({

@@ -3,8 +3,10 @@
 // ends goes on where it was; what the server has forgotten (410) is listed anew.
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { LaybyError, messageOf } from '../../../telemetry/error.ts';
+import { timerMs } from '../../../platform/timer.ts';
+import type { LaybyError } from '../../../telemetry/error.ts';
 import { type Api, KubernetesError } from './api.ts';
+import { hasStatus, problemOf } from './refusal.ts';
 
 /** Objects in one answer. */
 const PAGE = 500;
@@ -70,25 +72,16 @@ export class Reflector<Each extends Known> {
     return this.#objects.values();
   }
 
-  get(namespace: string, name: string): Each | undefined {
-    return this.#objects.get(`${namespace}/${name}`);
-  }
-
-  /** What the server has answered to a write, where that is newer than what was known at the time of the write. */
-  put(raw: unknown, before: Each): void {
-    const object = this.#options.lean(raw);
-    const key = `${object.metadata.namespace}/${object.metadata.name}`;
-    if (this.#objects.get(key) === before) this.#objects.set(key, object);
-  }
-
   /** Until `close`. */
   async run(): Promise<void> {
     const { signal } = this.#end;
     let failures = 0;
+    let retryAfter = 0;
     while (!signal.aborted) {
       const { lists } = this;
       const began = performance.now();
       this.#heard = false;
+      retryAfter = 0;
       try {
         this.#version ??= await this.#list();
         this.#options.onProblem(undefined);
@@ -101,19 +94,19 @@ export class Reflector<Each extends Known> {
           // To list once is at once. A server that forgets even that is asked more and more slowly.
           failures = lists === this.lists ? 0 : failures + 1;
         } else {
+          // A resource that was deleted and is there again is another one: its watch would not say what is missing.
+          if (hasStatus(error, 404)) this.#version = undefined;
+          if (error instanceof KubernetesError) retryAfter = error.retryAfter;
           failures = this.#heard ? 1 : failures + 1;
-          this.#options.onProblem(
-            error instanceof LaybyError
-              ? error
-              : new KubernetesError(0, messageOf(error), 'it is tried again', error),
-          );
+          this.#options.onProblem(problemOf(error));
         }
       }
       if (failures === 0) continue;
       // With full jitter, since all vehicles of a fleet lose and find one server together.
       const { shortestPause = SHORTEST_PAUSE_MS, longestPause = LONGEST_PAUSE_MS } = this.#options;
       const most = Math.min(longestPause, shortestPause * 2 ** (failures - 1));
-      if (await this.#pause(Math.random() * most)) continue;
+      const least = Math.min(longestPause, retryAfter);
+      if (await this.#pause(least + Math.random() * most)) continue;
       failures = 0;
       await this.#pause(Math.random() * WAKING_MS);
     }
@@ -123,7 +116,7 @@ export class Reflector<Each extends Known> {
   async #pause(ms: number): Promise<boolean> {
     this.#asleep = new AbortController();
     const signal = AbortSignal.any([this.#end.signal, this.#asleep.signal]);
-    return sleep(ms, true, { signal }).catch(() => false);
+    return sleep(timerMs(ms), true, { signal }).catch(() => false);
   }
 
   /** The server may be there again: it is asked soon, whatever the pause. */

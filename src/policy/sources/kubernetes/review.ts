@@ -5,18 +5,24 @@
 import type { AdmissionRequest, Reviewer } from '../../../admission/server.ts';
 import { type Finding, type PolicyObject, words } from './objects.ts';
 
+/** What is asked about, as it is among the others. */
+export const objectOf = ({ kind, namespace = '' }: AdmissionRequest, said: unknown): PolicyObject => {
+  const { metadata, spec } = said as Partial<PolicyObject>;
+  const unborn = { uid: '', resourceVersion: '', generation: 0, creationTimestamp: '', name: '' };
+  return { kind: kind.kind, spec, metadata: { ...unborn, ...metadata, namespace } };
+};
+
 /** `stranded`: warnings about stored entries, were the object like this, or (`there` false) not there any more. */
 export const policyReviewer =
   (
     judge: (object: PolicyObject) => readonly Finding[],
     stranded: (object: PolicyObject, there: boolean) => readonly string[] = () => [],
   ): Reviewer =>
-  ({ kind, namespace = '', object, oldObject }: AdmissionRequest) => {
+  (request: AdmissionRequest) => {
+    const { object, oldObject } = request;
     const said = object ?? oldObject;
     if (!said) return {};
-    const { metadata, spec } = said as Partial<PolicyObject>;
-    const unborn = { uid: '', resourceVersion: '', generation: 0, creationTimestamp: '', name: '' };
-    const judged = { kind: kind.kind, spec, metadata: { ...unborn, ...metadata, namespace } };
+    const judged = objectOf(request, said);
     const findings = object ? judge(judged) : [];
     if (findings.length > 0)
       return { refused: `${words(findings)}\ncorrect these places; what is in force stays in force` };

@@ -1,32 +1,36 @@
-// Policy from a cluster: objects in, policy out, and back into each object what became of it. The API server may be away for as long as it
+// Policy from a cluster: objects in, policy out, and back into the cluster a report of what became of them. The API server may be away for as long as it
 // likes: nothing is taken back until it says so itself.
 
 import { LaybyError } from '../../../telemetry/error.ts';
 import type { Logger } from '../../../telemetry/log.ts';
 import type { Destination, Policy } from '../../policy.ts';
-import { kubeconfigAccess, podAccess } from './access.ts';
+import { kubeconfigAccess, podAccess, podNamespace } from './access.ts';
 import { Api } from './api.ts';
+import { acceptsDeletions, Deletions } from './deletions.ts';
 import { Endpoints } from './endpoints.ts';
 import { Gathering } from './gathering.ts';
 import { PLURALS, pathOf } from './names.ts';
 import {
   type Finding,
   Objects,
+  others,
   type PolicyObject,
   policyObject,
   type Verdict,
   verdictText,
 } from './objects.ts';
 import { Reflector } from './reflector.ts';
-import { type Standing, StatusWriter } from './status-writer.ts';
+import { type Backlog, ReportWriter, type Standing } from './report-writer.ts';
 
 export interface KubernetesOptions {
   /** Default: as a pod has it. */
   kubeconfig?: string | undefined;
   /** Default: all. */
   namespace?: string | undefined;
-  /** What this control plane signs its word in the status with: the node it runs on. */
+  /** The node it runs on, after which its report is called. */
   node: string;
+  /** Of its report; default: the pod's own, or else `default`. */
+  reportNamespace?: string | undefined;
 }
 
 export interface KubernetesSourceOptions extends KubernetesOptions {
@@ -36,6 +40,9 @@ export interface KubernetesSourceOptions extends KubernetesOptions {
   refusal: (destination: Destination) => string | undefined;
   /** As it is now, by the name of a destination or service. */
   standings: () => (name: string) => Standing;
+  /** What the queue has stored; undefined: not known yet. */
+  backlog: () => Backlog | undefined;
+  queueAnswers: () => boolean;
   /** Called with each new policy. */
   onPolicy: (policy: Policy) => void;
   /** Wrong objects that were not wrong before, or otherwise. */
@@ -54,23 +61,25 @@ export class KubernetesSource {
   readonly #objects: Objects;
   /** By kind. */
   readonly #reflectors: ReadonlyMap<string, Reflector<PolicyObject>>;
-  readonly #writer: StatusWriter;
+  readonly #writer: ReportWriter;
   /** Of the Services of the cluster that the policy names. */
   readonly endpoints: Endpoints;
+  readonly #deletions: Deletions;
   readonly #problems = new Map<string, LaybyError>();
   #verdicts: readonly Verdict[] = [];
   /** What `kubectl apply` of many documents sends in a row becomes one change. */
   readonly #gathering = new Gathering(() => this.#judge());
-  /** By uid and generation, what was judged: status and nothing else changes much more often. */
+  /** By uid and generation, what was judged: the status alone changes much more often. */
   #judged: string | undefined;
   /** What was told of each wrong object, by uid. */
   #told = new Map<string, string>();
 
   constructor(options: KubernetesSourceOptions) {
     this.#options = options;
-    const { kubeconfig, namespace, node, refusal, standings, dir, log } = options;
+    const { kubeconfig, namespace, node, reportNamespace, refusal, dir, log } = options;
     this.#api = new Api(() => (kubeconfig === undefined ? podAccess() : kubeconfigAccess(kubeconfig)));
     this.#objects = new Objects(refusal);
+    this.#deletions = new Deletions({ dir, inForce: options.inForce, onDue: () => this.#judge(), log });
     this.#reflectors = new Map(
       Object.keys(PLURALS).map((kind) => [
         kind,
@@ -82,13 +91,15 @@ export class KubernetesSource {
         }),
       ]),
     );
-    this.#writer = new StatusWriter({
+    this.#writer = new ReportWriter({
       api: this.#api,
       node,
-      verdicts: () => this.#verdicts,
-      standings,
-      current: ({ kind, metadata }) => this.#reflectors.get(kind)?.get(metadata.namespace, metadata.name),
-      onWritten: (answer, before) => this.#reflectors.get(before.kind)?.put(answer, before),
+      namespace: async () => reportNamespace ?? (await podNamespace()) ?? 'default',
+      // A report of half of them would look as if the others were not seen here.
+      verdicts: () => (this.#judged === undefined ? undefined : this.#verdicts),
+      standings: options.standings,
+      backlog: options.backlog,
+      queueAnswers: options.queueAnswers,
       onProblem: options.onProblem,
     });
     this.endpoints = new Endpoints({
@@ -105,9 +116,9 @@ export class KubernetesSource {
     for (const reflector of this.#reflectors.values()) void reflector.run();
   }
 
-  /** Why what is known may be old, or else which objects are not in force as they are. */
+  /** What is held though it is deleted, or else why what is known may be old, or else which objects are not in force as they are. */
   get problem(): LaybyError | undefined {
-    const [problem] = this.#problems.values();
+    const [problem] = [this.#deletions.problem, ...this.#problems.values()].filter((each) => each);
     if (problem || this.refused.length === 0) return problem;
     return new LaybyError('LAYBY_POLICY_INVALID', this.refused.map(verdictText).join('\n'), {
       remedy: 'correct these objects; what was in force of them before stays in force',
@@ -118,6 +129,7 @@ export class KubernetesSource {
   wake(): void {
     for (const reflector of this.#reflectors.values()) reflector.wake();
     this.endpoints.wake();
+    this.#writer.wake();
   }
 
   /** Objects that are not in force as they are. */
@@ -125,17 +137,19 @@ export class KubernetesSource {
     return this.#verdicts.filter(({ findings }) => findings.length > 0);
   }
 
-  /** For metrics: lists and writes so far, and how it is now. */
-  get counts(): Record<'lists' | 'writes' | 'refused' | 'away', number> {
+  /** For metrics: lists, writes and received bytes so far, and how it is now. */
+  get counts(): Record<'lists' | 'writes' | 'received' | 'refused' | 'away' | 'held', number> {
     return {
       lists: [...this.#reflectors.values()].reduce((sum, { lists }) => sum + lists, 0),
       writes: this.#writer.writes,
+      received: this.#api.received,
       refused: this.refused.length,
       away: this.#problems.size > 0 ? 1 : 0,
+      held: this.#deletions.count,
     };
   }
 
-  /** A sidecar has answered, or has come or gone. */
+  /** A sidecar has answered, or has come or gone; or the queue has. */
   standingChanged(): void {
     this.#writer.soon();
   }
@@ -155,15 +169,23 @@ export class KubernetesSource {
     // Half of it would be a policy without the other half.
     if (![...this.#reflectors.values()].every(({ synced }) => synced)) return;
     const objects = this.#known();
-    const judged = objects.map(({ metadata }) => `${metadata.uid} ${metadata.generation}`).join('\n');
-    if (judged !== this.#judged) {
+    const judged = [
+      acceptsDeletions(objects),
+      ...objects.map(({ metadata }) => `${metadata.uid} ${metadata.generation}`),
+    ].join('\n');
+    if (judged !== this.#judged || this.#deletions.due) {
       const { policy, verdicts } = this.#objects.judge(objects, this.#options.inForce());
       this.#judged = judged;
       this.#verdicts = verdicts;
       this.#tell();
-      this.#options.onPolicy(policy);
+      this.#options.onPolicy(this.#deletions.guard(policy, objects));
     }
     this.#writer.soon();
+  }
+
+  /** The operator means what was deleted: returns the keys of it. Errors: LAYBY_POLICY_NOTHING_HELD, LAYBY_KUBERNETES_AWAY. */
+  acceptDeletions(): string[] {
+    return this.#deletions.accept();
   }
 
   #tell(): void {
@@ -179,24 +201,15 @@ export class KubernetesSource {
 
   /** What would be wrong with an object if it came to be like this: by itself, and beside the others. */
   review(object: PolicyObject): readonly Finding[] {
-    return this.#objects.review(object, this.#besides(object), this.#options.inForce());
+    return this.#objects.review(object, others(this.#known(), object), this.#options.inForce());
   }
 
   /** The policy that there would be with an object as it is here, or (`there` false) without it. */
   policyWith(object: PolicyObject, there: boolean): Policy {
     return this.#objects.policyWith(
       there ? object : undefined,
-      this.#besides(object),
+      others(this.#known(), object),
       this.#options.inForce(),
-    );
-  }
-
-  #besides(object: PolicyObject): PolicyObject[] {
-    return this.#known().filter(
-      ({ kind, metadata }) =>
-        kind !== object.kind ||
-        metadata.name !== object.metadata.name ||
-        metadata.namespace !== object.metadata.namespace,
     );
   }
 
@@ -204,6 +217,7 @@ export class KubernetesSource {
     this.#gathering.close();
     this.#writer.close();
     for (const reflector of this.#reflectors.values()) reflector.close();
+    await this.#deletions.close();
     await this.endpoints.close();
     await this.#api.close();
   }

@@ -1,7 +1,7 @@
 // What is written down of a multipart upload, before it is needed: with it an upload goes on after a cut or a kill -9, and one that is
 // given up can be taken back.
 
-import type { Egress } from '../../../egress/egress.ts';
+import type { RequestSender } from '../../../egress/egress.ts';
 import type { Destination } from '../../../policy/policy.ts';
 import type { EntryHead } from '../../../store/store.ts';
 import type { Place } from '../place.ts';
@@ -33,7 +33,7 @@ export const isBegun = (progress: unknown): progress is Begun =>
 
 /** `gone`: nothing of it is left at S3, or S3 does not let us take it back. Rejects with WayLost. */
 export async function abortUpload(
-  egress: Egress,
+  egress: RequestSender,
   destination: Destination,
   id: string,
   { url, uploadId, headers }: Begun,

@@ -1,6 +1,6 @@
 // Requests about one object, through the egress listener, which signs them.
 
-import type { Egress } from '../../../egress/egress.ts';
+import type { RequestSender } from '../../../egress/egress.ts';
 import type { Destination } from '../../../policy/policy.ts';
 import type { EntryHead } from '../../../store/store.ts';
 import { retryAfterMs } from '../../outcome.ts';
@@ -47,13 +47,13 @@ export interface S3Request {
 
 export class S3Calls {
   readonly destination: Destination;
-  readonly #egress: Egress;
+  readonly #egress: RequestSender;
   readonly #object: EntryHead;
   readonly #options: { signal: AbortSignal; impatient?: boolean };
 
   /** `object`: only its id and the path of its URL are used. */
   constructor(
-    egress: Egress,
+    egress: RequestSender,
     destination: Destination,
     object: EntryHead,
     options: { signal: AbortSignal; impatient?: boolean },

@@ -21,7 +21,15 @@ const CREDENTIALS: ReadonlySet<string> = new Set(['ExpiredToken', 'InvalidToken'
 /** The status that an error has which S3 says after it began with 200. */
 const LATE: Readonly<Record<string, number>> = {
   ...{ NoSuchUpload: 404, PreconditionFailed: 412, ConditionalRequestConflict: 409 },
-  ...{ InvalidPart: 400, InvalidPartOrder: 400, EntityTooSmall: 400, InvalidRequest: 400 },
+  ...{
+    InvalidPart: 400,
+    InvalidPartOrder: 400,
+    EntityTooSmall: 400,
+    InvalidRequest: 400,
+    InvalidArgument: 400,
+  },
+  ...{ AccessDenied: 403, NoSuchBucket: 404, NoSuchKey: 404, NotImplemented: 501, MethodNotAllowed: 405 },
+  ...{ ServiceUnavailable: 503, SlowDown: 503 },
 };
 
 /** S3 begins with 200 before it knows how a completion or a copy ends, and says an error in the body then. */

@@ -49,7 +49,7 @@ export interface Uploader {
 export interface Run {
   url: string;
   file: string;
-  road: Road;
+  road: Pick<Road, 'inVehicle'>;
   /** ms; after it the client hangs, and is killed. */
   timeout?: number;
 }

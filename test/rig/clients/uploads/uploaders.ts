@@ -63,7 +63,7 @@ const onPython = (library: string, variant: string, on307: On307): Uploader => (
   skip: noPython,
   on307,
   command: async (url, file) => ({
-    argv: ['python3', here(`on_${library}.py`), variant, url, file],
+    argv: ['python3', here(`on_${library.replace('.', '_')}.py`), variant, url, file],
     env: await pythonEnv(PYTHON_CLIENTS),
   }),
 });
@@ -101,6 +101,9 @@ export const UPLOADERS: readonly Uploader[] = [
   curl('-T -', 'hands it back'),
   curl('-L -T -', 'fails'),
   wget,
+  onPython('http.client', 'bytes', 'hands it back'),
+  onPython('http.client', 'file', 'hands it back'),
+  onPython('http.client', 'generator', 'hands it back'),
   onPython('requests', 'bytes', 'follows'),
   onPython('requests', 'file', 'follows'),
   onPython('requests', 'generator', 'follows'),

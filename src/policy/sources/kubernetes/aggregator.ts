@@ -1,0 +1,352 @@
+// Of the reports of all nodes, the status of the policy objects. Several processes follow the cluster; the one that holds the Lease writes.
+// What an edit costs those who watch the objects does not grow with the number of nodes: reports that come in a row are one write.
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { timerMs } from '../../../platform/timer.ts';
+import type { LaybyError } from '../../../telemetry/error.ts';
+import type { Logger } from '../../../telemetry/log.ts';
+import type { Destination, Policy } from '../../policy.ts';
+import { KIND } from '../../schema.ts';
+import { type Api, KubernetesError } from './api.ts';
+import { Events, transitions } from './events.ts';
+import { Gathering } from './gathering.ts';
+import { Lease } from './lease.ts';
+import { GROUP, PLURALS, pathIn, pathOf, VERSION } from './names.ts';
+import { type Finding, keyOf, Objects, others, type PolicyObject, policyObject, words } from './objects.ts';
+import { Reflector } from './reflector.ts';
+import { hasStatus } from './refusal.ts';
+import { type ObjectReport, REPORT_PLURAL } from './report.ts';
+import { differs, type NodeView, type Status, statusOf } from './status.ts';
+
+/** Between two rounds, ms: so an object is written no more often. */
+const ROUND_MS = 2_000;
+/** After the last change, ms. */
+const QUIET_MS = 200;
+/** Numbers alone are written no more often, ms. */
+const NUMBERS_MS = 60_000;
+/** At most so many writes each second. */
+const WRITES_PER_S = 50;
+/** After a failure, ms. */
+const FAILED_MS = 15_000;
+
+export interface AggregatorOptions {
+  api: Api;
+  /** Of the policy objects; default: all. */
+  namespace?: string | undefined;
+  /** Of the Reports and of the Lease. */
+  reportNamespace: string;
+  /** Of this process; no other has it. */
+  identity: string;
+  log: Logger;
+  /** Why nothing can be made for Envoy of this destination; undefined: it can. */
+  refusal?: (destination: Destination) => string | undefined;
+  /** Default: `layby-cluster`. */
+  leaseName?: string;
+  /** s; default: 15. */
+  leaseDuration?: number;
+}
+
+interface Watched extends PolicyObject {
+  current: Status | undefined;
+}
+
+interface Heard {
+  metadata: { namespace: string; name: string; resourceVersion: string };
+  queue: boolean;
+  /** There was no room for all objects. */
+  partial: boolean;
+  /** By uid. */
+  objects: ReadonlyMap<string, ObjectReport>;
+}
+
+interface ClusterNode {
+  metadata: { namespace: string; name: string; resourceVersion: string };
+  ready: boolean;
+}
+
+/** Where entries wait. */
+export interface Waiting {
+  node: string;
+  entries: number;
+}
+
+const watchedOf = (kind: string, raw: unknown): Watched => ({
+  ...policyObject(kind, raw),
+  current: (raw as { status?: Status }).status,
+});
+
+const heardOf = (raw: unknown): Heard => {
+  const {
+    metadata,
+    queue,
+    objects = [],
+    omitted = 0,
+  } = raw as {
+    metadata: Heard['metadata'];
+    queue?: boolean;
+    objects?: ObjectReport[];
+    omitted?: number;
+  };
+  const { namespace, name, resourceVersion } = metadata;
+  return {
+    metadata: { namespace, name, resourceVersion },
+    queue: queue !== false,
+    partial: omitted > 0,
+    objects: new Map(objects.map((object) => [object.uid, object])),
+  };
+};
+
+const nodeOf = (raw: unknown): ClusterNode => {
+  const { metadata, status } = raw as {
+    metadata: { name: string; resourceVersion: string };
+    status?: { conditions?: { type: string; status: string }[] };
+  };
+  const ready = status?.conditions?.find(({ type }) => type === 'Ready');
+  return {
+    metadata: { namespace: '', name: metadata.name, resourceVersion: metadata.resourceVersion },
+    ready: ready?.status === 'True',
+  };
+};
+
+const hostsOf = ({ spec }: PolicyObject): string[] => {
+  const { hosts } = (spec ?? {}) as { hosts?: unknown };
+  return Array.isArray(hosts) ? hosts.map(String) : [];
+};
+
+export class Aggregator {
+  readonly #options: AggregatorOptions;
+  readonly #objects: Objects;
+  readonly #policies: readonly Reflector<Watched>[];
+  readonly #reports: Reflector<Heard>;
+  readonly #nodes: Reflector<ClusterNode>;
+  readonly #lease: Lease;
+  readonly #events: Events;
+  readonly #gathering = new Gathering(() => this.#soon());
+  #timer: NodeJS.Timeout | undefined;
+  #dueAt = Number.POSITIVE_INFINITY;
+  #endedAt = Number.NEGATIVE_INFINITY;
+  #round: Promise<void> | undefined;
+  #closed = false;
+  #inForce: Policy | undefined;
+  /** By uid and generation. */
+  #judged: string | undefined;
+  #findings = new Map<string, string>();
+  /** performance.now(), by uid. */
+  #writtenAt = new Map<string, number>();
+  readonly #problems = new Map<string, string>();
+  /** Writes of a status that the server took. */
+  writes = 0;
+
+  constructor(options: AggregatorOptions) {
+    this.#options = options;
+    const { api, namespace, reportNamespace, identity, leaseName = 'layby-cluster', leaseDuration } = options;
+    this.#objects = new Objects(options.refusal ?? (() => undefined));
+    const follow = <Each extends Heard | ClusterNode | Watched>(
+      what: string,
+      path: string,
+      lean: (raw: unknown) => Each,
+    ) =>
+      new Reflector<Each>(api, {
+        ...{ path, lean, onChange: () => this.#gathering.changed() },
+        onProblem: (problem) => this.#problem(what, problem),
+      });
+    this.#policies = Object.keys(PLURALS).map((kind) =>
+      follow(PLURALS[kind]!, pathOf(kind, namespace), (raw) => watchedOf(kind, raw)),
+    );
+    const reports = pathIn(`/apis/${GROUP}/${VERSION}`, reportNamespace, REPORT_PLURAL);
+    this.#reports = follow(REPORT_PLURAL, reports, heardOf);
+    this.#nodes = follow('nodes', '/api/v1/nodes', nodeOf);
+    this.#lease = new Lease({
+      ...{ api, identity, namespace: reportNamespace, name: leaseName },
+      ...(leaseDuration !== undefined && { duration: leaseDuration }),
+      onChange: (held) => {
+        options.log.info({ lease: leaseName, held }, 'lease');
+        if (held) this.#soon();
+      },
+      onProblem: (problem) => this.#problem('lease', problem),
+    });
+    this.#events = new Events({
+      ...{ api, instance: identity },
+      onProblem: (problem) => this.#problem('events', problem),
+    });
+  }
+
+  start(): void {
+    for (const reflector of this.#reflectors) void reflector.run();
+    this.#lease.start();
+  }
+
+  get #reflectors(): Pick<Reflector<Heard>, 'run' | 'close' | 'synced'>[] {
+    return [...this.#policies, this.#reports, this.#nodes];
+  }
+
+  /** All has been read once. */
+  get synced(): boolean {
+    return this.#reflectors.every(({ synced }) => synced);
+  }
+
+  get leads(): boolean {
+    return this.#lease.held;
+  }
+
+  #problem(what: string, problem: LaybyError | undefined): void {
+    if (problem && this.#problems.get(what) !== problem.message)
+      this.#options.log.warn({ err: problem, what }, 'the cluster cannot be read or written');
+    if (problem) this.#problems.set(what, problem.message);
+    else this.#problems.delete(what);
+  }
+
+  #known(): Watched[] {
+    return this.#policies.flatMap(({ objects }) => [...objects]);
+  }
+
+  /** What the cluster part itself finds wrong. */
+  #judge(objects: readonly Watched[]): void {
+    const judged = objects.map(({ metadata }) => `${metadata.uid} ${metadata.generation}`).join('\n');
+    if (judged === this.#judged) return;
+    const { policy, verdicts } = this.#objects.judge(objects, this.#inForce);
+    this.#judged = judged;
+    this.#inForce = policy;
+    this.#findings = new Map(
+      verdicts.flatMap(({ object, findings }) =>
+        findings.length > 0 ? [[object.metadata.uid, words(findings)]] : [],
+      ),
+    );
+  }
+
+  #soon(): void {
+    if (!this.synced) return;
+    this.#judge(this.#known());
+    this.#at(Math.max(performance.now() + QUIET_MS, this.#endedAt + ROUND_MS));
+  }
+
+  #at(time: number): void {
+    if (this.#closed || time >= this.#dueAt) return;
+    clearTimeout(this.#timer);
+    this.#dueAt = time;
+    this.#timer = setTimeout(
+      () => {
+        this.#dueAt = Number.POSITIVE_INFINITY;
+        if (this.#round) return this.#soon();
+        this.#round = this.#write().finally(() => {
+          this.#round = undefined;
+          this.#endedAt = performance.now();
+        });
+      },
+      timerMs(Math.max(1, time - performance.now())),
+    );
+  }
+
+  #viewsOf({ metadata: { uid } }: PolicyObject, away: ReadonlySet<string>): NodeView[] {
+    return [...this.#reports.objects].flatMap(({ metadata: { name: node }, queue, partial, objects }) => {
+      const report = objects.get(uid);
+      // Whether a report without room for all has seen it is not known.
+      if (!report && partial) return [];
+      return [{ node, queue, away: away.has(node), ...(report && { report }) }];
+    });
+  }
+
+  async #write(): Promise<void> {
+    if (!this.leads) return;
+    const objects = this.#known();
+    const uids = new Set(objects.map(({ metadata }) => metadata.uid));
+    for (const uid of this.#writtenAt.keys()) if (!uids.has(uid)) this.#writtenAt.delete(uid);
+    const away = new Set(
+      [...this.#nodes.objects].flatMap(({ ready, metadata }) => (ready ? [] : [metadata.name])),
+    );
+    for (const object of objects) {
+      if (this.#closed || !this.leads) return;
+      try {
+        await this.#writeOne(object, away);
+      } catch (error) {
+        this.#problem(`status of ${keyOf(object)}`, error as LaybyError);
+        this.#at(performance.now() + FAILED_MS);
+        // The others may be taken; where nobody answers, they are not asked for.
+        if (!(error instanceof KubernetesError) || error.status === 0) return;
+      }
+    }
+  }
+
+  async #writeOne(object: Watched, away: ReadonlySet<string>): Promise<void> {
+    const { kind, metadata, current: before } = object;
+    const { uid, generation, name, namespace, resourceVersion } = metadata;
+    const now = performance.now();
+    const findings = this.#findings.get(uid);
+    const status = statusOf(
+      {
+        generation,
+        queued: kind === KIND,
+        hosts: hostsOf(object),
+        ...(findings !== undefined && { findings }),
+      },
+      this.#viewsOf(object, away),
+      before,
+      new Date().toISOString(),
+    );
+    const difference = differs(before, status);
+    if (difference === 'no') return;
+    const writtenAt = this.#writtenAt.get(uid) ?? Number.NEGATIVE_INFINITY;
+    if (difference === 'in numbers' && now - writtenAt < NUMBERS_MS) return this.#at(writtenAt + NUMBERS_MS);
+    try {
+      await this.#options.api.patch(`${pathOf(kind, namespace)}/${encodeURIComponent(name)}/status`, {
+        metadata: { resourceVersion },
+        status,
+      });
+    } catch (error) {
+      // Somebody has changed it, or it is gone: the watch brings it, and with it the next round.
+      if (hasStatus(error, 404, 409)) return;
+      throw error;
+    }
+    this.#problem(`status of ${keyOf(object)}`, undefined);
+    this.#writtenAt.set(uid, now);
+    this.writes += 1;
+    for (const transition of transitions(before, status)) await this.#events.send(object, transition);
+    await sleep(1_000 / WRITES_PER_S);
+  }
+
+  /** What would be wrong with an object if it came to be like this. Errors: LAYBY_KUBERNETES_AWAY before `synced`. */
+  review(object: PolicyObject): readonly Finding[] {
+    this.#mustBeSynced();
+    return this.#objects.review(object, others(this.#known(), object), this.#inForce);
+  }
+
+  /** The policy now, and with the object as it is here, or (`there` false) without it. Errors: as `review`. */
+  policies(object: PolicyObject, there: boolean): { before: Policy; after: Policy } {
+    this.#mustBeSynced();
+    this.#judge(this.#known());
+    const before = this.#inForce!;
+    return {
+      before,
+      after: this.#objects.policyWith(there ? object : undefined, others(this.#known(), object), before),
+    };
+  }
+
+  /** By destination: the nodes on which entries wait for it, most first. */
+  waiting(): ReadonlyMap<string, readonly Waiting[]> {
+    const waiting = new Map<string, Waiting[]>();
+    for (const { metadata, objects } of this.#reports.objects)
+      for (const { kind, name, entries = 0 } of objects.values()) {
+        if (kind !== KIND || entries === 0) continue;
+        waiting.set(name, [...(waiting.get(name) ?? []), { node: metadata.name, entries }]);
+      }
+    for (const nodes of waiting.values()) nodes.sort((a, b) => b.entries - a.entries);
+    return waiting;
+  }
+
+  #mustBeSynced(): void {
+    if (!this.synced)
+      throw new KubernetesError(0, 'the policy objects are not read yet', {
+        remedy: 'try again in some seconds',
+      });
+  }
+
+  /** Gives the Lease up. `release` false: leaves it as a process that was killed does. The `api` is the caller's to close, afterwards. */
+  async close(options: { release?: boolean } = {}): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    this.#gathering.close();
+    for (const reflector of this.#reflectors) reflector.close();
+    await this.#round;
+    await this.#lease.close(options);
+  }
+}

@@ -1,0 +1,53 @@
+// What a control plane tells its cluster: one small object of its own, kind Report, called as its node. Vehicles write these and read none;
+// the cluster's part makes the status of the policy objects of all of them.
+
+/** Of the kind Report, beside the policy's in layby.dev/v1alpha1; namespaced, in the namespace that Layby is installed in. */
+export const REPORT_KIND = 'Report';
+export const REPORT_PLURAL = 'reports';
+
+/** What it says of one policy object. Left out is what is 0, or nothing. */
+export interface ObjectReport {
+  /** Destination, Service or Mesh */
+  kind: string;
+  namespace: string;
+  name: string;
+  /** Of another object that had this name before, nothing is said. */
+  uid: string;
+  /** The generation that it has judged last. */
+  observedGeneration: number;
+  accepted: boolean;
+  /** What is wrong with it, in the words of `layby policy check`. */
+  message?: string;
+  /** Connected to this control plane. */
+  sidecars?: number;
+  /** Of them, those that have all of the policy. */
+  programmed?: number;
+  /** Which sidecar has refused something of it, and its words. */
+  nack?: string;
+  /** Why Services of the cluster that it names have no endpoints. */
+  unresolved?: string;
+  /** Stored for it there. */
+  entries?: number;
+  /** Of them, dead letters. */
+  dead?: number;
+}
+
+/** Entries whose destination the policy has no more. */
+export interface OrphanReport {
+  destination: string;
+  entries: number;
+}
+
+export interface Report {
+  metadata: { namespace: string; name: string; uid: string; resourceVersion: string };
+  /** Of Layby. */
+  version: string;
+  /** When this was so, RFC 3339. It is written when something changes, not by the clock. */
+  observedTime: string;
+  /** Whether the queue of the node does its work; false: it does not answer. */
+  queue: boolean;
+  objects: ObjectReport[];
+  orphans?: OrphanReport[];
+  /** How many of the objects and orphans there was no room for: of them nothing is said. */
+  omitted?: number;
+}
