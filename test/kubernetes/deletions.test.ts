@@ -12,7 +12,7 @@ import { MODES } from '../control-plane/xds-client.ts';
 import { noKubernetes } from '../rig/kubernetes/cluster.ts';
 import { installCrds } from '../rig/kubernetes/crds.ts';
 import { testdir } from '../rig/testdir.ts';
-import { aggregate } from './aggregator.ts';
+import { aggregatorAccount, NAMESPACE, startAggregator } from './aggregator.ts';
 import { apply, type ClusterPlane, clusterPlane, document, policyCluster, until } from './mesh.ts';
 
 t.setTimeout(240_000);
@@ -37,10 +37,16 @@ t.test('what is deleted at once stays in force', { skip: noKubernetes }, async (
   const t = all;
   const dir = testdir(t);
   const { cluster, kubeconfig } = await policyCluster(t, dir);
-  aggregate(t, cluster);
+  startAggregator(t, await aggregatorAccount(cluster, dir), 'the-one');
   const port = await httpServer(t, (_, response) => response.end('upstream'));
   const url = `http://localhost:${port}`;
-  let control = await clusterPlane(all, dir, { kubeconfig });
+  const start = (at?: ClusterPlane['xds']) =>
+    clusterPlane(all, dir, {
+      kubeconfig,
+      kubernetes: { kubeconfig, node: 'edge-1', reportNamespace: NAMESPACE },
+      ...(at && { at }),
+    });
+  let control = await start();
   const envoy = await sidecar(t, MODES[2]!, dir, control.xds);
   const names = ['a', 'b', 'c', 'd'];
   const documents = names.map((name) => document(name, url));
@@ -59,6 +65,21 @@ t.test('what is deleted at once stays in force', { skip: noKubernetes }, async (
     for (const end = Date.now() + ms; Date.now() < end; ) if (!(await allAnswer())) return false;
     return true;
   };
+  /** What `kubectl get` shows, once it is this. */
+  const untilShown = async (shown: RegExp, ...args: string[]) => {
+    for (const deadline = Date.now() + 30_000; ; await sleep(100)) {
+      const text = await cluster.kubectl(['get', ...args]).catch(String);
+      if (shown.test(text)) return text;
+      if (Date.now() > deadline) throw new Error(`kubectl get ${args.join(' ')} shows ${text}`);
+    }
+  };
+  const mesh = (annotations: object = {}) =>
+    JSON.stringify({
+      apiVersion: 'layby.dev/v1alpha1',
+      kind: 'Mesh',
+      metadata: { name: 'mesh', annotations },
+      spec: { passthrough: 'deny' },
+    });
   await apply(cluster, ...documents);
   for (const name of names) await untilStatus(name, 200);
 
@@ -78,9 +99,17 @@ t.test('what is deleted at once stays in force', { skip: noKubernetes }, async (
     );
   });
 
+  await t.test('and in the cluster, where no object of the policy is left', async (t) => {
+    t.match(await untilShown(/edge-1/, 'reports', '-n', NAMESPACE), /^edge-1 +\S+ +false +4 /m);
+    t.match(
+      await untilShown(/DeletionsHeld/, 'events'),
+      /Warning +DeletionsHeld +namespace\/layby-system +lost at once, and still in force on edge-1: 4 destinations \(a, b, c, d\); apply them again, or accept .* layby\.dev\/accept-deletions=true/,
+    );
+  });
+
   await t.test('also over a restart of the control plane', async (t) => {
     await control.close();
-    control = await clusterPlane(all, dir, { kubeconfig, at: control.xds });
+    control = await start(control.xds);
     await untilCode(control, HELD);
     t.ok(await answersFor(MUCH_LONGER_MS));
     t.equal(await control.metric('layby_kubernetes_deletions_held'), 4);
@@ -95,6 +124,7 @@ t.test('what is deleted at once stays in force', { skip: noKubernetes }, async (
     await untilCode(control, undefined);
     t.ok(await allAnswer());
     t.equal(await control.metric('layby_kubernetes_deletions_held'), 0);
+    await untilShown(/^edge-1 +\S+ +false +\d+s /m, 'reports', '-n', NAMESPACE);
   });
 
   await t.test('kubectl delete crd, and the CRD with its objects again: nothing has stopped', async (t) => {
@@ -118,7 +148,7 @@ t.test('what is deleted at once stays in force', { skip: noKubernetes }, async (
     await cluster.kubectl(['delete', 'crd', 'destinations.layby.dev']);
     await untilCode(control, HELD);
     await control.close();
-    control = await clusterPlane(all, dir, { kubeconfig, at: control.xds });
+    control = await start(control.xds);
     await untilCode(control, HELD);
     t.ok(await answersFor(MUCH_LONGER_MS));
     t.match(await program(control, 'policy', 'accept-deletions'), {
@@ -161,17 +191,21 @@ t.test('what is deleted at once stays in force', { skip: noKubernetes }, async (
     await untilCode(control, HELD);
     await sleep(MUCH_LONGER_MS);
     t.equal(await statusOf('a'), 200);
-    await apply(
-      cluster,
-      JSON.stringify({
-        apiVersion: 'layby.dev/v1alpha1',
-        kind: 'Mesh',
-        metadata: { name: 'mesh', annotations: { 'layby.dev/accept-deletions': 'true' } },
-        spec: { passthrough: 'deny' },
-      }),
+    await apply(cluster, mesh());
+    await cluster.kubectl(['wait', '--for=condition=DeletionsHeld', 'lmesh/mesh', '--timeout=30s']);
+    await cluster.kubectl(['wait', '--for=condition=Ready', 'lmesh/mesh', '--timeout=30s']);
+    t.match(
+      await cluster.kubectl([
+        ...['get', 'lmesh', 'mesh', '-o'],
+        'jsonpath={.status.conditions[?(@.type=="DeletionsHeld")].message}',
+      ]),
+      /^lost at once, and still in force on edge-1: 1 destination \(a\); apply them again, or accept/,
     );
+    await apply(cluster, mesh({ 'layby.dev/accept-deletions': 'true' }));
     await untilStatus('a', 421);
     await untilCode(control, undefined);
+    const column = 'HELD:.status.conditions[?(@.type=="DeletionsHeld")].status';
+    await untilShown(/^mesh +<none>$/m, 'lmesh', '-o', `custom-columns=NAME:.metadata.name,${column}`);
     // As long as it stands there, deletions are what they say.
     await apply(cluster, ...documents);
     for (const name of names) await untilStatus(name, 200);
@@ -182,7 +216,7 @@ t.test('what is deleted at once stays in force', { skip: noKubernetes }, async (
 
   await t.test('and the last start sees the same', async (t) => {
     await control.close();
-    control = await clusterPlane(all, dir, { kubeconfig, at: control.xds });
+    control = await start(control.xds);
     while (!(await control.policy()).version);
     await sleep(1_000);
     t.equal((await control.policy()).problem, null);

@@ -75,7 +75,7 @@ t.test('the reports of control planes', { skip: noKubernetes }, async (t) => {
       });
     }
     const list = (await cluster.kubectl(['get', 'reports'])).trim().split('\n');
-    t.match(list[0], /^NAME +VERSION +QUEUE +OBSERVED +AGE/);
+    t.match(list[0], /^NAME +VERSION +QUEUE +HELD +OBSERVED +AGE/);
     t.equal(list.length, 3);
     t.notMatch(await cluster.kubectl(['get', 'layby']), /edge-1/, 'they are no policy');
     const { status } = (await cluster.api(
@@ -165,6 +165,7 @@ t.test('the reports of control planes', { skip: noKubernetes }, async (t) => {
       standings: () => () => ({ sidecars: 0, programmed: 0 }),
       backlog: () => undefined,
       queueAnswers: () => true,
+      held: () => [],
       onProblem: ({ message }) => t.fail(message),
       ...more,
     });

@@ -126,3 +126,19 @@ t.test('a node is called as Kubernetes calls nodes', async (t) => {
   for (const name of ['Edge', 'edge_1', '', '-a', 'a..b', 'a/b', 'a'.repeat(254)])
     t.throws(() => checkNodeName(name), { code: 'LAYBY_KUBERNETES_CONFIG_INVALID' }, name.slice(0, 10));
 });
+
+t.test('what is held is counted by kind, with the first names, and worth a write', async (t) => {
+  t.equal(report().held, undefined);
+  const keys = Array.from({ length: 1_000 }, (_, i) => `Destination d${i}`);
+  const { held } = report({ held: [...keys, 'Mesh', 'Service s'] });
+  t.match(held, {
+    count: 1_002,
+    kinds: [
+      { kind: 'Destination', count: 1_000, names: ['d0'] },
+      { kind: 'Service', count: 1, names: ['s'] },
+      { kind: 'Mesh', count: 1 },
+    ],
+  });
+  t.ok(JSON.stringify(held).length < 1_024);
+  t.equal(changeOf(report(), report({ held: ['Mesh'] })), 'more');
+});

@@ -2,7 +2,13 @@
 
 import t from 'tap';
 import type { Destination, Policy, Service } from '../../src/policy/policy.ts';
-import { heldText, SETTLING_MS, Vanished, WINDOW_MS } from '../../src/policy/sources/kubernetes/vanished.ts';
+import {
+  heldOf,
+  heldText,
+  SETTLING_MS,
+  Vanished,
+  WINDOW_MS,
+} from '../../src/policy/sources/kubernetes/vanished.ts';
 import { policyOf } from '../../src/policy/version.ts';
 
 const destination = (name: string, hosts = [`${name}.example`]) =>
@@ -147,11 +153,11 @@ t.test('after a restart it is the same: by what is in force, and by what was hel
 
 t.test('what has vanished is named, but not all of a thousand', async (t) => {
   t.equal(
-    heldText(['Destination a', 'Destination b', 'Mesh', 'Service c']),
+    heldText(heldOf(['Destination a', 'Destination b', 'Mesh', 'Service c'])),
     '2 destinations (a, b) and 1 service (c) and the object of kind Mesh',
   );
   t.match(
-    heldText(Array.from({ length: 1000 }, (_, i) => `Destination d${i}`)),
+    heldText(heldOf(Array.from({ length: 1000 }, (_, i) => `Destination d${i}`))),
     /^1000 destinations \(d0, .* d7, and 992 more\)$/,
   );
 });

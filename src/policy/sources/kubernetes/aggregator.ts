@@ -2,31 +2,31 @@
 // What an edit costs those who watch the objects does not grow with the number of nodes: reports that come in a row are one write.
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { timerMs } from '../../../platform/timer.ts';
 import type { LaybyError } from '../../../telemetry/error.ts';
 import type { Logger } from '../../../telemetry/log.ts';
 import type { Destination, Policy } from '../../policy.ts';
+import { MESH_KIND } from '../../schema/mesh.ts';
 import { KIND } from '../../schema.ts';
 import { type Api, KubernetesError } from './api.ts';
-import { Events, transitions } from './events.ts';
+import { Events, regarding, transitions } from './events.ts';
 import { Gathering } from './gathering.ts';
+import { HeldNews, type HeldView, heldMessage } from './held-news.ts';
 import { Lease } from './lease.ts';
 import { GROUP, PLURALS, pathIn, pathOf, VERSION } from './names.ts';
 import { type Finding, keyOf, Objects, others, type PolicyObject, policyObject, words } from './objects.ts';
 import { Reflector } from './reflector.ts';
 import { hasStatus } from './refusal.ts';
-import { type ObjectReport, REPORT_PLURAL } from './report.ts';
+import { type HeldReport, type ObjectReport, REPORT_PLURAL } from './report.ts';
+import { Rounds } from './rounds.ts';
 import { differs, type NodeView, type Status, statusOf } from './status.ts';
 
 /** Between two rounds, ms: so an object is written no more often. */
 const ROUND_MS = 2_000;
-/** After the last change, ms. */
-const QUIET_MS = 200;
 /** Numbers alone are written no more often, ms. */
 const NUMBERS_MS = 60_000;
 /** At most so many writes each second. */
 const WRITES_PER_S = 50;
-/** After a failure, ms. */
+/** After a status that was not taken, and at most after a server that did not answer, ms. */
 const FAILED_MS = 15_000;
 
 export interface AggregatorOptions {
@@ -57,6 +57,7 @@ interface Heard {
   partial: boolean;
   /** By uid. */
   objects: ReadonlyMap<string, ObjectReport>;
+  held: HeldReport | undefined;
 }
 
 interface ClusterNode {
@@ -81,11 +82,13 @@ const heardOf = (raw: unknown): Heard => {
     queue,
     objects = [],
     omitted = 0,
+    held,
   } = raw as {
     metadata: Heard['metadata'];
     queue?: boolean;
     objects?: ObjectReport[];
     omitted?: number;
+    held?: HeldReport;
   };
   const { namespace, name, resourceVersion } = metadata;
   return {
@@ -93,6 +96,7 @@ const heardOf = (raw: unknown): Heard => {
     queue: queue !== false,
     partial: omitted > 0,
     objects: new Map(objects.map((object) => [object.uid, object])),
+    held,
   };
 };
 
@@ -122,10 +126,8 @@ export class Aggregator {
   readonly #lease: Lease;
   readonly #events: Events;
   readonly #gathering = new Gathering(() => this.#soon());
-  #timer: NodeJS.Timeout | undefined;
-  #dueAt = Number.POSITIVE_INFINITY;
-  #endedAt = Number.NEGATIVE_INFINITY;
-  #round: Promise<void> | undefined;
+  readonly #rounds: Rounds;
+  readonly #heldNews = new HeldNews();
   #closed = false;
   #inForce: Policy | undefined;
   /** By uid and generation. */
@@ -161,9 +163,15 @@ export class Aggregator {
       ...(leaseDuration !== undefined && { duration: leaseDuration }),
       onChange: (held) => {
         options.log.info({ lease: leaseName, held }, 'lease');
-        if (held) this.#soon();
+        if (!held) return;
+        this.#soon();
+        this.#rounds.wake();
       },
       onProblem: (problem) => this.#problem('lease', problem),
+    });
+    this.#rounds = new Rounds({
+      ...{ run: () => this.#write(), every: ROUND_MS, longestPause: FAILED_MS },
+      onProblem: (problem) => this.#problem('status', problem),
     });
     this.#events = new Events({
       ...{ api, instance: identity },
@@ -215,26 +223,10 @@ export class Aggregator {
   }
 
   #soon(): void {
-    if (!this.synced) return;
-    this.#judge(this.#known());
-    this.#at(Math.max(performance.now() + QUIET_MS, this.#endedAt + ROUND_MS));
-  }
-
-  #at(time: number): void {
-    if (this.#closed || time >= this.#dueAt) return;
-    clearTimeout(this.#timer);
-    this.#dueAt = time;
-    this.#timer = setTimeout(
-      () => {
-        this.#dueAt = Number.POSITIVE_INFINITY;
-        if (this.#round) return this.#soon();
-        this.#round = this.#write().finally(() => {
-          this.#round = undefined;
-          this.#endedAt = performance.now();
-        });
-      },
-      timerMs(Math.max(1, time - performance.now())),
-    );
+    // Without the definition of a kind its list never comes; what nodes hold is told then too.
+    if (!this.#reports.synced) return;
+    if (this.synced) this.#judge(this.#known());
+    this.#rounds.soon();
   }
 
   #viewsOf({ metadata: { uid } }: PolicyObject, away: ReadonlySet<string>): NodeView[] {
@@ -246,8 +238,33 @@ export class Aggregator {
     });
   }
 
+  get #held(): HeldView[] {
+    return [...this.#reports.objects].flatMap(({ metadata: { name: node }, held }) =>
+      held ? [{ node, kinds: held.kinds }] : [],
+    );
+  }
+
+  /** Where no object of kind Mesh is left, in the namespace `default`, as the API has it of a Namespace: there `kubectl get events` looks. */
+  async #tellHeld(): Promise<void> {
+    const held = this.#held;
+    const now = performance.now();
+    const dueAt = this.#heldNews.dueAt(held, now);
+    if (dueAt === undefined) return;
+    if (dueAt > now) return this.#rounds.at(dueAt);
+    const mesh = this.#known().find(({ kind }) => kind === MESH_KIND);
+    await this.#events.send(
+      mesh ? regarding(mesh) : { apiVersion: 'v1', kind: 'Namespace', name: this.#options.reportNamespace },
+      { reason: 'DeletionsHeld', note: heldMessage(held) ?? '' },
+    );
+    this.#heldNews.told(held, now);
+    this.#rounds.at(this.#heldNews.dueAt(held, now) ?? now);
+  }
+
   async #write(): Promise<void> {
     if (!this.leads) return;
+    await this.#tellHeld();
+    if (!this.synced) return;
+    const held = heldMessage(this.#held);
     const objects = this.#known();
     const uids = new Set(objects.map(({ metadata }) => metadata.uid));
     for (const uid of this.#writtenAt.keys()) if (!uids.has(uid)) this.#writtenAt.delete(uid);
@@ -257,17 +274,17 @@ export class Aggregator {
     for (const object of objects) {
       if (this.#closed || !this.leads) return;
       try {
-        await this.#writeOne(object, away);
+        await this.#writeOne(object, away, object.kind === MESH_KIND ? held : undefined);
       } catch (error) {
-        this.#problem(`status of ${keyOf(object)}`, error as LaybyError);
-        this.#at(performance.now() + FAILED_MS);
         // The others may be taken; where nobody answers, they are not asked for.
-        if (!(error instanceof KubernetesError) || error.status === 0) return;
+        if (!(error instanceof KubernetesError) || error.status === 0) throw error;
+        this.#problem(`status of ${keyOf(object)}`, error);
+        this.#rounds.at(performance.now() + FAILED_MS);
       }
     }
   }
 
-  async #writeOne(object: Watched, away: ReadonlySet<string>): Promise<void> {
+  async #writeOne(object: Watched, away: ReadonlySet<string>, held: string | undefined): Promise<void> {
     const { kind, metadata, current: before } = object;
     const { uid, generation, name, namespace, resourceVersion } = metadata;
     const now = performance.now();
@@ -278,6 +295,7 @@ export class Aggregator {
         queued: kind === KIND,
         hosts: hostsOf(object),
         ...(findings !== undefined && { findings }),
+        ...(held !== undefined && { held }),
       },
       this.#viewsOf(object, away),
       before,
@@ -286,7 +304,8 @@ export class Aggregator {
     const difference = differs(before, status);
     if (difference === 'no') return;
     const writtenAt = this.#writtenAt.get(uid) ?? Number.NEGATIVE_INFINITY;
-    if (difference === 'in numbers' && now - writtenAt < NUMBERS_MS) return this.#at(writtenAt + NUMBERS_MS);
+    if (difference === 'in numbers' && now - writtenAt < NUMBERS_MS)
+      return this.#rounds.at(writtenAt + NUMBERS_MS);
     try {
       await this.#options.api.patch(`${pathOf(kind, namespace)}/${encodeURIComponent(name)}/status`, {
         metadata: { resourceVersion },
@@ -300,7 +319,8 @@ export class Aggregator {
     this.#problem(`status of ${keyOf(object)}`, undefined);
     this.#writtenAt.set(uid, now);
     this.writes += 1;
-    for (const transition of transitions(before, status)) await this.#events.send(object, transition);
+    for (const transition of transitions(before, status))
+      await this.#events.send(regarding(object), transition);
     await sleep(1_000 / WRITES_PER_S);
   }
 
@@ -343,10 +363,9 @@ export class Aggregator {
   /** Gives the Lease up. `release` false: leaves it as a process that was killed does. The `api` is the caller's to close, afterwards. */
   async close(options: { release?: boolean } = {}): Promise<void> {
     this.#closed = true;
-    clearTimeout(this.#timer);
     this.#gathering.close();
     for (const reflector of this.#reflectors) reflector.close();
-    await this.#round;
+    await this.#rounds.close();
     await this.#lease.close(options);
   }
 }

@@ -2,6 +2,7 @@
 
 import { type Verdict, words } from './objects.ts';
 import type { ObjectReport, OrphanReport, Report } from './report.ts';
+import { heldOf } from './vanished.ts';
 
 /** Of one text, bytes. */
 const LONGEST_TEXT = 1024;
@@ -41,6 +42,8 @@ export interface ReportInput {
   /** Undefined: not known yet. */
   backlog: Backlog | undefined;
   queueAnswers: boolean;
+  /** Keys of deletions that are not followed; default: none. */
+  held?: readonly string[];
 }
 
 export type ReportContent = Omit<Report, 'metadata'>;
@@ -117,14 +120,17 @@ export function buildReport(input: ReportInput): ReportContent {
     .map(({ destination, entries }) => ({ destination: cutText(destination, SHORTEST_TEXT), entries }))
     .sort((a, b) => (a.destination < b.destination ? -1 : 1));
   const orphans = orphaned.slice(0, MOST_ORPHANS);
+  const { held = [] } = input;
   const others = {
     version: input.version,
     observedTime: input.now,
     queue: input.queueAnswers,
     ...(orphans.length > 0 && { orphans }),
+    ...(held.length > 0 && { held: { count: held.length, kinds: heldOf(held) } }),
   };
   // The orphans take most of what is beside the objects; their numbers are short.
-  const beside = orphans.length * (2 * SHORTEST_TEXT + 64) + 1024;
+  const beside =
+    orphans.length * (2 * SHORTEST_TEXT + 64) + Buffer.byteLength(JSON.stringify(others.held ?? '')) + 1024;
   const objects = fitting(all, LARGEST_CONTENT - beside);
   const omitted = all.length - objects.length + orphaned.length - orphans.length;
   return { ...others, objects, ...(omitted > 0 && { omitted }) };

@@ -126,7 +126,7 @@ const STATUS: Schema = {
         required: ['type', 'status', 'reason', 'message', 'lastTransitionTime'],
         properties: {
           type: text(
-            `${CONDITIONS.join(', ')}: in force on all nodes that are not away, accepted by every control plane, taken by every sidecar, the Services that it names have endpoints, refused by an Envoy, wrong until it is edited.`,
+            `${CONDITIONS.join(', ')}: in force on all nodes that are not away, accepted by every control plane, taken by every sidecar, the Services that it names have endpoints, refused by an Envoy, wrong until it is edited, and of the kind Mesh that nodes do not follow deletions that look like an accident.`,
           ),
           status: { type: 'string', enum: ['True', 'False', 'Unknown'], description: 'Whether it is so.' },
           reason: text('Why, as one word.'),
@@ -240,7 +240,7 @@ export const CRDS: Readonly<Record<string, ReturnType<typeof crd> | typeof REPOR
     'What holds for the whole mesh. There is one at most.',
     MESH_JSON_SCHEMA,
     'lmesh',
-    [column('Passthrough', 'passthrough')],
+    [column('Passthrough', 'passthrough'), standing('DeletionsHeld')],
   ),
   [`${GROUP}_${REPORT_PLURAL}.yaml`]: REPORT_CRD,
 };

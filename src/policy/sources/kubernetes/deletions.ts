@@ -10,7 +10,7 @@ import { replaceFile } from '../../replace-file.ts';
 import { HELD_FILE, nothingHeld } from './held.ts';
 import { ACCEPT_ANNOTATION } from './names.ts';
 import type { PolicyObject } from './objects.ts';
-import { heldText, keyOfPart, Vanished } from './vanished.ts';
+import { heldOf, heldText, keyOfPart, Vanished } from './vanished.ts';
 
 const FORMAT = 1;
 
@@ -40,17 +40,17 @@ export class Deletions {
     this.#vanished = new Vanished(held);
   }
 
-  /** How many objects that are gone stay in force. */
-  get count(): number {
-    return this.#vanished.held.length;
+  /** Keys of objects that are gone and stay in force, sorted. */
+  get held(): readonly string[] {
+    return this.#vanished.held;
   }
 
   get problem(): LaybyError | undefined {
-    const { held } = this.#vanished;
+    const { held } = this;
     if (held.length === 0) return undefined;
     return new LaybyError(
       'LAYBY_POLICY_DELETIONS_HELD',
-      `the cluster has lost ${heldText(held)} at once; what is lost stays in force`,
+      `the cluster has lost ${heldText(heldOf(held))} at once; what is lost stays in force`,
       {
         remedy: `apply the objects again; or accept it, here with \`layby policy accept-deletions\`, on every node with the annotation ${ACCEPT_ANNOTATION}=true on an object of kind Mesh`,
       },

@@ -15,9 +15,28 @@ const PER_S = 1;
 const LONGEST_NOTE = 1024;
 
 export interface Transition {
-  reason: 'Refused' | 'Nacked' | 'DeadLetters' | 'QueueAway';
+  reason: 'Refused' | 'Nacked' | 'DeadLetters' | 'QueueAway' | 'DeletionsHeld';
   note: string;
 }
+
+/** An object that an event is about. */
+export interface Regarding {
+  apiVersion: string;
+  kind: string;
+  name: string;
+  /** Left out of what is in none. */
+  namespace?: string;
+  uid?: string;
+  resourceVersion?: string;
+}
+
+export const regarding = ({ kind, metadata }: PolicyObject): Regarding => {
+  const { namespace, name, uid, resourceVersion } = metadata;
+  return { apiVersion: API_VERSION, kind, namespace, name, uid, resourceVersion };
+};
+
+/** The API wants events of what is in no namespace there. */
+const DEFAULT_NAMESPACE = 'default';
 
 const conditionOf = (status: Status | undefined, type: string): Condition | undefined =>
   status?.conditions?.find((each) => each.type === type);
@@ -68,7 +87,7 @@ export class Events {
     this.#options = options;
   }
 
-  async send({ kind, metadata }: PolicyObject, { reason, note }: Transition): Promise<void> {
+  async send(about: Regarding, { reason, note }: Transition): Promise<void> {
     const now = performance.now();
     this.#room = Math.min(BURST, this.#room + ((now - this.#countedAt) / 1_000) * PER_S);
     this.#countedAt = now;
@@ -77,7 +96,7 @@ export class Events {
       return;
     }
     this.#room -= 1;
-    const { namespace, name, uid, resourceVersion } = metadata;
+    const { name, namespace = DEFAULT_NAMESPACE } = about;
     const { api, instance, onProblem } = this.#options;
     try {
       await api.post(`/apis/events.k8s.io/v1/namespaces/${encodeURIComponent(namespace)}/events`, {
@@ -89,7 +108,7 @@ export class Events {
         eventTime: microTime(),
         ...{ type: 'Warning', action: 'Reconcile', reason, note: note.slice(0, LONGEST_NOTE) },
         ...{ reportingController: 'layby.dev/cluster', reportingInstance: instance.slice(0, 128) },
-        regarding: { apiVersion: API_VERSION, kind, namespace, name, uid, resourceVersion },
+        regarding: about,
       });
       this.sent += 1;
     } catch (error) {

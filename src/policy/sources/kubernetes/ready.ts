@@ -19,8 +19,11 @@ export const names = (nodes: readonly { node: string }[]): string => {
 };
 
 /** A line for each text, with the nodes that have it. The node of one text alone is named too. */
-export const messageOf = (nodes: readonly NodeView[], text: (node: NodeView) => string): string => {
-  const texts = new Map<string, NodeView[]>();
+export const messageOf = <Each extends { node: string }>(
+  nodes: readonly Each[],
+  text: (node: Each) => string,
+): string => {
+  const texts = new Map<string, Each[]>();
   for (const node of nodes) {
     const said = text(node);
     const same = texts.get(said);

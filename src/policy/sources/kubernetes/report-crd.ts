@@ -47,6 +47,26 @@ const ORPHANS = list(
   },
 );
 
+const HELD = {
+  type: 'object',
+  description:
+    'Deletions that look like an accident: what is lost stays in force on the node until it is there again or somebody accepts it.',
+  required: ['count', 'kinds'],
+  properties: {
+    count: count('How many objects.'),
+    kinds: list('By kind.', 'Those of one kind.', ['kind', 'count'], {
+      kind: text('Destination, Service or Mesh.'),
+      count: count('How many of them.'),
+      names: {
+        type: 'array',
+        description: 'The first few of them.',
+        'x-kubernetes-list-type': 'atomic',
+        items: text('Of an object that is lost.'),
+      },
+    }),
+  },
+};
+
 const column = (name: string, type: string, jsonPath: string) => ({ name, type, jsonPath });
 
 export const REPORT_CRD = {
@@ -65,6 +85,7 @@ export const REPORT_CRD = {
         additionalPrinterColumns: [
           column('Version', 'string', '.version'),
           column('Queue', 'boolean', '.queue'),
+          column('Held', 'integer', '.held.count'),
           column('Observed', 'date', '.observedTime'),
           column('Age', 'date', '.metadata.creationTimestamp'),
         ],
@@ -86,6 +107,7 @@ export const REPORT_CRD = {
               queue: flag('Whether the queue of the node answers.'),
               objects: OBJECTS,
               orphans: ORPHANS,
+              held: HELD,
               omitted: count('How many of the objects and orphans there was no room for.'),
             },
           },

@@ -2,9 +2,8 @@
 // numbers alone are written now and then. The control planes of a fleet do not read each other's: one edit costs each of them its own write.
 
 import { laybyVersion } from '../../../platform/layby-version.ts';
-import { timerMs } from '../../../platform/timer.ts';
 import type { LaybyError } from '../../../telemetry/error.ts';
-import { type Api, KubernetesError } from './api.ts';
+import type { Api } from './api.ts';
 import {
   type Backlog,
   buildReport,
@@ -15,24 +14,18 @@ import {
 } from './build-report.ts';
 import { GROUP, pathIn, VERSION } from './names.ts';
 import type { Verdict } from './objects.ts';
-import { orNone, problemOf } from './refusal.ts';
+import { orNone } from './refusal.ts';
 import { REPORT_KIND, REPORT_PLURAL } from './report.ts';
+import { Rounds } from './rounds.ts';
 
 export type { Backlog, Standing } from './build-report.ts';
 
-/** After the last event, ms: what follows in the next moments is written with it. */
-const QUIET_MS = 200;
 /** Between two rounds, ms. */
 const ROUND_MS = 1_000;
 /** Numbers alone are written no more often, ms. */
 const NUMBERS_MS = 60_000;
 /** Somebody may have deleted the report: it is looked for this often, ms. */
 const LOOK_MS = 600_000;
-/** Pauses after failures, ms. */
-const SHORTEST_PAUSE_MS = 2_000;
-const LONGEST_PAUSE_MS = 60_000;
-/** After the network of the node has changed; not all of a fleet at once, ms. */
-const WAKING_MS = 1_000;
 
 export interface ReportWriterOptions {
   api: Api;
@@ -44,6 +37,8 @@ export interface ReportWriterOptions {
   standings: () => (name: string) => Standing;
   backlog: () => Backlog | undefined;
   queueAnswers: () => boolean;
+  /** Keys of deletions that are not followed (vanished.ts). */
+  held: () => readonly string[];
   /** Tried again by itself. */
   onProblem: (problem: LaybyError) => void;
   /** ms; default: a minute. */
@@ -66,15 +61,7 @@ interface Answer {
 
 export class ReportWriter {
   readonly #options: ReportWriterOptions;
-  #timer: NodeJS.Timeout | undefined;
-  #dueAt = Number.POSITIVE_INFINITY;
-  #endedAt = Number.NEGATIVE_INFINITY;
-  /** Not before, after a failure. */
-  #pausedUntil = Number.NEGATIVE_INFINITY;
-  #failures = 0;
-  #problem: string | undefined;
-  #writing = false;
-  #closed = false;
+  readonly #rounds: Rounds;
   #path: string | undefined;
   /** Undefined: not asked yet. */
   #owners: Owner[] | undefined;
@@ -89,64 +76,25 @@ export class ReportWriter {
 
   constructor(options: ReportWriterOptions) {
     this.#options = options;
+    const { onProblem } = options;
+    this.#rounds = new Rounds({ run: () => this.#round(), every: ROUND_MS, onProblem });
   }
 
   /** Something may have changed. */
   soon(): void {
-    this.#at(performance.now() + QUIET_MS);
+    this.#rounds.soon();
   }
 
   /** The API server may be there again: a pause ends. */
   wake(): void {
-    if (this.#failures === 0) return;
-    this.#pausedUntil = Number.NEGATIVE_INFINITY;
-    this.#at(performance.now() + QUIET_MS + Math.random() * WAKING_MS);
-  }
-
-  #at(wanted: number): void {
-    const time = Math.max(wanted, this.#endedAt + ROUND_MS, this.#pausedUntil);
-    if (this.#closed || time >= this.#dueAt) return;
-    clearTimeout(this.#timer);
-    this.#dueAt = time;
-    this.#timer = setTimeout(
-      () => void this.#round(),
-      timerMs(Math.max(1, time - performance.now())),
-    ).unref();
+    this.#rounds.wake();
   }
 
   async #round(): Promise<void> {
-    this.#dueAt = Number.POSITIVE_INFINITY;
-    if (this.#writing) return this.soon();
-    this.#writing = true;
-    try {
-      await this.#look();
-      await this.#write();
-      this.#failures = 0;
-      this.#problem = undefined;
-      this.#pausedUntil = Number.NEGATIVE_INFINITY;
-    } catch (error) {
-      this.#failed(error);
-    } finally {
-      this.#writing = false;
-      this.#endedAt = performance.now();
-      if (this.#failures > 0) this.#at(this.#pausedUntil);
-      else {
-        const { lookEvery = LOOK_MS } = this.#options;
-        this.#at(this.#lookedAt + lookEvery);
-      }
-    }
-  }
-
-  #failed(error: unknown): void {
-    if (this.#closed) return;
-    const problem = problemOf(error);
-    if (this.#problem !== problem.message) this.#options.onProblem(problem);
-    this.#problem = problem.message;
-    // With jitter, since all vehicles of a fleet lose and find one server together.
-    const most = Math.min(LONGEST_PAUSE_MS, SHORTEST_PAUSE_MS * 2 ** this.#failures);
-    const asked = problem instanceof KubernetesError ? problem.retryAfter : 0;
-    this.#pausedUntil = performance.now() + Math.max(asked, most * (0.5 + Math.random() / 2));
-    this.#failures += 1;
+    await this.#look();
+    await this.#write();
+    const { lookEvery = LOOK_MS } = this.#options;
+    if (this.#uid !== undefined) this.#rounds.at(this.#lookedAt + lookEvery);
   }
 
   /** Whether the report that was written is still there: without it the status forgets this node. */
@@ -175,7 +123,7 @@ export class ReportWriter {
   }
 
   async #write(): Promise<void> {
-    const { verdicts, standings, backlog, queueAnswers, api, node } = this.#options;
+    const { verdicts, standings, backlog, queueAnswers, held, api, node } = this.#options;
     const judged = verdicts();
     if (!judged) return;
     const content = buildReport({
@@ -185,13 +133,14 @@ export class ReportWriter {
       standing: standings(),
       backlog: backlog(),
       queueAnswers: queueAnswers(),
+      held: held(),
     });
     const now = performance.now();
     const change = changeOf(this.#written, content);
     if (change === 'none') return;
     const { numbersEvery = NUMBERS_MS } = this.#options;
     if (change === 'numbers' && now - this.#writtenAt < numbersEvery) {
-      this.#at(this.#writtenAt + numbersEvery);
+      this.#rounds.at(this.#writtenAt + numbersEvery);
       return;
     }
     this.#owners ??= await this.#node();
@@ -210,7 +159,7 @@ export class ReportWriter {
     this.#uid = metadata.uid;
     if (before === undefined || before === metadata.uid) return;
     this.#forget();
-    this.#at(now);
+    this.#rounds.at(now);
   }
 
   /** With its node Kubernetes also deletes the report. */
@@ -223,7 +172,6 @@ export class ReportWriter {
   }
 
   close(): void {
-    this.#closed = true;
-    clearTimeout(this.#timer);
+    void this.#rounds.close();
   }
 }

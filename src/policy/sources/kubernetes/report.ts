@@ -38,6 +38,21 @@ export interface OrphanReport {
   entries: number;
 }
 
+/** Objects of one kind that the cluster has lost and that stay in force on the node. */
+export interface HeldKind {
+  /** Destination, Service or Mesh */
+  kind: string;
+  count: number;
+  /** The first few of them; none of a Mesh. */
+  names?: string[];
+}
+
+/** Deletions that the node does not follow until somebody accepts them. */
+export interface HeldReport {
+  count: number;
+  kinds: HeldKind[];
+}
+
 export interface Report {
   metadata: { namespace: string; name: string; uid: string; resourceVersion: string };
   /** Of Layby. */
@@ -48,6 +63,7 @@ export interface Report {
   queue: boolean;
   objects: ObjectReport[];
   orphans?: OrphanReport[];
+  held?: HeldReport;
   /** How many of the objects and orphans there was no room for: of them nothing is said. */
   omitted?: number;
 }

@@ -100,6 +100,7 @@ export class KubernetesSource {
       standings: options.standings,
       backlog: options.backlog,
       queueAnswers: options.queueAnswers,
+      held: () => this.#deletions.held,
       onProblem: options.onProblem,
     });
     this.endpoints = new Endpoints({
@@ -145,7 +146,7 @@ export class KubernetesSource {
       received: this.#api.received,
       refused: this.refused.length,
       away: this.#problems.size > 0 ? 1 : 0,
-      held: this.#deletions.count,
+      held: this.#deletions.held.length,
     };
   }
 

@@ -7,7 +7,15 @@ import { type Entries, entriesOf } from './entries.ts';
 import { messageOf, names, readyOf, type Standing, several } from './ready.ts';
 import type { ObjectReport } from './report.ts';
 
-export const CONDITIONS = ['Ready', 'Accepted', 'Programmed', 'ResolvedRefs', 'Nacked', 'Stalled'] as const;
+export const CONDITIONS = [
+  'Ready',
+  'Accepted',
+  'Programmed',
+  'ResolvedRefs',
+  'Nacked',
+  'Stalled',
+  'DeletionsHeld',
+] as const;
 export type ConditionType = (typeof CONDITIONS)[number];
 
 export interface Condition {
@@ -55,6 +63,8 @@ export interface Subject {
   hosts: readonly string[];
   /** What the cluster itself finds wrong, where no node has judged this generation. */
   findings?: string;
+  /** Which deletions nodes hold: told of the kind Mesh. */
+  held?: string;
 }
 
 const HOSTS_SHOWN = 3;
@@ -148,6 +158,9 @@ export const statusOf = (
     ResolvedRefs: resolvedOf(current),
     Nacked: nackedOf(current),
     ...(acceptedHere.status === 'False' && { Stalled: { ...acceptedHere, status: 'True' } }),
+    ...(subject.held !== undefined && {
+      DeletionsHeld: { status: 'True', reason: 'DeletionsHeld', message: subject.held },
+    }),
   };
   return {
     observedGeneration: generation,

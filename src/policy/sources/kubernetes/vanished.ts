@@ -8,6 +8,7 @@ import { MESH_KIND } from '../../schema/mesh.ts';
 import { SERVICE_KIND } from '../../schema/service.ts';
 import { KIND } from '../../schema.ts';
 import { policyOf } from '../../version.ts';
+import type { HeldKind } from './report.ts';
 
 /** A deletion takes effect when no other has followed it for so long, ms: `kubectl delete --all` deletes one object after another. */
 export const SETTLING_MS = 2_000;
@@ -133,21 +134,22 @@ function withParts(policy: Policy, inForce: Policy, keys: ReadonlySet<string>): 
   });
 }
 
-const PLURAL: Readonly<Record<string, [one: string, several: string]>> = {
-  [KIND]: ['destination', 'destinations'],
-  [SERVICE_KIND]: ['service', 'services'],
-};
 const NAMED = 8;
 
-/** `3 destinations (a, b, c) and the object of kind Mesh` */
-export const heldText = (keys: readonly string[]): string => {
-  const texts = Object.entries(PLURAL).flatMap(([kind, [one, several]]) => {
+/** By kind, with the first few names. */
+export const heldOf = (keys: readonly string[]): HeldKind[] => [
+  ...[KIND, SERVICE_KIND].flatMap((kind) => {
     const names = keys.filter((key) => key.startsWith(`${kind} `)).map((key) => key.slice(kind.length + 1));
-    if (names.length === 0) return [];
-    const more = names.length > NAMED ? `, and ${names.length - NAMED} more` : '';
-    return [
-      `${names.length} ${names.length === 1 ? one : several} (${names.slice(0, NAMED).join(', ')}${more})`,
-    ];
-  });
-  return [...texts, ...(keys.includes(MESH_KIND) ? ['the object of kind Mesh'] : [])].join(' and ');
+    return names.length > 0 ? [{ kind, count: names.length, names: names.slice(0, NAMED) }] : [];
+  }),
+  ...(keys.includes(MESH_KIND) ? [{ kind: MESH_KIND, count: 1 }] : []),
+];
+
+const textOf = ({ kind, count, names = [] }: HeldKind): string => {
+  if (kind === MESH_KIND) return 'the object of kind Mesh';
+  const more = count > names.length ? `, and ${count - names.length} more` : '';
+  return `${count} ${kind.toLowerCase()}${count === 1 ? '' : 's'} (${names.join(', ')}${more})`;
 };
+
+/** `3 destinations (a, b, c) and the object of kind Mesh` */
+export const heldText = (held: readonly HeldKind[]): string => held.map(textOf).join(' and ');
