@@ -1,8 +1,9 @@
-// Builds the programs that `npm run test:kubernetes` runs, where the cache does not have them: `node scripts/fetch-kubernetes.ts
+// Builds the programs that `npm run test:kubernetes` runs, and fetches Helm 4, where the cache does not have them: `node scripts/fetch-kubernetes.ts
 // [NAME…]`. About 13 minutes of two cores, once. Without Go it says so and leaves it at that: the tests skip.
 
 import { noGo } from '../test/rig/go.ts';
 import { CERT_MANAGER_PROGRAMS, certManagerProgram } from '../test/rig/kubernetes/cert-manager.ts';
+import { helmPackage, noHelmPackage } from '../test/rig/kubernetes/helm-package.ts';
 import {
   KUBERNETES_PROGRAMS,
   KUBERNETES_VERSION,
@@ -12,6 +13,7 @@ import {
 const programs = new Map<string, () => Promise<string>>([
   ...KUBERNETES_PROGRAMS.map((name) => [name, () => kubernetesProgram(name)] as const),
   ...CERT_MANAGER_PROGRAMS.map((name) => [`cert-manager/${name}`, () => certManagerProgram(name)] as const),
+  ...(noHelmPackage ? [] : [['helm-4', async () => (await helmPackage()).helm] as const]),
 ]);
 const asked = process.argv.slice(2);
 const unknown = asked.filter((name) => !programs.has(name));
