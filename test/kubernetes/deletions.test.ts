@@ -37,7 +37,8 @@ t.test('what is deleted at once stays in force', { skip: noKubernetes }, async (
   const t = all;
   const dir = testdir(t);
   const { cluster, kubeconfig } = await policyCluster(t, dir);
-  startAggregator(t, await aggregatorAccount(cluster, dir), 'the-one');
+  const account = await aggregatorAccount(cluster, dir);
+  const one = startAggregator(t, account, 'the-one');
   const port = await httpServer(t, (_, response) => response.end('upstream'));
   const url = `http://localhost:${port}`;
   const start = (at?: ClusterPlane['xds']) =>
@@ -147,6 +148,7 @@ t.test('what is deleted at once stays in force', { skip: noKubernetes }, async (
   await t.test('a start while the CRD is gone takes its 404 for no empty list', async (t) => {
     await cluster.kubectl(['delete', 'crd', 'destinations.layby.dev']);
     await untilCode(control, HELD);
+    await untilShown(/DeletionsHeld.* 5 destinations/, 'events');
     await control.close();
     control = await start(control.xds);
     await untilCode(control, HELD);
@@ -156,6 +158,12 @@ t.test('what is deleted at once stays in force', { skip: noKubernetes }, async (
       said: [/not all objects have been listed since the start/],
     });
     t.ok(await allAnswer());
+    const events = async () => (await cluster.kubectl(['get', 'events'])).split('DeletionsHeld').length;
+    const before = await events();
+    await one.close(true);
+    startAggregator(all, account, 'another');
+    for (const deadline = Date.now() + 30_000; (await events()) === before; await sleep(100))
+      if (Date.now() > deadline) throw new Error('a cluster part that starts meanwhile says nothing');
     await installCrds(cluster);
     await apply(cluster, ...documents, document('e', url));
     await untilCode(control, undefined);

@@ -282,6 +282,7 @@ export class Aggregator {
         this.#rounds.at(performance.now() + FAILED_MS);
       }
     }
+    this.#problem('status', undefined);
   }
 
   async #writeOne(object: Watched, away: ReadonlySet<string>, held: string | undefined): Promise<void> {
