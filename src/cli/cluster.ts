@@ -4,9 +4,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Command } from 'commander';
 import type { WebhookConfiguration } from '../admission/ca-bundles.ts';
 import type { Admission, Reviewer } from '../admission/server.ts';
+import { checkTrustDomain, DEFAULT_TRUST_DOMAIN } from '../identity/spiffe.ts';
 import { timerMs } from '../platform/timer.ts';
 import type { Aggregator } from '../policy/sources/kubernetes/aggregator.ts';
 import type { Api } from '../policy/sources/kubernetes/api.ts';
+import type { NodeSigner } from '../policy/sources/kubernetes/node-signer.ts';
 import { parseDuration } from '../policy/units.ts';
 import { LaybyError } from '../telemetry/error.ts';
 import { type Logger, logger } from '../telemetry/log.ts';
@@ -27,6 +29,8 @@ interface Options {
   tlsKey?: string;
   tlsHost: string[];
   linger?: string;
+  trustDomain: string;
+  authoritySecret?: string;
 }
 
 const several = (value: string, before: string[]): string[] => [...before, value];
@@ -49,6 +53,11 @@ export const clusterCommand = () =>
     .option('--tls-certificate <file>', 'of the listener, instead of one that it makes (PEM)')
     .option('--tls-key <file>', 'its key (PEM)')
     .option('--tls-host <name>', 'that the API server calls, beside the Service; repeatable', several, [])
+    .option('--trust-domain <name>', 'of all SPIFFE ids of the mesh', DEFAULT_TRUST_DOMAIN)
+    .option(
+      '--authority-secret <name>',
+      'with authority.json, by which it signs for the edge nodes (default: one that it makes)',
+    )
     .option('--linger <duration>', 'before it ends: requests still come for a moment (default: at once)')
     .action(cluster);
 
@@ -74,7 +83,12 @@ async function apiOf({ kubeconfig }: Options): Promise<Api> {
   return new Api(() => (kubeconfig === undefined ? podAccess() : kubeconfigAccess(kubeconfig)));
 }
 
-async function aggregatorOf(api: Api, options: Options, log: Logger): Promise<Aggregator> {
+async function aggregatorOf(
+  api: Api,
+  options: Options,
+  onReports: () => void,
+  log: Logger,
+): Promise<Aggregator> {
   const { Aggregator } = await import('../policy/sources/kubernetes/aggregator.ts');
   const { Snapshots } = await import('../control-plane/snapshots.ts');
   const { loadXds } = await import('../control-plane/xds/registry.ts');
@@ -87,7 +101,29 @@ async function aggregatorOf(api: Api, options: Options, log: Logger): Promise<Ag
     identity: `${hostname()}_${randomUUID()}`,
     leaseName: `${options.release}-cluster`,
     refusal: snapshots.refusal.bind(snapshots),
+    onReports,
     log,
+  });
+}
+
+async function signerOf(
+  api: Api,
+  options: Options,
+  aggregator: Aggregator,
+  log: Logger,
+): Promise<NodeSigner> {
+  const { NodeSigner } = await import('../policy/sources/kubernetes/node-signer.ts');
+  const { authoritySecret, release } = options;
+  return new NodeSigner({
+    ...{
+      api,
+      namespace: await ownNamespace(options),
+      trustDomain: checkTrustDomain(options.trustDomain),
+      log,
+    },
+    ...{ name: authoritySecret ?? `${release}-cluster-authority`, makes: authoritySecret === undefined },
+    requests: () => aggregator.requests,
+    leads: () => aggregator.leads && aggregator.synced,
   });
 }
 
@@ -119,10 +155,14 @@ async function cluster(options: Options): Promise<void> {
   const files = filesOf(options);
   const namespace = files ? undefined : await ownNamespace(options);
   const api = files && !options.policy ? undefined : await apiOf(options);
-  const aggregator = api && options.policy ? await aggregatorOf(api, options, log) : undefined;
+  let signer: NodeSigner | undefined;
+  const aggregator =
+    api && options.policy ? await aggregatorOf(api, options, () => signer?.changed(), log) : undefined;
+  signer = api && aggregator && (await signerOf(api, options, aggregator, log));
   const reviewers = await reviewersOf(options, aggregator);
   const { serveAdmission } = await import('../admission/server.ts');
   aggregator?.start();
+  signer?.start();
   let ending = false;
   let trusted = () => true;
   const notReady = () =>
@@ -171,6 +211,7 @@ async function cluster(options: Options): Promise<void> {
   await end(log, async () => {
     for (const each of close) each();
     admission?.close();
+    await signer?.close();
     await aggregator?.close();
     await api?.close();
   });

@@ -1,5 +1,7 @@
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
+import type { Issuer } from '../identity/authority.ts';
 import { checkTrustDomain, DEFAULT_TRUST_DOMAIN, sidecarId } from '../identity/spiffe.ts';
 import { parseDuration } from '../policy/units.ts';
 import { LaybyError } from '../telemetry/error.ts';
@@ -44,10 +46,19 @@ const withData = (name: string) =>
     .option('--data <dir>', 'the data directory of layby up', 'layby-data')
     .option('--trust-domain <name>', 'of all SPIFFE ids of the mesh', DEFAULT_TRUST_DOMAIN);
 
-async function open({ data, trustDomain }: Options) {
+const dirOf = ({ data }: Options): string => join(data, 'control-plane', 'identity');
+
+async function open(options: Options) {
   // Not before it is needed: other commands shall not wait for what makes certificates.
   const { Authority } = await import('../identity/authority.ts');
-  return Authority.open(join(data, 'control-plane', 'identity'), checkTrustDomain(trustDomain));
+  return Authority.open(dirOf(options), checkTrustDomain(options.trustDomain));
+}
+
+/** On an edge node of a cluster the node's own. */
+async function issuerOf(options: Options): Promise<Issuer> {
+  const { NodeAuthority } = await import('../identity/node-authority.ts');
+  if (!NodeAuthority.has(dirOf(options))) return open(options);
+  return NodeAuthority.open(dirOf(options), checkTrustDomain(options.trustDomain), hostname());
 }
 
 async function issue(node: string, options: IssueOptions): Promise<void> {
@@ -60,7 +71,7 @@ async function issue(node: string, options: IssueOptions): Promise<void> {
   const { writeCredential } = await import('../identity/files.ts');
   const id = sidecarId(options.trustDomain, node);
   const life = parseDuration(options.life);
-  const authority = await open(options);
+  const authority = await issuerOf(options);
   const credential = await authority.issue(id, life);
   if (secret !== undefined) {
     const { identitySecret } = await import('../inject/identity-secret.ts');
@@ -72,6 +83,12 @@ async function issue(node: string, options: IssueOptions): Promise<void> {
 }
 
 async function rotate(options: Options): Promise<void> {
+  const { NodeAuthority } = await import('../identity/node-authority.ts');
+  if (NodeAuthority.has(dirOf(options))) {
+    throw new LaybyError('LAYBY_IDENTITY_INVALID', 'the roots of this node are those of its cluster', {
+      remedy: 'rotate them in their Secret, as docs/kubernetes.md#roots-of-the-mesh says',
+    });
+  }
   const authority = await open(options);
   console.log(
     (await authority.rotate()) === 'added'

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import * as grpc from '@grpc/grpc-js';
 import { type Admission, type AdmissionOptions, serveAdmission } from '../admission/server.ts';
 import { Identities } from '../identity/identities.ts';
+import type { NodeAuthority } from '../identity/node-authority.ts';
 import { DEFAULT_TRUST_DOMAIN, partId } from '../identity/spiffe.ts';
 import { makeOwnerOnly } from '../platform/owner-only.ts';
 import { loadLastGood } from '../policy/last-good.ts';
@@ -110,10 +111,12 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   if (exposed.length > 0) log.warn({ paths: exposed }, 'other users may read what the control plane keeps');
   const xds = await loadXds();
   const { trustDomain = DEFAULT_TRUST_DOMAIN } = options;
+  const nodeAuthority = nodeAuthorityOf(options, trustDomain);
   const identities = new Identities({
     trustDomain,
     // Not before it is needed: most meshes on one machine never issue a certificate.
     authority: async () => {
+      if (nodeAuthority) return nodeAuthority();
       const { Authority } = await import('../identity/authority.ts');
       return Authority.open(join(options.dir, IDENTITY_DIR), trustDomain);
     },
@@ -155,7 +158,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const queueAnswers = () => queueWatch.queueAnswers();
   const into = { dir: options.dir, edge, log, look: () => links.look(), queueAnswers };
   const policy = options.kubernetes
-    ? await clusterSource(options.kubernetes, into, ads, snapshots)
+    ? await clusterSource({ ...options.kubernetes, authority: nodeAuthority }, into, ads, snapshots)
     : options.policy.length > 0
       ? await fileSource(options.policy, into)
       : noSource(into);
@@ -280,6 +283,24 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       await identities.close();
       await links.close();
     },
+  };
+}
+
+/** Of an edge node of a cluster, which other machines reach. Opened when it is first needed, and tried again where that fails. */
+function nodeAuthorityOf(
+  { kubernetes, xdsTls, tls, dir }: ControlPlaneOptions,
+  trustDomain: string,
+): (() => Promise<NodeAuthority>) | undefined {
+  if (!kubernetes || !xdsTls || tls) return undefined;
+  let opened: Promise<NodeAuthority> | undefined;
+  return () => {
+    opened ??= import('../identity/node-authority.ts')
+      .then(({ NodeAuthority }) => NodeAuthority.open(join(dir, IDENTITY_DIR), trustDomain, kubernetes.node))
+      .catch((error: unknown) => {
+        opened = undefined;
+        throw error;
+      });
+    return opened;
   };
 }
 

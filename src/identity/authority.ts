@@ -4,40 +4,46 @@
 //
 // Vehicles boot with clocks that are years behind. So a certificate is valid from a day long past on, and only its end counts.
 
-import 'reflect-metadata'; // what @peculiar/x509 is wired with expects it
-import { randomUUID, webcrypto } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { link, mkdir, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import * as x509 from '@peculiar/x509';
+import { X509Certificate } from '@peculiar/x509';
 import { replaceFile } from '../policy/replace-file.ts';
 import { LaybyError, messageOf } from '../telemetry/error.ts';
+import { endOf, importKey, issueIdentity, type KeyPair, makeRootCertificate } from './certificates.ts';
 
-const FILE = 'authority.json';
+/** In its directory, and in the Secret of a cluster. */
+export const AUTHORITY_FILE = 'authority.json';
 const FORMAT = 1;
-const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
-/** Before any Layby, and before any clock that was never set. */
-const NOT_BEFORE = new Date('2000-01-01T00:00:00Z');
 const ROOT_YEARS = 20;
 
 /** A certificate and its key, PEM. */
 export interface Credential {
   id: string;
+  /** With the authorities between it and a root after it, if there are any. */
   certificate: string;
   key: string;
   /** Date.now() */
   expiresAt: number;
 }
 
-interface Root {
-  /** PEM; the key PKCS #8. */
-  certificate: string;
-  key: string;
+/** What issues certificates of this mesh. */
+export interface Issuer {
+  /** All roots that are trusted, PEM. */
+  readonly bundle: string;
+  /** Nothing that it issues is good for longer, Date.now(). */
+  readonly end?: number | undefined;
+  /** Whether what was issued before must be issued again. */
+  reload(): Promise<boolean>;
+  /** A certificate for one identity, with a key of its own. `life`: ms. */
+  issue(id: string, life: number, now?: number): Promise<Credential>;
 }
 
-interface Saved {
+/** What `authority.json` has. */
+export interface Saved {
   format: number;
   trustDomain: string;
-  roots: Root[];
+  roots: KeyPair[];
   /** Index of the root that signs. A newer one is trusted already, and signs after the next rotation. */
   signing: number;
 }
@@ -52,9 +58,7 @@ const unusable = (path: string, reason: string, cause?: unknown) =>
     },
   );
 
-const pem = (key: ArrayBuffer): string => x509.PemConverter.encode(key, 'PRIVATE KEY');
-
-export class Authority {
+export class Authority implements Issuer {
   readonly #path: string;
   #saved: Saved;
 
@@ -65,7 +69,7 @@ export class Authority {
 
   /** Makes one where there is none. Errors: LAYBY_AUTHORITY_UNUSABLE. */
   static async open(dir: string, trustDomain: string): Promise<Authority> {
-    const path = join(dir, FILE);
+    const path = join(dir, AUTHORITY_FILE);
     const saved = await read(path);
     if (saved && saved.trustDomain !== trustDomain)
       throw unusable(path, `it is for the trust domain ${saved.trustDomain}, not ${trustDomain}`);
@@ -93,33 +97,8 @@ export class Authority {
   /** A certificate for one identity, with a key of its own. `life`: ms. */
   async issue(id: string, life: number, now = Date.now()): Promise<Credential> {
     const root = this.#saved.roots[this.#saved.signing]!;
-    const issuer = new x509.X509Certificate(root.certificate);
-    const signingKey = await importKey(root.key);
-    const keys = await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
-    // Certificates know no milliseconds.
-    const notAfter = new Date(Math.floor((now + life) / 1000) * 1000);
-    const certificate = await x509.X509CertificateGenerator.create({
-      subject: 'O=Layby',
-      issuer: issuer.subject,
-      notBefore: NOT_BEFORE,
-      notAfter,
-      signingAlgorithm: ALGORITHM,
-      publicKey: keys.publicKey,
-      signingKey,
-      extensions: [
-        new x509.BasicConstraintsExtension(false, undefined, true),
-        new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
-        new x509.ExtendedKeyUsageExtension([
-          x509.ExtendedKeyUsage.serverAuth,
-          x509.ExtendedKeyUsage.clientAuth,
-        ]),
-        new x509.SubjectAlternativeNameExtension([{ type: 'url', value: id }]),
-        await x509.AuthorityKeyIdentifierExtension.create(issuer.publicKey),
-        await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
-      ],
-    });
-    const key = pem(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey));
-    return { id, certificate: certificate.toString('pem'), key, expiresAt: notAfter.getTime() };
+    const notAfter = endOf(now, life);
+    return { id, ...(await issueIdentity(root, id, notAfter)), expiresAt: notAfter.getTime() };
   }
 
   /** In two steps, or who has a new certificate would meet one who does not trust it yet: the first adds a root that all shall trust,
@@ -144,9 +123,17 @@ export class Authority {
   }
 }
 
+/** With one root. */
+export const newAuthority = async (trustDomain: string): Promise<Saved> => ({
+  format: FORMAT,
+  trustDomain,
+  roots: [await makeRoot(trustDomain)],
+  signing: 0,
+});
+
 /** Whoever is first makes it: the control plane and a command may want it at once. */
 async function create(path: string, trustDomain: string): Promise<Saved> {
-  const saved = { format: FORMAT, trustDomain, roots: [await makeRoot(trustDomain)], signing: 0 };
+  const saved = await newAuthority(trustDomain);
   const draft = `${path}.${randomUUID()}`;
   try {
     await mkdir(dirname(path), { recursive: true, mode: 0o700 });
@@ -170,6 +157,11 @@ async function read(path: string): Promise<Saved | undefined> {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw unusable(path, messageOf(cause), cause);
   }
+  return parseAuthority(text, path);
+}
+
+/** The text of an `authority.json`. `path`: where it is, for errors. Errors: LAYBY_AUTHORITY_UNUSABLE. */
+export async function parseAuthority(text: string, path: string): Promise<Saved> {
   let saved: Partial<Saved> | null;
   try {
     saved = JSON.parse(text);
@@ -182,7 +174,7 @@ async function read(path: string): Promise<Saved | undefined> {
   if (!whole || !roots[signing]) throw unusable(path, 'it is not whole');
   try {
     for (const { certificate, key } of roots) {
-      new x509.X509Certificate(certificate);
+      new X509Certificate(certificate);
       await importKey(key);
     }
   } catch (cause) {
@@ -191,26 +183,12 @@ async function read(path: string): Promise<Saved | undefined> {
   return { format: FORMAT, trustDomain, roots, signing };
 }
 
-const importKey = (key: string): Promise<webcrypto.CryptoKey> =>
-  webcrypto.subtle.importKey('pkcs8', x509.PemConverter.decodeFirst(key), ALGORITHM, false, ['sign']);
-
-async function makeRoot(trustDomain: string): Promise<Root> {
-  const keys = await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
+/** One authority may stand below it: that of an edge node. */
+function makeRoot(trustDomain: string): Promise<KeyPair> {
   const notAfter = new Date();
   notAfter.setUTCFullYear(notAfter.getUTCFullYear() + ROOT_YEARS);
-  const certificate = await x509.X509CertificateGenerator.createSelfSigned({
-    name: `O=Layby, CN=${trustDomain}`,
-    notBefore: NOT_BEFORE,
-    notAfter,
-    signingAlgorithm: ALGORITHM,
-    keys,
-    extensions: [
-      new x509.BasicConstraintsExtension(true, 0, true),
-      new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
-      new x509.SubjectAlternativeNameExtension([{ type: 'url', value: `spiffe://${trustDomain}` }]),
-      await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
-    ],
+  return makeRootCertificate({
+    ...{ name: `O=Layby, CN=${trustDomain}`, notAfter, pathLength: 1 },
+    uri: `spiffe://${trustDomain}`,
   });
-  const key = pem(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey));
-  return { certificate: certificate.toString('pem'), key };
 }

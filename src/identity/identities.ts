@@ -3,7 +3,7 @@
 
 import { timerMs } from '../platform/timer.ts';
 import type { Logger } from '../telemetry/log.ts';
-import type { Authority, Credential } from './authority.ts';
+import type { Credential, Issuer } from './authority.ts';
 
 /** ms */
 const LIFE = 24 * 3_600_000;
@@ -13,7 +13,7 @@ const LOOK = 10_000;
 export interface IdentitiesOptions {
   trustDomain: string;
   /** Opened when it is first needed: most meshes on one machine never do. */
-  authority: () => Promise<Authority>;
+  authority: () => Promise<Issuer>;
   log: Logger;
   /** Of a certificate, ms; default a day. */
   life?: number;
@@ -30,7 +30,7 @@ export class Identities {
   readonly #timer: NodeJS.Timeout;
   readonly #users = new Map<string, Set<Tell>>();
   readonly #held = new Map<string, Credential>();
-  #authority: Authority | undefined;
+  #authority: Issuer | undefined;
   #looking: Promise<void> | undefined;
 
   constructor(options: IdentitiesOptions) {
@@ -82,7 +82,9 @@ export class Identities {
     }
     for (const [id, users] of this.#users) {
       const held = this.#held.get(id);
-      if (held && Date.now() < held.expiresAt - life / 2) continue;
+      // What an authority that ends soon would issue again is good for no longer.
+      const { end = Number.POSITIVE_INFINITY } = this.#authority;
+      if (held && (Date.now() < held.expiresAt - life / 2 || held.expiresAt >= end)) continue;
       const credential = await this.#authority.issue(id, life);
       this.#held.set(id, credential);
       for (const tell of users) tell(credential, this.#authority.bundle);

@@ -13,6 +13,7 @@ import { Gathering } from './gathering.ts';
 import { HeldNews, type HeldView, heldMessage } from './held-news.ts';
 import { Lease } from './lease.ts';
 import { GROUP, PLURALS, pathIn, pathOf, VERSION } from './names.ts';
+import { type SigningView, signingViewOf } from './node-signer.ts';
 import { type Finding, keyOf, Objects, others, type PolicyObject, policyObject, words } from './objects.ts';
 import { Reflector } from './reflector.ts';
 import { hasStatus } from './refusal.ts';
@@ -44,6 +45,8 @@ export interface AggregatorOptions {
   leaseName?: string;
   /** s; default: 15. */
   leaseDuration?: number;
+  /** A Report has come, gone or changed. */
+  onReports?: () => void;
 }
 
 interface Watched extends PolicyObject {
@@ -58,6 +61,8 @@ interface Heard {
   /** By uid. */
   objects: ReadonlyMap<string, ObjectReport>;
   held: HeldReport | undefined;
+  /** Undefined: it asks for no certificate. */
+  signing: SigningView | undefined;
 }
 
 interface ClusterNode {
@@ -97,6 +102,7 @@ const heardOf = (raw: unknown): Heard => {
     partial: omitted > 0,
     objects: new Map(objects.map((object) => [object.uid, object])),
     held,
+    signing: signingViewOf(raw),
   };
 };
 
@@ -143,20 +149,26 @@ export class Aggregator {
     this.#options = options;
     const { api, namespace, reportNamespace, identity, leaseName = 'layby-cluster', leaseDuration } = options;
     this.#objects = new Objects(options.refusal ?? (() => undefined));
+    const { onReports = () => {} } = options;
     const follow = <Each extends Heard | ClusterNode | Watched>(
       what: string,
       path: string,
       lean: (raw: unknown) => Each,
+      also: () => void = () => {},
     ) =>
       new Reflector<Each>(api, {
-        ...{ path, lean, onChange: () => this.#gathering.changed() },
+        ...{ path, lean },
+        onChange: () => {
+          this.#gathering.changed();
+          also();
+        },
         onProblem: (problem) => this.#problem(what, problem),
       });
     this.#policies = Object.keys(PLURALS).map((kind) =>
       follow(PLURALS[kind]!, pathOf(kind, namespace), (raw) => watchedOf(kind, raw)),
     );
     const reports = pathIn(`/apis/${GROUP}/${VERSION}`, reportNamespace, REPORT_PLURAL);
-    this.#reports = follow(REPORT_PLURAL, reports, heardOf);
+    this.#reports = follow(REPORT_PLURAL, reports, heardOf, onReports);
     this.#nodes = follow('nodes', '/api/v1/nodes', nodeOf);
     this.#lease = new Lease({
       ...{ api, identity, namespace: reportNamespace, name: leaseName },
@@ -191,6 +203,13 @@ export class Aggregator {
   /** All has been read once. */
   get synced(): boolean {
     return this.#reflectors.every(({ synced }) => synced);
+  }
+
+  /** What nodes ask to be signed, by node. */
+  get requests(): [node: string, view: SigningView][] {
+    return [...this.#reports.objects].flatMap(({ metadata: { name }, signing }) =>
+      signing ? [[name, signing]] : [],
+    );
   }
 
   get leads(): boolean {

@@ -44,9 +44,10 @@ export interface ReportInput {
   queueAnswers: boolean;
   /** Keys of deletions that are not followed; default: none. */
   held?: readonly string[];
+  certificateRequest?: string | undefined;
 }
 
-export type ReportContent = Omit<Report, 'metadata'>;
+export type ReportContent = Omit<Report, 'metadata' | 'status'>;
 
 /** At most `bytes` of UTF-8, with a mark where something is missing. */
 export function cutText(text: string, bytes: number): string {
@@ -127,10 +128,13 @@ export function buildReport(input: ReportInput): ReportContent {
     queue: input.queueAnswers,
     ...(orphans.length > 0 && { orphans }),
     ...(held.length > 0 && { held: { count: held.length, kinds: heldOf(held) } }),
+    ...(input.certificateRequest !== undefined && { certificateRequest: input.certificateRequest }),
   };
   // The orphans take most of what is beside the objects; their numbers are short.
   const beside =
-    orphans.length * (2 * SHORTEST_TEXT + 64) + Buffer.byteLength(JSON.stringify(others.held ?? '')) + 1024;
+    orphans.length * (2 * SHORTEST_TEXT + 64) +
+    Buffer.byteLength(JSON.stringify(others.held ?? '') + (input.certificateRequest ?? '')) +
+    1024;
   const objects = fitting(all, LARGEST_CONTENT - beside);
   const omitted = all.length - objects.length + orphaned.length - orphans.length;
   return { ...others, objects, ...(omitted > 0 && { omitted }) };

@@ -67,6 +67,21 @@ const HELD = {
   },
 };
 
+const STATUS = {
+  type: 'object',
+  description: 'What the cluster part gives the node. No node writes it.',
+  properties: {
+    certificate: text('The certificate authority of the node, below one of the roots, PEM.'),
+    roots: {
+      type: 'array',
+      description: 'The roots that the mesh trusts, PEM, without keys.',
+      'x-kubernetes-list-type': 'atomic',
+      items: { type: 'string' },
+    },
+    problem: text('Why nothing is signed for the node.'),
+  },
+};
+
 const column = (name: string, type: string, jsonPath: string) => ({ name, type, jsonPath });
 
 export const REPORT_CRD = {
@@ -82,6 +97,7 @@ export const REPORT_CRD = {
         name: VERSION,
         served: true,
         storage: true,
+        subresources: { status: {} },
         additionalPrinterColumns: [
           column('Version', 'string', '.version'),
           column('Queue', 'boolean', '.queue'),
@@ -109,6 +125,11 @@ export const REPORT_CRD = {
               orphans: ORPHANS,
               held: HELD,
               omitted: count('How many of the objects and orphans there was no room for.'),
+              certificateRequest: {
+                ...text('For a certificate authority of the node: PKCS #10, PEM.'),
+                maxLength: 2048,
+              },
+              status: STATUS,
             },
           },
         },

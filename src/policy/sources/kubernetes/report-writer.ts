@@ -39,6 +39,8 @@ export interface ReportWriterOptions {
   queueAnswers: () => boolean;
   /** Keys of deletions that are not followed (vanished.ts). */
   held: () => readonly string[];
+  /** For an authority of the node; undefined: none is wanted. */
+  certificateRequest?: () => Promise<string | undefined>;
   /** Tried again by itself. */
   onProblem: (problem: LaybyError) => void;
   /** ms; default: a minute. */
@@ -126,6 +128,7 @@ export class ReportWriter {
     const { verdicts, standings, backlog, queueAnswers, held, api, node } = this.#options;
     const judged = verdicts();
     if (!judged) return;
+    const certificateRequest = await this.#options.certificateRequest?.();
     const content = buildReport({
       version: laybyVersion,
       now: new Date().toISOString(),
@@ -134,6 +137,7 @@ export class ReportWriter {
       backlog: backlog(),
       queueAnswers: queueAnswers(),
       held: held(),
+      certificateRequest,
     });
     const now = performance.now();
     const change = changeOf(this.#written, content);

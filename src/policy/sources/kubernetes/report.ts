@@ -66,4 +66,17 @@ export interface Report {
   held?: HeldReport;
   /** How many of the objects and orphans there was no room for: of them nothing is said. */
   omitted?: number;
+  /** For an authority of this node (PKCS #10, PEM). */
+  certificateRequest?: string;
+  status?: ReportStatus;
+}
+
+/** Written by the cluster part alone. */
+export interface ReportStatus {
+  /** The authority of this node, below one of the roots, PEM. */
+  certificate?: string;
+  /** All that the mesh trusts, PEM, without keys. */
+  roots?: string[];
+  /** Why there is no certificate by the newest root. */
+  problem?: string;
 }

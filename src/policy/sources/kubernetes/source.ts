@@ -1,6 +1,7 @@
 // Policy from a cluster: objects in, policy out, and back into the cluster a report of what became of them. The API server may be away for as long as it
 // likes: nothing is taken back until it says so itself.
 
+import type { NodeAuthority } from '../../../identity/node-authority.ts';
 import { LaybyError } from '../../../telemetry/error.ts';
 import type { Logger } from '../../../telemetry/log.ts';
 import type { Destination, Policy } from '../../policy.ts';
@@ -21,6 +22,7 @@ import {
 } from './objects.ts';
 import { Reflector } from './reflector.ts';
 import { type Backlog, ReportWriter, type Standing } from './report-writer.ts';
+import { SignedIdentity } from './signed-identity.ts';
 
 export interface KubernetesOptions {
   /** Default: as a pod has it. */
@@ -31,6 +33,8 @@ export interface KubernetesOptions {
   node: string;
   /** Of its report; default: the pod's own, or else `default`. */
   reportNamespace?: string | undefined;
+  /** Of this node, for which the cluster part signs; default: none is asked for. */
+  authority?: (() => Promise<NodeAuthority>) | undefined;
 }
 
 export interface KubernetesSourceOptions extends KubernetesOptions {
@@ -65,6 +69,7 @@ export class KubernetesSource {
   /** Of the Services of the cluster that the policy names. */
   readonly endpoints: Endpoints;
   readonly #deletions: Deletions;
+  readonly #identity: SignedIdentity | undefined;
   readonly #problems = new Map<string, LaybyError>();
   #verdicts: readonly Verdict[] = [];
   /** What `kubectl apply` of many documents sends in a row becomes one change. */
@@ -91,10 +96,26 @@ export class KubernetesSource {
         }),
       ]),
     );
+    const ownNamespace = async () => reportNamespace ?? (await podNamespace()) ?? 'default';
+    const { authority } = options;
+    this.#identity =
+      authority &&
+      new SignedIdentity({
+        ...{ api: this.#api, node, namespace: ownNamespace, authority, log },
+        onProblem: (problem) => this.#problem('identity', problem),
+      });
     this.#writer = new ReportWriter({
       api: this.#api,
       node,
-      namespace: async () => reportNamespace ?? (await podNamespace()) ?? 'default',
+      namespace: ownNamespace,
+      // Without one it goes on with what it has; who issues certificates tells why.
+      ...(authority && {
+        certificateRequest: () =>
+          authority().then(
+            ({ request }) => request,
+            () => undefined,
+          ),
+      }),
       // A report of half of them would look as if the others were not seen here.
       verdicts: () => (this.#judged === undefined ? undefined : this.#verdicts),
       standings: options.standings,
@@ -115,6 +136,7 @@ export class KubernetesSource {
 
   start(): void {
     for (const reflector of this.#reflectors.values()) void reflector.run();
+    void this.#identity?.run();
   }
 
   /** What is held though it is deleted, or else why what is known may be old, or else which objects are not in force as they are. */
@@ -131,6 +153,7 @@ export class KubernetesSource {
     for (const reflector of this.#reflectors.values()) reflector.wake();
     this.endpoints.wake();
     this.#writer.wake();
+    this.#identity?.wake();
   }
 
   /** Objects that are not in force as they are. */
@@ -145,7 +168,7 @@ export class KubernetesSource {
       writes: this.#writer.writes,
       received: this.#api.received,
       refused: this.refused.length,
-      away: this.#problems.size > 0 ? 1 : 0,
+      away: [...this.#problems.keys()].some((what) => what !== 'identity') ? 1 : 0,
       held: this.#deletions.held.length,
     };
   }
@@ -217,6 +240,7 @@ export class KubernetesSource {
   async close(): Promise<void> {
     this.#gathering.close();
     this.#writer.close();
+    await this.#identity?.close();
     for (const reflector of this.#reflectors.values()) reflector.close();
     await this.#deletions.close();
     await this.endpoints.close();
