@@ -3,6 +3,7 @@
 // A change keeps trust in one step after another. A new authority is only added to the bundle; the server certificate that is in use stays
 // until its own renewal, when every API server has long had the bundle. An authority leaves the bundle at its end.
 
+import 'reflect-metadata'; // what @peculiar/x509 is wired with expects it
 import { createPrivateKey, randomBytes, X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import { ExtendedKeyUsage } from '@peculiar/x509';

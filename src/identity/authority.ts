@@ -4,6 +4,7 @@
 //
 // Vehicles boot with clocks that are years behind. So a certificate is valid from a day long past on, and only its end counts.
 
+import 'reflect-metadata'; // what @peculiar/x509 is wired with expects it
 import { randomUUID } from 'node:crypto';
 import { link, mkdir, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';

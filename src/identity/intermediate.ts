@@ -1,6 +1,7 @@
 // The authority of one edge node, below the roots of the mesh: what the node asks for, and what it is given. The roots and their keys stay with the
 // cluster part; a key of the node never leaves it. Pure but for the keys that it makes.
 
+import 'reflect-metadata'; // what @peculiar/x509 is wired with expects it
 import { createPrivateKey, type webcrypto, X509Certificate } from 'node:crypto';
 import * as x509 from '@peculiar/x509';
 import { LaybyError, messageOf } from '../telemetry/error.ts';

@@ -2,6 +2,7 @@
 // it, so it works without its cluster from the first minute) and signed (an intermediate by a root of the mesh, for good). With the first
 // intermediate the keys of roots leave the disk; what was issued by them stays trusted here for the life of that intermediate.
 
+import 'reflect-metadata'; // what @peculiar/x509 is wired with expects it
 import { readFileSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';

@@ -2,9 +2,11 @@
 
 import { join } from 'node:path';
 import type { Test } from 'tap';
+import { DEFAULT_TRUST_DOMAIN } from '../../src/identity/spiffe.ts';
 import { kubeconfigAccess } from '../../src/policy/sources/kubernetes/access.ts';
 import { Aggregator } from '../../src/policy/sources/kubernetes/aggregator.ts';
 import { Api } from '../../src/policy/sources/kubernetes/api.ts';
+import { NodeSigner, type NodeSignerOptions } from '../../src/policy/sources/kubernetes/node-signer.ts';
 import { logger } from '../../src/telemetry/log.ts';
 import { type Cluster, writeKubeconfig } from '../rig/kubernetes/cluster.ts';
 
@@ -84,6 +86,26 @@ export function startAggregator(
   };
   t.teardown(() => close(true));
   return { aggregator, close };
+}
+
+/** Signs for the nodes, as the cluster part does. `kubeconfig`: as the aggregator's. */
+export function startSigner(
+  t: Test,
+  kubeconfig: string,
+  aggregator: Aggregator,
+  options: Partial<NodeSignerOptions> = {},
+): NodeSigner {
+  const api = new Api(() => kubeconfigAccess(kubeconfig));
+  const signer = new NodeSigner({
+    ...{ api, namespace: NAMESPACE, name: 'layby-cluster-authority', makes: true },
+    ...{ trustDomain: DEFAULT_TRUST_DOMAIN, log: logger('test'), look: 500 },
+    requests: () => aggregator.requests,
+    leads: () => aggregator.leads && aggregator.synced,
+    ...options,
+  });
+  signer.start();
+  t.teardown(() => signer.close().then(() => api.close()));
+  return signer;
 }
 
 /** For control planes that report where one outside of a pod does. */

@@ -67,7 +67,10 @@ t.test('what is switched off is not there, and what is switched on is', { skip: 
       '--set',
       'webhooks.certificate=cert-manager,metrics.serviceMonitor.enabled=true,policy.namespace=fleet',
     ],
-    ...['--set', 'edge.storeKeySecret=key,edge.authoritySecret=roots,edge.data.persistentVolumeClaim=disk'],
+    ...[
+      '--set',
+      'edge.storeKeySecret=key,cluster.authoritySecret=roots,edge.data.persistentVolumeClaim=disk',
+    ],
   );
   const kinds = kindsOf(most);
   for (const kind of ['Certificate', 'Issuer', 'ServiceMonitor', 'Role', 'RoleBinding'])

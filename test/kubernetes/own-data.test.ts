@@ -119,7 +119,11 @@ t.test('a disk of its own for the store is handed over', { skip }, async (t) => 
 
 t.test('a link where a directory of Layby is expected is refused, and says so', { skip }, async (t) => {
   for (const each of ['queue', 'control-plane/identity']) {
-    const { at, own } = await tree(t, '--set', 'edge.authoritySecret=roots,policy.source=files,policy.configMap=policy');
+    const { at, own } = await tree(
+      t,
+      '--set',
+      'edge.authoritySecret=roots,policy.source=files,policy.configMap=policy',
+    );
     await mkdir(at('elsewhere'));
     if (each.includes('/')) await mkdir(at('control-plane'));
     await symlink(at('elsewhere'), at(each));
@@ -129,7 +133,11 @@ t.test('a link where a directory of Layby is expected is refused, and says so', 
 });
 
 t.test('the authority is put there once, and not through a link that waits for it', { skip }, async (t) => {
-  const { at, own } = await tree(t, '--set', 'edge.authoritySecret=roots,policy.source=files,policy.configMap=policy');
+  const { at, own } = await tree(
+    t,
+    '--set',
+    'edge.authoritySecret=roots,policy.source=files,policy.configMap=policy',
+  );
   await mkdir(at('control-plane/identity'), { recursive: true });
   await writeFile(at('notes'), 'of another');
   await symlink(at('notes'), at('control-plane/identity/.new'));

@@ -20,7 +20,7 @@ import { makeRoad, noRoad, type Road } from '../rig/namespaces.ts';
 import { Oracle } from '../rig/oracle.ts';
 import { run } from '../rig/run.ts';
 import { testdir } from '../rig/testdir.ts';
-import { startAggregator } from './aggregator.ts';
+import { startAggregator, startSigner } from './aggregator.ts';
 import { document, until } from './mesh.ts';
 
 t.setTimeout(400_000);
@@ -200,12 +200,13 @@ async function scene(t: Test) {
   await helm(
     [
       ...['install', 'layby', CHART, '-n', 'layby-system'],
-      ...['--set', 'edge.authoritySecret=authority,inject.enabled=false,validate.enabled=false'],
+      ...['--set', 'cluster.authoritySecret=authority,inject.enabled=false,validate.enabled=false'],
     ],
     { KUBECONFIG: cluster.kubeconfig },
   );
   // There is no node but edge nodes, where the cluster part never is.
-  startAggregator(t, cluster.kubeconfig, 'cluster-part', 'layby-system');
+  const { aggregator } = startAggregator(t, cluster.kubeconfig, 'cluster-part', 'layby-system');
+  startSigner(t, cluster.kubeconfig, aggregator, { name: 'authority', makes: false });
   const kubelets = new Map<string, Kubelet>();
   const lines: string[] = [];
   for (const [end, node, network] of [
@@ -247,7 +248,9 @@ async function injected(dir: string, ...objects: object[]): Promise<string> {
 t.test('a vehicle and its cloud', { skip: noKubernetes || noHelm || noImages || noRoad }, async (t) => {
   const { dir, cluster, road, oracle, edge, cloud } = await scene(t);
   const { kubectl } = cluster;
-  const [edgePod] = await Promise.all([edge, cloud].map((each) => each.pod('layby-system', /^layby-edge-/)));
+  const [edgePod, cloudPod] = await Promise.all(
+    [edge, cloud].map((each) => each.pod('layby-system', /^layby-edge-/)),
+  );
   const apply = (...objects: object[]) =>
     kubectl(['apply', '-f', '-'], objects.map((each) => JSON.stringify(each)).join('\n---\n'));
   await apply(...SERVICES, JSON.parse(document('dashcam', oracle.url)));
@@ -320,6 +323,16 @@ t.test('a vehicle and its cloud', { skip: noKubernetes || noHelm || noImages || 
       t.match(await taken(), /^200 \/a,\/b,\/c/);
     },
   );
+
+  await t.test('no node has a key of the roots', async (t) => {
+    const script = `const fs = require('node:fs'), at = '/var/lib/layby/control-plane/identity/';
+console.log(JSON.stringify(Object.fromEntries(fs.readdirSync(at).map((name) => [name, fs.readFileSync(at + name, 'utf8')]))))`;
+    for (const pod of [edgePod!, cloudPod!]) {
+      const files = JSON.parse(await pod.exec('control-plane', ['/usr/bin/node', '-e', script]));
+      t.same(Object.keys(files), ['intermediate.json']);
+      t.match(JSON.parse(files['intermediate.json']), { certificate: /BEGIN CERTIFICATE/ });
+    }
+  });
 
   const cut = async () => {
     await run(['ip', '-n', road.vehicle.name, 'link', 'set', 'road', 'down']);

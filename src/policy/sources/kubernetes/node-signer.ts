@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Saved } from '../../../identity/authority.ts';
 import { INTERMEDIATE_LIFE_MS, signIntermediate } from '../../../identity/intermediate.ts';
 import { timerMs } from '../../../platform/timer.ts';
-import { messageOf } from '../../../telemetry/error.ts';
+import { LaybyError, messageOf } from '../../../telemetry/error.ts';
 import type { Logger } from '../../../telemetry/log.ts';
 import { type AuthoritySecretOptions, readAuthoritySecret } from './authority-secret.ts';
 import { GROUP, pathIn, VERSION } from './names.ts';
@@ -121,7 +121,7 @@ export class NodeSigner {
         now: now(),
       });
     } catch (error) {
-      problem = messageOf(error);
+      problem = error instanceof LaybyError ? `${error.message}; ${error.remedy}` : messageOf(error);
       log.warn({ node, problem }, 'no certificate signed');
     }
     if (certificate !== before || problem !== view.problem || digest !== view.roots) {

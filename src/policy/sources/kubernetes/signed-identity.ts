@@ -27,6 +27,8 @@ export interface SignedIdentityOptions {
   /** It goes on by itself; undefined: it is over. */
   onProblem: (problem: LaybyError | undefined) => void;
   log: Logger;
+  /** With a certificate, ms; default: five minutes. */
+  look?: number | undefined;
 }
 
 interface Metadata {
@@ -65,7 +67,8 @@ export class SignedIdentity {
       this.#options.onProblem(problem);
       // Written in one second, a second status would look like the first: it is read twice.
       const settled = problem === undefined && this.#read !== undefined && this.#read.times > 1;
-      const pause = settled ? LOOK_MS : this.#pause;
+      const { look = LOOK_MS } = this.#options;
+      const pause = settled ? look : Math.min(look, this.#pause);
       this.#pause = settled ? SHORTEST_PAUSE_MS : Math.min(2 * this.#pause, LONGEST_PAUSE_MS);
       this.#asleep = new AbortController();
       const signal = AbortSignal.any([this.#asleep.signal, this.#end.signal]);

@@ -35,6 +35,8 @@ export interface KubernetesOptions {
   reportNamespace?: string | undefined;
   /** Of this node, for which the cluster part signs; default: none is asked for. */
   authority?: (() => Promise<NodeAuthority>) | undefined;
+  /** Between two looks for what was signed, ms; default five minutes. */
+  authorityLook?: number | undefined;
 }
 
 export interface KubernetesSourceOptions extends KubernetesOptions {
@@ -102,6 +104,7 @@ export class KubernetesSource {
       authority &&
       new SignedIdentity({
         ...{ api: this.#api, node, namespace: ownNamespace, authority, log },
+        look: options.authorityLook,
         onProblem: (problem) => this.#problem('identity', problem),
       });
     this.#writer = new ReportWriter({
