@@ -90,6 +90,10 @@ t.test('a node cannot make another authority', async (t) => {
   const mesh = await newAuthority(DOMAIN);
   const node = await signed(t, 'edge', mesh);
   const { certificate, key } = JSON.parse(await textsIn(join(testdirOf(t), 'edge')));
+  const { ca, pathLength } = new x509.X509Certificate(certificate).getExtension(
+    x509.BasicConstraintsExtension,
+  )!;
+  t.same([ca, pathLength], [true, 0]);
   const { signAuthority } = await import('../../src/identity/certificates.ts');
   const { key: otherKey, request } = await makeRequest('thief');
   const below = await signAuthority(
