@@ -371,3 +371,31 @@ t.test('the base for kustomize is what the chart says, and kubectl builds it', {
   t.ok(built.includes('/CustomResourceDefinition/destinations.layby.dev'));
   t.equal(new Set(built).size, built.length);
 });
+
+t.test(
+  'roots go to the cluster part, and to edge nodes only where there is none',
+  { skip: noHelm },
+  async (t) => {
+    await t.rejects(template('--set', 'edge.authoritySecret=roots'), /cluster\.authoritySecret instead/);
+    const files = 'policy.source=files,policy.configMap=policy';
+    await t.rejects(template('--set', `${files},cluster.authoritySecret=roots`), /edge\.authoritySecret/);
+    const secrets = async (...args: string[]) =>
+      (await template(...args))
+        .filter(({ kind }) => kind === 'Role')
+        .flatMap(
+          (role) =>
+            (
+              role as unknown as {
+                rules: { resources: string[]; resourceNames?: string[]; verbs: string[] }[];
+              }
+            ).rules,
+        )
+        .filter(({ resources }) => resources.includes('secrets'))
+        .map(({ resourceNames = [], verbs }) => `${resourceNames} ${verbs}`);
+    const managed = 'webhooks.certificate=cert-manager';
+    t.same(await secrets('--set', managed), [' create', 'layby-cluster-authority get']);
+    t.same(await secrets('--set', `${managed},cluster.authoritySecret=roots`), ['roots get']);
+    const edge = edgePod(await template()).spec.template.spec;
+    t.notMatch(JSON.stringify(edge), /authority/);
+  },
+);
