@@ -21,6 +21,7 @@ export const goProgram = async (
   name: string,
   program: string,
   argsFor: (directory: string) => readonly string[],
+  env: Record<string, string> = {},
 ): Promise<string> => {
   const bin = join(partsDir(), '..', 'go', 'bin');
   const kept = join(bin, name);
@@ -28,7 +29,10 @@ export const goProgram = async (
   await mkdir(bin, { recursive: true });
   const fresh = await mkdtemp(join(bin, '.building-'));
   try {
-    await run(['go', ...argsFor(fresh)], { env: { ...process.env, GOBIN: fresh }, timeout: 60 * 60_000 });
+    await run(['go', ...argsFor(fresh)], {
+      env: { ...process.env, ...env, GOBIN: fresh },
+      timeout: 60 * 60_000,
+    });
     // By rename, so that a run beside this one finds all of it or nothing.
     await rename(join(fresh, program), kept);
   } finally {
