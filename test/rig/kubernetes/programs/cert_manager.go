@@ -91,6 +91,8 @@ func inject(ctx context.Context, group *errgroup.Group, kubeconfig string) error
 	if err != nil {
 		return err
 	}
+	// By this the API server knows whose fields they are.
+	config.UserAgent = "cainjector"
 	known := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
 		scheme.AddToScheme, certmanager.AddToScheme, apiext.AddToScheme, apireg.AddToScheme,
