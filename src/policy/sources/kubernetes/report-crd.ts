@@ -76,7 +76,7 @@ const STATUS = {
       type: 'array',
       description: 'The roots that the mesh trusts, PEM, without keys.',
       'x-kubernetes-list-type': 'atomic',
-      items: { type: 'string' },
+      items: text('A root, PEM.'),
     },
     problem: text('Why nothing is signed for the node.'),
   },
